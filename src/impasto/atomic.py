@@ -1,0 +1,38 @@
+"""Writing files so that a reader sees the old version or the new one, never half of either."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from impasto.errors import ImpastoError
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Call ``write`` with a temporary path beside ``path``, sync it to disk, then rename it into place.
+
+    The temporary name keeps the suffix of ``path``, so that writers which look at it work unchanged.
+    Raises ImpastoError when the disk is full or the folder cannot be written; the old file is then untouched.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        write(temporary)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImpastoError(f"cannot write {path}: {reason}. Free some space or choose another --out.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path``, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

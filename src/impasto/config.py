@@ -1,0 +1,207 @@
+"""Every setting of Impasto, as frozen dataclasses: the only source that flags, run folders and docs derive from."""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from impasto.errors import ImpastoError
+
+T = TypeVar("T")
+
+
+class Size(StrEnum):
+    """How large a model to train: the one dial, from which every width and depth follows."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE = "base"
+
+
+class Fit(StrEnum):
+    """How a picture that is not square becomes square."""
+
+    AUTO = "auto"
+    PAD = "pad"
+    CROP = "crop"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of one model; stored in the header of its weights.
+
+    Latent levels are listed coarse to fine: a style vector, then maps at strides 32, 16 and 8.
+    """
+
+    channels: int = 4
+    """Picture channels: 3 (RGB) or 4 (RGB over white, and alpha)."""
+    resolution: int = 64
+    """Side of the training pictures in pixels, a multiple of 32."""
+    collections: tuple[str, ...] = ()
+    """Names of the collections (styles) seen in training."""
+    style_dim: int = 64
+    map_channels: tuple[int, int, int] = (32, 24, 12)
+    """Latent channels of the maps at strides 32, 16 and 8."""
+    encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 160, 160)
+    """Channels of an encoder's three 5x5 stages and of its residual stages at strides 16 and 32."""
+    pyramid_width: int = 96
+    decoder_widths: tuple[int, int, int, int, int] = (192, 192, 160, 96, 48)
+    """Channels of the decoder at strides 32, 16, 8, 4 and 2."""
+    decoder_depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
+    """Residual blocks of the decoder at strides 32, 16, 8, 4 and 2."""
+    prior_width: int = 384
+    prior_depth: int = 8
+    prior_head_dim: int = 64
+    prior_patches: tuple[int, int, int] = (1, 2, 2)
+    """Side of the square of latents that makes one token of the prior, at strides 32, 16 and 8."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the losses. A weight of zero switches the term off."""
+
+    kl_weight: float = 4e-6
+    """Weight of the rate in nats against a mean absolute error in [0, 1]."""
+    kl_warmup: float = 0.1
+    """Part of stage 1 over which the rate's weight grows from a tenth to all of its value."""
+    feature_weight: float = 0.1
+    feature_start: float = 0.5
+    """Part of stage 1 after which the feature loss joins."""
+    adversarial_weight: float = 0.02
+    adversarial_start: float = 0.7
+    """Part of stage 1 after which the projected discriminator joins."""
+    level_dropout: float = 0.25
+    """Probability that a picture of the batch keeps only a coarse prefix of its levels."""
+    single_expert: float = 0.2
+    """Probability that a picture is described by one expert alone."""
+    random_experts: float = 0.2
+    """Probability that a picture is described by a random subset of experts with random weights."""
+    shared_style: float = 0.5
+    """Probability that a picture's style comes from other pictures of its collection."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, from a folder of pictures to a model."""
+
+    pictures: Path
+    out: Path
+    size: Size = Size.SMALL
+    resolution: int = 64
+    minutes: float | None = None
+    images: int | None = None
+    seed: int = 0
+    batch_size: int = 32
+    learning_rate: float = 6e-4
+    prior_batch_size: int = 64
+    prior_learning_rate: float = 5e-4
+    stage1_share: float = 0.35
+    """Part of the budget that the autoencoder gets; the prior gets the rest."""
+    fit: Fit = Fit.AUTO
+    device: str = "auto"
+    preview_minutes: float = 5.0
+    save_minutes: float = 2.0
+    tensorboard: bool = False
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse values that could not train, naming the flag."""
+        if self.resolution % 32 or not 32 <= self.resolution <= 512:
+            raise ImpastoError(f"--resolution {self.resolution}: use a multiple of 32 from 32 to 512.")
+        if self.minutes is not None and self.images is not None:
+            raise ImpastoError("--minutes and --images are two ways to give the budget: use one of them.")
+        if self.minutes is not None and not 0 < self.minutes <= 60 * 24 * 30:
+            raise ImpastoError(f"--minutes {self.minutes}: use a number above 0.")
+        if self.images is not None and self.images < 1:
+            raise ImpastoError(f"--images {self.images}: use a number above 0.")
+        if not 0 <= self.seed < 2**63:
+            raise ImpastoError(f"--seed {self.seed}: use a whole number from 0 to 2**63 - 1.")
+        for name in ("batch_size", "prior_batch_size"):
+            if not 1 <= getattr(self, name) <= 4096:
+                raise ImpastoError(f"--{name.replace('_', '-')}: use a whole number from 1 to 4096.")
+        if not 0 < self.stage1_share < 1:
+            raise ImpastoError(f"--stage1-share {self.stage1_share}: use a number between 0 and 1.")
+
+
+def sized_model(size: Size, *, channels: int, resolution: int, collections: tuple[str, ...]) -> ModelConfig:
+    """The model that ``size`` stands for."""
+    widths: dict[Size, dict[str, Any]] = {
+        Size.TINY: dict(
+            style_dim=32,
+            map_channels=(16, 16, 8),
+            encoder_widths=(16, 32, 64, 64, 64),
+            pyramid_width=48,
+            decoder_widths=(96, 96, 64, 48, 24),
+            decoder_depths=(1, 1, 1, 1, 1),
+            prior_width=192,
+            prior_depth=4,
+        ),
+        Size.SMALL: {},
+        Size.BASE: dict(
+            style_dim=96,
+            map_channels=(48, 32, 16),
+            encoder_widths=(48, 96, 192, 256, 256),
+            pyramid_width=160,
+            decoder_widths=(384, 384, 256, 160, 80),
+            decoder_depths=(2, 3, 3, 3, 2),
+            prior_width=640,
+            prior_depth=12,
+        ),
+    }
+    return ModelConfig(channels=channels, resolution=resolution, collections=collections, **widths[size])
+
+
+def to_json(config: Any) -> str:
+    """A config dataclass as indented JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2, default=str, ensure_ascii=False)
+
+
+def from_json(cls: type[T], text: str, source: str) -> T:
+    """Read a config dataclass from JSON; ``source`` names the file in error messages.
+
+    Unknown keys, missing keys and values of the wrong kind are errors: a typo never becomes a default.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ImpastoError(f"{source} is not JSON: {error}") from error
+    return _build(cls, values, source)
+
+
+def _build(cls: Any, values: Any, source: str) -> Any:
+    if not isinstance(values, dict):
+        raise ImpastoError(f"{source}: expected an object for {cls.__name__}, found {values!r}.")
+    hints = typing.get_type_hints(cls)
+    if unknown := sorted(set(values) - set(hints)):
+        raise ImpastoError(f"{source}: unknown keys {unknown}; it may come from a newer Impasto.")
+    try:
+        return cls(**{name: _convert(hints[name], value, f"{source}: {name}") for name, value in values.items()})
+    except TypeError as error:
+        raise ImpastoError(f"{source}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, source: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _convert(next(a for a in arguments if a is not types.NoneType), value, source)
+    if origin is tuple and isinstance(value, list):
+        inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        if len(inner) == len(value):
+            return tuple(_convert(h, v, source) for h, v in zip(inner, value, strict=True))
+    elif dataclasses.is_dataclass(hint):
+        return _build(hint, value, source)
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
+    elif isinstance(hint, type) and issubclass(hint, StrEnum) and value in list(hint):
+        return hint(value)
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif hint in (bool, int, str) and type(value) is hint:
+        return value
+    raise ImpastoError(f"{source}: {value!r} is not a {getattr(hint, '__name__', hint)}.")
