@@ -1,3 +1,23 @@
 """Impasto learns a style from a folder of pictures and makes more pictures in it."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from impasto.api import Model, load, train
+    from impasto.config import TrainConfig
+
 __version__ = "0.1.0"
+__all__ = ["Model", "TrainConfig", "__version__", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import, so nothing is imported before it is asked for.
+    if name == "TrainConfig":
+        from impasto.config import TrainConfig
+
+        return TrainConfig
+    if name in __all__:
+        from impasto import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -95,8 +95,8 @@ class TrainConfig:
     minutes: float | None = None
     images: int | None = None
     seed: int = 0
-    batch_size: int = 32
-    learning_rate: float = 6e-4
+    batch_size: int = 16
+    learning_rate: float = 1e-3
     prior_batch_size: int = 64
     prior_learning_rate: float = 5e-4
     stage1_share: float = 0.35

@@ -1,0 +1,1 @@
+"""What training minimises: the autoencoder's losses and the prior's."""

@@ -1,0 +1,1 @@
+"""Training: both stages under one budget, resumable at any moment."""

@@ -1,0 +1,201 @@
+"""The public interface: `impasto.train`, `impasto.load`, and a model's generate, reconstruct, encode and decode."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from impasto.config import ModelConfig, TrainConfig
+from impasto.create.generate import generate, level_shapes
+from impasto.create.picture import to_image
+from impasto.create.recipe import Recipe, check_sampling
+from impasto.create.style import parse_reference, pooled_style
+from impasto.create.vectors import Latents
+from impasto.data import Loaded, read_pictures
+from impasto.errors import ImpastoError
+from impasto.events import Listener, Warned
+from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
+from impasto.model.impasto import Impasto, identity_of, load_model
+from impasto.training.engine import choose_device
+from impasto.training.loop import train as _train
+from impasto.training.run import Run
+
+PICTURES_AT_A_TIME = 8
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A new picture, and the recipe that makes it again."""
+
+    image: Image.Image
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A picture as the model was given it, and painted from coarse prefixes of its levels."""
+
+    name: str
+    original: Image.Image
+    prefixes: tuple[Image.Image, ...]
+    """Coarse to fine; the last is painted from all levels."""
+
+
+class Model:
+    """A trained model, ready to make pictures."""
+
+    def __init__(self, network: Impasto, styles: torch.Tensor | None, path: Path, identity: str) -> None:
+        self.network = network
+        self.styles = styles
+        self.path = path
+        """The run folder or model file it was loaded from."""
+        self.identity = identity
+        """The first 16 hexadecimal digits of the SHA-256 of its weights file."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Its shape, resolution and collections."""
+        return self.network.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.parameters()).device
+
+    def generate(
+        self,
+        count: int = 16,
+        *,
+        style: Sequence[str] = (),
+        seed: int = 0,
+        steps: int = 16,
+        temperature: float = 1.0,
+        guidance: float = 1.5,
+        start: int = 0,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Generated]:
+        """Yield pictures number ``start`` to ``start + count`` of ``seed``; each is the same however many are made.
+
+        ``style`` names collections of the model or files, folders and archives of pictures, each with an optional
+        ``":weight"``; without it every picture has a style of its own. ``guidance`` above 1 follows the style more closely;
+        ``temperature`` below 1 is tamer. Raises ImpastoError for values out of range and unknown styles.
+        """
+        check_sampling(seed=seed, steps=steps, temperature=temperature, guidance=guidance, prefix="--")
+        references = [parse_reference(text, self.config.collections) for text in style]
+        told, hashes = pooled_style(self.network, self.styles, references)
+        indices = range(start, start + count)
+        arrays = generate(
+            self.network,
+            told,
+            indices,
+            seed=seed,
+            steps=steps,
+            temperature=temperature,
+            guidance=guidance,
+            on_step=on_step,
+        )
+        for index, array in zip(indices, arrays, strict=True):
+            recipe = Recipe(
+                model=str(self.path),
+                identity=self.identity,
+                seed=seed,
+                index=index,
+                steps=steps,
+                temperature=temperature,
+                guidance=guidance,
+                style=tuple(style),
+                style_hashes=hashes if any(hashes) else (),
+            )
+            yield Generated(to_image(array), recipe)
+
+    @torch.no_grad()
+    def reconstruct(
+        self, pictures: Sequence[Path], levels: bool = False, listeners: Sequence[Listener] = ()
+    ) -> Iterator[Reconstruction]:
+        """Encode and paint again files, folders or archives; with ``levels`` from every coarse prefix of levels."""
+        loaded = self._read(pictures, listeners)
+        prefixes = range(1, NUM_LEVELS + 1) if levels else [NUM_LEVELS]
+        for names, pixels in _batches(loaded):
+            picture = self._to_device(pixels)
+            painted = [self.network.autoencoder.reconstruct(picture, n).cpu().numpy() for n in prefixes]
+            for row, name in enumerate(names):
+                images = tuple(to_image(prefix[row]) for prefix in painted)
+                yield Reconstruction(name, to_image(pixels[row]), images)
+
+    @torch.no_grad()
+    def encode(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Latents:
+        """The posterior means of pictures at every level, style first."""
+        loaded = self._read(pictures, listeners)
+        means: list[list[np.ndarray]] = [[] for _ in LEVEL_NAMES]
+        for _, pixels in _batches(loaded):
+            for level, gaussian in enumerate(self.network.autoencoder.posterior(self._to_device(pixels))):
+                means[level].append(gaussian.mean.cpu().numpy())
+        levels = {name: np.concatenate(parts) for name, parts in zip(LEVEL_NAMES, means, strict=True)}
+        return Latents(loaded.names, levels, self.identity)
+
+    @torch.no_grad()
+    def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
+        """Paint latents; yields (name, picture). Raises ImpastoError where they do not fit this model."""
+        for name, shape in level_shapes(self.network).items():
+            if name not in latents.levels:
+                raise ImpastoError(f"the latents have no level {name!r}; this model needs {', '.join(LEVEL_NAMES)}.")
+            if latents.levels[name].shape[1:] != shape:
+                found = latents.levels[name].shape[1:]
+                raise ImpastoError(f"level {name} is {found} for each picture; this model needs {shape}.")
+        for start in range(0, len(latents.names), PICTURES_AT_A_TIME):
+            part = slice(start, start + PICTURES_AT_A_TIME)
+            style, coarse, middle, fine = (
+                torch.from_numpy(latents.levels[name][part]).to(self.device) for name in LEVEL_NAMES
+            )
+            painted = self.network.autoencoder.decode((style, coarse, middle, fine)).cpu().numpy()
+            yield from zip(latents.names[part], map(to_image, painted), strict=True)
+
+    def _read(self, pictures: Sequence[Path], listeners: Sequence[Listener]) -> Loaded:
+        loaded = read_pictures(
+            list(pictures), resolution=self.config.resolution, channels=self.config.channels
+        )
+        for name, reason in loaded.skipped.items():
+            for listener in listeners:
+                listener(Warned(f"skipped {name}: {reason}"))
+        return loaded
+
+    def _to_device(self, pixels: np.ndarray) -> torch.Tensor:
+        picture = torch.from_numpy(pixels).to(self.device).float() / 255
+        return picture.contiguous(memory_format=torch.channels_last)
+
+
+def load(run: Path | str, device: str = "auto") -> Model:
+    """Load a model from a run folder or a .safetensors file; nothing in it is executed.
+
+    Raises ImpastoError when there is no model, or it cannot be read.
+    """
+    path = Path(run)
+    if not path.exists():
+        raise ImpastoError(f"{path}: there is no such run or model file.")
+    file = Run(path).model if path.is_dir() else path
+    if not file.exists():
+        reason = "its training has not saved yet" if Run(path).config.exists() else "it has no model.safetensors"
+        raise ImpastoError(f"{path} is not a trained run: {reason}.")
+    network, styles = load_model(file)
+    name, _ = choose_device(device)
+    return Model(network.to(name), styles, path, identity_of(file))
+
+
+def train(
+    config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
+) -> Model:
+    """Train a model, or resume training; ``cancel`` is asked once a step. Returns the model as saved.
+
+    Raises ImpastoError when pictures or folders are not usable.
+    """
+    run = _train(config, listeners, cancel)
+    return load(run.folder, config.device)
+
+
+def _batches(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    for start in range(0, len(loaded.names), PICTURES_AT_A_TIME):
+        part = slice(start, start + PICTURES_AT_A_TIME)
+        yield loaded.names[part], loaded.pixels[part]

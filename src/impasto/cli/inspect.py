@@ -1,0 +1,64 @@
+"""impasto inspect: what is inside a picture or a run, as JSON."""
+
+import dataclasses
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from impasto.config import TrainConfig, from_json
+from impasto.errors import ImpastoError
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Print the recipe inside a picture, or the summary of a run, as JSON.
+
+    impasto inspect new/seed0-0003.png
+
+    impasto inspect runs/emoji
+    """
+
+    path: Annotated[Positional[Path], arg(metavar="PICTURE|RUN")]
+    """A picture that Impasto made, or the folder of a run."""
+
+    def run(self) -> int:
+        """Print; returns the exit code."""
+        if self.path.is_dir():
+            print(printable(_run_summary(self.path)))
+            return 0
+        from impasto.create.recipe import read_recipe
+
+        recipe = read_recipe(self.path)
+        print(printable(dataclasses.asdict(recipe)))
+        print(f"again: impasto generate --recipe {shlex.quote(str(self.path))} --out again", file=sys.stderr)
+        return 0
+
+
+def printable(values: Any) -> str:
+    """``values`` as JSON without control characters: a stranger's picture must not steer the terminal."""
+    text = json.dumps(values, indent=2, ensure_ascii=False, default=str)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def _run_summary(run: Path) -> dict[str, Any]:
+    from impasto import api
+
+    model = api.load(run, "cpu")
+    summary: dict[str, Any] = {
+        "run": str(run),
+        "identity": model.identity,
+        "model": dataclasses.asdict(model.config),
+    }
+    config = run / "config.json"
+    if config.is_file():
+        try:
+            text = config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImpastoError(f"cannot read {config}: {error}.") from error
+        summary["training"] = dataclasses.asdict(from_json(TrainConfig, text, str(config)))
+    return summary

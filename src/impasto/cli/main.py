@@ -1,0 +1,74 @@
+"""The command line: which command is meant, and how it may end."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from tyro.conf import subcommand
+
+from impasto import __version__
+from impasto.cli.generate import Generate
+from impasto.cli.inspect import Inspect
+from impasto.cli.reconstruct import Reconstruct
+from impasto.cli.train import INTERRUPTED, Train
+from impasto.cli.vectors import Decode, Encode
+from impasto.errors import ImpastoError
+
+WRONG_INPUT = 2
+BROKEN_PIPE = 141
+"""128 + SIGPIPE: what a shell reports for a program whose reader went away."""
+
+DESCRIPTION = """Learn a style from a folder of pictures, and make more pictures in it.
+
+Each command explains itself: impasto train --help. The version: impasto --version."""
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Generate, subcommand("generate")]
+    | Annotated[Reconstruct, subcommand("reconstruct")]
+    | Annotated[Encode, subcommand("encode")]
+    | Annotated[Decode, subcommand("decode")]
+    | Annotated[Inspect, subcommand("inspect")]
+)
+"""Every command; each has a ``run`` that returns the exit code."""
+
+STYLE = (tyro.conf.EnumChoicesFromValues, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+"""Choices as people write them, no --no-flags, and no flag that takes the word None."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 is success, 2 is wrong input (one line on stderr, no traceback), 130 is Ctrl-C. Other exceptions are
+    bugs and pass through with their traceback. tyro exits by itself (SystemExit) after --help and for
+    unknown flags.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except ImpastoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it a place where that works.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments == ["--version"]:
+        print(f"impasto {__version__}")
+        return 0
+    try:
+        command = tyro.cli(Command, prog="impasto", description=DESCRIPTION, args=arguments, config=STYLE)
+    except SystemExit:
+        sys.stdout.flush()  # --help into a pipe that closed must end quietly as well
+        raise
+    return command.run()

@@ -1,0 +1,44 @@
+"""Where a command writes: under safe names, and never over a file that Impasto did not make."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from impasto.errors import ImpastoError
+
+
+def check_folder(out: Path) -> None:
+    """Refuse an --out that is no folder, before anything slow starts."""
+    if out.exists() and not out.is_dir():
+        raise ImpastoError(f"--out {out}: it is a file, and a folder is needed.")
+
+
+def check_free(paths: Iterable[Path]) -> None:
+    """Refuse to write over files that Impasto did not make; its own pictures may be made again."""
+    from impasto.create.recipe import made_by_impasto
+
+    for path in paths:
+        if path.exists() and not made_by_impasto(path):
+            raise ImpastoError(
+                f"--out: {path} exists and is not a picture that Impasto made; choose another folder."
+            )
+
+
+def file_names(names: Iterable[str], suffix: str) -> list[str]:
+    """One file name per name (a path, perhaps of another system), different even where case is ignored.
+
+    >>> file_names(["cats/tom.png", "dogs/tom.jpg", "../.."], ".png")
+    ['tom.png', 'tom-2.png', 'picture.png']
+    """
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        stem = re.split(r"[/\\]", name)[-1].rsplit(".", 1)[0]
+        stem = re.sub(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]', "_", stem).strip(" .")[:80] or "picture"
+        candidate, number = stem, 1
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{stem}-{number}"
+        taken.add(candidate.lower())
+        result.append(candidate + suffix)
+    return result

@@ -1,0 +1,53 @@
+"""Progress of a command that makes files one after the other."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LINE_SECONDS = 10.0
+"""Between two lines of progress where the output is a file or a pipe."""
+
+
+class Progress:
+    """Counts finished pictures on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, verb: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._verb, self._total, self._clock = verb, total, clock
+        self._show_step: Callable[[str], object] = lambda text: None
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield ``items``; each one counts when the next is asked for."""
+        return self._bar(items) if sys.stderr.isatty() else self._lines(items)
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Say which step of the sampler is done, for the pictures that are not finished yet."""
+        self._show_step(f"step {step}/{steps}")
+
+    def _bar(self, items: Iterable[T]) -> Iterator[T]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[step]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(self._verb, total=self._total, step="")
+            self._show_step = lambda text: bar.update(task, step=text)
+            for item in items:
+                yield item
+                bar.advance(task)
+
+    def _lines(self, items: Iterable[T]) -> Iterator[T]:
+        last = self._clock()
+        for count, item in enumerate(items, start=1):
+            yield item
+            if self._clock() - last >= LINE_SECONDS:
+                last = self._clock()
+                print(f"{self._verb}: {count} of {self._total}", file=sys.stderr, flush=True)

@@ -1,0 +1,74 @@
+"""impasto reconstruct: what a model keeps of pictures, beside the pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.outputs import check_folder, check_free, file_names
+from impasto.cli.progress import Progress
+from impasto.errors import ImpastoError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.api import Reconstruction
+
+CELL = 192
+"""Least side of one picture on the sheet in pixels."""
+LEVEL_LABELS = ("style", "+ stride 32", "+ stride 16", "+ stride 8")
+"""What the coarse prefixes hold, coarse to fine."""
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Put pictures through the model and back: one sheet for each, the original beside the reconstruction.
+
+    impasto reconstruct runs/emoji mine/*.png --out seen --levels
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    pictures: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")
+    ]
+    """Pictures to reconstruct."""
+    out: Path
+    """Folder to write to."""
+    levels: bool = False
+    """Show what each level of the latents adds, coarse to fine."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Reconstruct and write one sheet per picture; returns the exit code."""
+        if not self.pictures:
+            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        check_folder(self.out)
+        paths = [self.out / name for name in file_names(map(str, self.pictures), ".png")]
+        check_free(paths)
+        from impasto import api
+        from impasto.create.recipe import save_picture
+
+        model = api.load(self.run_folder, self.device)
+        progress = Progress("reconstructing", len(paths))
+        results = progress.over(model.reconstruct(self.pictures, self.levels))
+        for path, result in zip(paths, results, strict=True):
+            save_picture(_sheet(result, self.levels), path)
+        print(paths[0] if len(paths) == 1 else f"{len(paths)} sheets in {self.out}")
+        return 0
+
+
+def _sheet(result: "Reconstruction", levels: bool) -> "Image.Image":
+    from impasto.create.grid import grid
+
+    prefixes = result.prefixes if levels else result.prefixes[-1:]
+    if not levels:
+        labels = ["reconstruction"]
+    elif len(prefixes) == len(LEVEL_LABELS):
+        labels = list(LEVEL_LABELS)
+    else:
+        labels = [f"{count} levels" for count in range(1, len(prefixes) + 1)]
+    row = [result.original, *prefixes]
+    return grid([row], (), ["original", *labels], cell=max(CELL, *(max(image.size) for image in row)))

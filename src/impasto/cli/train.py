@@ -1,0 +1,100 @@
+"""impasto train: from a folder of pictures to a model."""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.terminal import Terminal
+from impasto.config import TrainConfig
+from impasto.events import Event, Finished, Listener
+
+STDERR = 2
+"""File descriptor."""
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
+
+
+class CancelToken:
+    """Asked once a step whether to stop; set by the first Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.cancelled
+
+
+@dataclass(frozen=True)
+class Train(TrainConfig):
+    """Learn the style of a folder of pictures; the same command again resumes.
+
+    impasto train emoji --out runs/emoji --minutes 30
+
+    impasto train paintings --out runs/paintings --size base --resolution 128
+    """
+
+    pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
+    """Folder of pictures; each folder inside it is a collection with a style of its own."""
+
+    def __post_init__(self) -> None:
+        """Leave the checks to ``config``, where a mistake is reported as every command reports it."""
+
+    def config(self) -> TrainConfig:
+        """The plain settings, equal to those that a run folder holds."""
+        return TrainConfig(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
+        )
+
+    def run(self) -> int:
+        """Train until the budget is spent or Ctrl-C; returns the exit code."""
+        config = self.config()
+        from impasto import api
+
+        ends: list[Finished] = []
+
+        def remember_end(event: Event) -> None:
+            if isinstance(event, Finished):
+                ends.append(event)
+
+        listeners: list[Listener] = [remember_end]
+        cancel = CancelToken()
+        with ExitStack() as stack:
+            # Under torchrun every process runs this; one of them talks.
+            speaks = os.environ.get("RANK", "0") == "0"
+            if speaks:
+                listeners.append(stack.enter_context(Terminal()))
+            stack.enter_context(cancel_on_signal(cancel, speaks))
+            api.train(config, listeners, cancel)
+        stopped = cancel.cancelled and not (ends and ends[-1].complete)
+        return INTERRUPTED if stopped else 0
+
+
+@contextmanager
+def cancel_on_signal(cancel: CancelToken, speaks: bool = True) -> Iterator[None]:
+    """Let Ctrl-C or a termination request finish the step and save; the second one exits at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if cancel.cancelled:
+            raise KeyboardInterrupt
+        cancel.cancelled = True
+        if speaks:
+            # Not print: a handler may run in the middle of another print, and stderr's buffer refuses to
+            # nest.
+            os.write(STDERR, b"\nfinishing the step, then saving... (once more: exit at once)\n")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

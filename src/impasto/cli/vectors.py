@@ -1,0 +1,87 @@
+"""impasto encode and impasto decode: from pictures to numbers and back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.outputs import check_folder, check_free, file_names
+from impasto.cli.progress import Progress
+from impasto.errors import ImpastoError
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Write the latents of pictures, level by level, to a file that other programs can read.
+
+    impasto encode runs/emoji mine/*.png --out vectors.npz
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    pictures: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")
+    ]
+    """Pictures to encode."""
+    out: Path
+    """File to write: .npz, or .parquet where pyarrow is installed."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Encode and write; returns the exit code."""
+        if not self.pictures:
+            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        if self.out.is_dir():
+            raise ImpastoError(f"--out {self.out}: it is a folder, and a .npz or .parquet file is needed.")
+        from impasto.create.vectors import check_writable
+
+        check_writable(self.out)
+        from impasto import api
+
+        latents = api.load(self.run_folder, self.device).encode(self.pictures)
+        latents.save(self.out)
+        shapes = ", ".join(f"{name} {'x'.join(map(str, v.shape[1:]))}" for name, v in latents.levels.items())
+        print(f"{self.out}: {len(latents.names)} pictures, {shapes}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Paint the latents of a file that `impasto encode` wrote, or that was changed since.
+
+    impasto decode runs/emoji vectors.npz --out painted
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    vectors: Annotated[Positional[Path], arg(metavar="VECTORS")]
+    """File of latents, .npz or .parquet."""
+    out: Path
+    """Folder to write to."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Decode and write one picture for each name; returns the exit code."""
+        from impasto.create.recipe import save_picture
+        from impasto.create.vectors import Latents
+
+        check_folder(self.out)
+        latents = Latents.load(self.vectors)
+        paths = [self.out / name for name in file_names(latents.names, ".png")]
+        check_free(paths)
+        from impasto import api
+
+        model = api.load(self.run_folder, self.device)
+        if model.identity != latents.identity:
+            raise ImpastoError(
+                f"{self.vectors} belongs to another model: it names weights {latents.identity}, "
+                f"and {self.run_folder} has {model.identity}."
+            )
+        progress = Progress("decoding", len(paths))
+        for path, (_, image) in zip(paths, progress.over(model.decode(latents)), strict=True):
+            save_picture(image, path)
+        print(paths[0] if len(paths) == 1 else f"{len(paths)} pictures in {self.out}")
+        return 0

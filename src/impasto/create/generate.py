@@ -1,0 +1,88 @@
+"""New pictures: from what is told, along the prior flow, through the decoder."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from impasto.model.autoencoder import LEVEL_NAMES
+from impasto.model.encoder import Hierarchy
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto
+from impasto.model.prior import MAP_STRIDES
+from impasto.model.sampler import StepCallback, draw_noise, sample
+
+CHUNK = 4
+"""Pictures are computed this many at a time, never fewer: sums are then taken in the same order for every picture, so that
+it is the same to the last bit whatever is made beside it."""
+
+
+def silence(model: Impasto, batch: int, device: torch.device) -> Hierarchy:
+    """The fused Gaussians when no expert speaks: the prior N(0, 1) on every level."""
+    config = model.config
+    side = config.resolution
+    shapes = [(config.style_dim,)] + [
+        (channels, side // stride, side // stride)
+        for channels, stride in zip(config.map_channels, MAP_STRIDES, strict=True)
+    ]
+    style, coarse, middle, fine = (
+        Gaussian.standard(torch.zeros(batch, *shape, device=device)) for shape in shapes
+    )
+    return style, coarse, middle, fine
+
+
+@torch.no_grad()
+def generate(
+    model: Impasto,
+    style: Gaussian | None,
+    indices: Sequence[int],
+    *,
+    seed: int,
+    steps: int,
+    temperature: float,
+    guidance: float,
+    on_step: StepCallback | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield one picture per index: float32 (channels, height, width) in [0, 1], RGB over white and alpha.
+
+    ``style`` is one Gaussian, (1, style_dim), or None for any style. Picture ``index`` of ``seed`` is always the same.
+    ``on_step`` is told (steps done, steps) over all chunks.
+    """
+    device = next(model.parameters()).device
+    starts = range(0, len(indices), CHUNK)
+    for number, start in enumerate(starts):
+        chunk = list(indices[start : start + CHUNK])
+        padded = chunk + [chunk[-1]] * (CHUNK - len(chunk))
+        fused = silence(model, CHUNK, device)
+        if style is not None:
+            shape = (CHUNK, -1)
+            fused = (Gaussian(style.mean.expand(shape), style.log_variance.expand(shape)), *fused[1:])
+        noise = draw_noise([picture_seed(seed, index) for index in padded], fused)
+
+        def tell(done: int, total: int, before: int = number * steps, all_: int = len(starts) * steps) -> None:
+            if on_step is not None:
+                on_step(before + done, all_)
+
+        latents = sample(
+            model.prior,
+            fused,
+            noise,
+            steps=steps,
+            temperature=temperature,
+            guidance=1.0 if style is None else guidance,
+            on_step=tell,
+        )
+        yield from model.autoencoder.decode(latents)[: len(chunk)].float().cpu().numpy()
+
+
+def picture_seed(seed: int, index: int) -> int:
+    """The seed of one picture's own noise generator."""
+    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def level_shapes(model: Impasto) -> dict[str, tuple[int, ...]]:
+    """Shape of one picture's latents at every level, at the model's own resolution."""
+    like = silence(model, 1, torch.device("cpu"))
+    return {name: tuple(g.mean.shape[1:]) for name, g in zip(LEVEL_NAMES, like, strict=True)}

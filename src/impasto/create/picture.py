@@ -1,0 +1,76 @@
+"""From the numbers of a decoder to a picture with true alpha, without fringes."""
+
+import numpy as np
+from PIL import Image
+
+FILL_ROUNDS = 8
+"""How many pixels far colour spreads into transparent areas; a resize filter reaches no further."""
+
+
+def to_image(array: np.ndarray) -> Image.Image:
+    """The picture that ``array`` describes.
+
+    ``array`` is (channels, height, width), uint8 or float in [0, 1] (values outside are clipped). 3 channels
+    are RGB; 4 are RGB composited over white, and alpha, and become straight alpha (mode RGBA). Raises
+    ValueError for other shapes and for values that are not finite.
+    """
+    if array.ndim != 3 or array.shape[0] not in (3, 4) or 0 in array.shape:
+        raise ValueError(f"expected (3 or 4, height, width), found {array.shape}")
+    values = array.astype(np.float32).transpose(1, 2, 0)
+    if array.dtype == np.uint8:
+        values /= 255
+    if not np.isfinite(values).all():
+        raise ValueError("the picture has values that are not finite")
+    values = values.clip(0, 1)
+    if values.shape[2] == 3:
+        return Image.fromarray(_quantized(values))
+    # Un-composite with the alpha that the file will hold, not with the one before rounding: where alpha is
+    # low the difference would show as a wrong colour.
+    alpha = _quantized(values[..., 3:])
+    colour = _straight(values[..., :3], alpha.astype(np.float32) / 255)
+    return Image.fromarray(np.concatenate([_quantized(colour), alpha], axis=2))
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """``image`` as RGB, with white behind what is transparent."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    straight = image.convert("RGBA")
+    ground = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(ground, straight).convert("RGB")
+
+
+def _quantized(values: np.ndarray) -> np.ndarray:
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def _straight(over: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colour (h, w, 3) whose composite over white with ``alpha`` (h, w, 1) is ``over``: (p - (1 - a)) / a."""
+    visible = alpha > 0
+    colour = (over - (1 - alpha)) / np.where(visible, alpha, 1)
+    return _spread(colour.clip(0, 1), visible[..., 0])
+
+
+def _spread(colour: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fill unknown pixels with the mean of their known neighbours, ring by ring, and with white further out.
+
+    A fully transparent pixel has no colour, but a filter that scales straight alpha mixes whatever stands
+    there into the edge: black there is a dark halo, white a bright one.
+    """
+    height, width = known.shape
+    colour = np.where(known[..., None], colour, 0)
+    for _ in range(FILL_ROUNDS):
+        if known.all() or not known.any():
+            break
+        total = np.zeros_like(colour)
+        count = np.zeros((height, width, 1), np.float32)
+        padded = np.pad(colour, ((1, 1), (1, 1), (0, 0)))
+        padded_known = np.pad(known, 1)
+        for y in range(3):
+            for x in range(3):
+                total += padded[y : y + height, x : x + width]
+                count += padded_known[y : y + height, x : x + width, None]
+        ring = ~known & (count[..., 0] > 0)
+        colour[ring] = total[ring] / count[ring]
+        known = known | ring
+    return np.where(known[..., None], colour, 1)

@@ -1,0 +1,206 @@
+"""The recipe inside a picture: everything that makes the same picture again."""
+
+import dataclasses
+import json
+import math
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+
+from impasto import __version__
+from impasto.atomic import write_atomically
+from impasto.config import from_json
+from impasto.create.picture import over_white
+from impasto.errors import ImpastoError
+
+FORMAT = 1
+"""Version of the recipe's JSON."""
+KEY = "impasto"
+"""Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
+MAX_CHARACTERS = 1_000_000
+"""Longest recipe that is written or read; Pillow refuses larger text chunks."""
+MAX_JPEG_CHARACTERS = 60_000
+"""JPEG gives all of EXIF 64 KB."""
+PICTURE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+_SOFTWARE, _EXIF_IFD, _USER_COMMENT = 0x0131, 0x8769, 0x9286
+_ASCII = b"ASCII\0\0\0"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one generated picture was made from. Raises ImpastoError for values that no picture could have."""
+
+    model: str
+    """Folder of the run, as it was given when the picture was made."""
+    identity: str
+    """Hash of the model's weights (16 hexadecimal digits): what the path is checked against."""
+    seed: int
+    index: int
+    """Number of the picture among those of its seed."""
+    steps: int
+    temperature: float
+    guidance: float
+    style: tuple[str, ...] = ()
+    """Collections and pictures that gave the style, each with an optional ``:weight``."""
+    style_hashes: tuple[str, ...] = ()
+    """Empty, or for each entry of ``style`` the hash of the picture's content ("" for a collection)."""
+    impasto: str = __version__
+    """Version of Impasto that made the picture."""
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        check_sampling(
+            seed=self.seed, steps=self.steps, temperature=self.temperature, guidance=self.guidance, prefix=""
+        )
+        if self.index < 0:
+            raise ImpastoError(f"index {self.index}: use a whole number from 0.")
+        if self.style_hashes and len(self.style_hashes) != len(self.style):
+            raise ImpastoError(f"{len(self.style_hashes)} style hashes for {len(self.style)} styles.")
+
+    def to_json(self) -> str:
+        """The recipe as one line of ASCII JSON, which every kind of picture can hold."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+def check_sampling(*, seed: int, steps: int, temperature: float, guidance: float, prefix: str) -> None:
+    """Refuse settings that cannot sample; ``prefix`` precedes the name in the message ("--" for flags)."""
+    if not 0 <= seed < 2**63:
+        raise ImpastoError(f"{prefix}seed {seed}: use a whole number from 0 to 2**63 - 1.")
+    if not 1 <= steps <= 1000:
+        raise ImpastoError(f"{prefix}steps {steps}: use a whole number from 1 to 1000.")
+    for name, value in (("temperature", temperature), ("guidance", guidance)):
+        if not math.isfinite(value) or value < 0:
+            raise ImpastoError(f"{prefix}{name} {value}: use a number from 0.")
+
+
+def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:
+    """Write ``image`` to ``path`` (.png, .webp or .jpg), whole or not at all, with the recipe inside.
+
+    PNG and WebP are lossless and keep alpha; JPEG gets white behind it. Without a recipe the picture still
+    says that Impasto made it. Raises ImpastoError for another suffix, and when the file cannot be written.
+    """
+    kind = _kind(path)
+    text = "" if recipe is None else recipe.to_json()
+    limit = MAX_JPEG_CHARACTERS if kind == "JPEG" else MAX_CHARACTERS
+    if len(text) > limit:
+        way_out = "Use --format png" if kind == "JPEG" else "Use fewer style pictures"
+        raise ImpastoError(
+            f"cannot write {path}: its recipe has {len(text)} characters, above {limit}. {way_out}."
+        )
+    if kind == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text("Software", f"Impasto {__version__}")
+        if text:
+            chunks.add_itxt(KEY, text)
+        write_atomically(path, lambda temporary: image.save(temporary, "PNG", pnginfo=chunks))
+        return
+    exif = Image.Exif()
+    exif[_SOFTWARE] = f"Impasto {__version__}"
+    if text:
+        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + f"{KEY} {text}".encode("ascii")
+    if kind == "JPEG":
+        flat = over_white(image)
+        write_atomically(
+            path, lambda temporary: flat.save(temporary, "JPEG", exif=exif, quality=95, subsampling=0)
+        )
+    else:
+        write_atomically(
+            path, lambda temporary: image.save(temporary, "WEBP", exif=exif, lossless=True, exact=True)
+        )
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe inside the picture at ``path``.
+
+    Raises ImpastoError when the file is not a PNG, WebP or JPEG picture, holds no recipe, or holds one that
+    is damaged or from a newer Impasto.
+    """
+    text, _ = _embedded(path)
+    if text is None:
+        raise ImpastoError(
+            f"{path} holds no recipe: Impasto did not generate it, or another program took the recipe out."
+        )
+    if len(text) > MAX_CHARACTERS:
+        raise ImpastoError(f"{path}: its recipe has {len(text)} characters, above {MAX_CHARACTERS}.")
+    source = f"{path}: its recipe"
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ImpastoError(f"{source} is not JSON.") from error
+    version = values.get("format") if isinstance(values, dict) else None
+    if type(version) is not int or version < 1:
+        raise ImpastoError(f"{source} names no format.")
+    if version > FORMAT:
+        raise ImpastoError(
+            f"{source} is from a newer Impasto ({values.get('impasto')!r}): upgrade to read it."
+        )
+    if missing := sorted({field.name for field in dataclasses.fields(Recipe)} - set(values)):
+        raise ImpastoError(f"{source} lacks {missing}.")
+    try:
+        return from_json(Recipe, text, source)
+    except OverflowError as error:
+        raise ImpastoError(f"{source} has a number that is too large.") from error
+    except ImpastoError as error:
+        # Recipe's own checks don't know the file.
+        message = str(error)
+        raise ImpastoError(message if message.startswith(source) else f"{source}: {message}") from error
+
+
+def made_by_impasto(path: Path) -> bool:
+    """Whether ``path`` is a picture that Impasto wrote, so that writing over it destroys nobody's work."""
+    try:
+        _, software = _embedded(path)
+    except ImpastoError:
+        return False
+    return software.startswith("Impasto ")
+
+
+def _kind(path: Path) -> str:
+    if kind := PICTURE_FORMATS.get(path.suffix.lower()):
+        return kind
+    raise ImpastoError(f"cannot write {path}: use one of {', '.join(PICTURE_FORMATS)}.")
+
+
+def _embedded(path: Path) -> tuple[str | None, str]:
+    """The recipe's text, or None, and the name of the software; never decodes the pixels."""
+    # Whatever a stranger's file holds must end in an error that names it; a huge size does not matter here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=tuple(set(PICTURE_FORMATS.values()))) as image:
+                return _png_text(image) if image.format == "PNG" else _exif_text(image)
+        except OSError as error:
+            if error.strerror:
+                raise ImpastoError(f"cannot read {path}: {error.strerror}.") from error
+            raise ImpastoError(f"{path} is not a PNG, WebP or JPEG picture.") from error
+        except (
+            ValueError,
+            SyntaxError,
+            struct.error,
+            LookupError,
+            TypeError,
+            EOFError,
+            Image.DecompressionBombError,
+        ) as error:
+            raise ImpastoError(f"{path} is damaged: {error}.") from error
+
+
+def _png_text(image: Image.Image) -> tuple[str | None, str]:
+    text, software = image.info.get(KEY), image.info.get("Software")
+    return (str(text) if isinstance(text, str) else None), (
+        str(software) if isinstance(software, str) else ""
+    )
+
+
+def _exif_text(image: Image.Image) -> tuple[str | None, str]:
+    exif = image.getexif()
+    comment, software = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT), exif.get(_SOFTWARE)
+    start = _ASCII + f"{KEY} ".encode("ascii")
+    text = None
+    if isinstance(comment, bytes) and comment.startswith(start):
+        text = comment[len(start) :].decode("ascii", "replace")
+    return text, software if isinstance(software, str) else ""

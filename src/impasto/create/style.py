@@ -1,0 +1,91 @@
+"""Style by reference: collections and pictures, weighed and pooled into one Gaussian of the style level."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from impasto.config import ModelConfig
+from impasto.data import read_pictures
+from impasto.errors import ImpastoError
+from impasto.model.fuser import pool
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto
+
+MAX_REFERENCES = 1024
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One entry of --style: a collection by name, or a picture, folder or archive by path; and its weight."""
+
+    source: str
+    weight: float
+    is_collection: bool
+
+
+def parse_reference(text: str, collections: Sequence[str]) -> Reference:
+    """Read ``NAME`` or ``NAME:WEIGHT``. Raises ImpastoError for unknown names and unusable weights."""
+    if text in collections:
+        return Reference(text, 1.0, True)
+    if Path(text).exists():
+        return Reference(text, 1.0, False)
+    source, colon, number = text.rpartition(":")
+    if not colon:
+        source = text
+    try:
+        weight = float(number) if colon else 1.0
+    except ValueError:
+        source, weight = text, 1.0
+    if not (math.isfinite(weight) and weight > 0):
+        raise ImpastoError(f"--style {text}: a weight must be a number above 0.")
+    if source in collections:
+        return Reference(source, weight, True)
+    if Path(source).exists():
+        return Reference(source, weight, False)
+    known = ", ".join(collections[:20]) + (", ..." if len(collections) > 20 else "")
+    raise ImpastoError(f"--style {source}: neither a file nor a collection of this model (it has {known}).")
+
+
+@torch.no_grad()
+def pooled_style(
+    model: Impasto, styles: torch.Tensor | None, references: Sequence[Reference]
+) -> tuple[Gaussian | None, tuple[str, ...]]:
+    """The pooled style of ``references``, (1, style_dim), and the content hash of each ("" for a collection).
+
+    A logarithmic opinion pool with weights that sum to one: neither the number of references nor their order changes the
+    strength, and the order changes not even a bit. None where there are no references: any style.
+    """
+    if not references:
+        return None, ()
+    config: ModelConfig = model.config
+    device = next(model.parameters()).device
+    found: list[tuple[str, float, torch.Tensor]] = []
+    hashes = []
+    for reference in references:
+        if reference.is_collection:
+            assert styles is not None
+            found.append((reference.source, reference.weight, styles[config.collections.index(reference.source)]))
+            hashes.append("")
+            continue
+        loaded = read_pictures(Path(reference.source), resolution=config.resolution, channels=config.channels)
+        if len(loaded.pixels) > MAX_REFERENCES:
+            raise ImpastoError(f"--style {reference.source}: {len(loaded.pixels)} pictures, at most {MAX_REFERENCES}.")
+        digests = [hashlib.sha256(p.tobytes()).hexdigest()[:16] for p in loaded.pixels]
+        hashes.append(hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16])
+        for digest, pixels in zip(digests, loaded.pixels, strict=True):
+            found.append((digest, reference.weight / len(digests), _style_of(model, pixels, device)))
+    found.sort(key=lambda entry: (entry[0], entry[1]))
+    stacked = torch.stack([style.to(device) for _, _, style in found])
+    weights = torch.tensor([[weight for _, weight, _ in found]], dtype=torch.float32, device=device)
+    return pool(Gaussian(stacked[:, 0], stacked[:, 1]), weights / weights.sum()), tuple(hashes)
+
+
+def _style_of(model: Impasto, pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+    picture = torch.from_numpy(pixels[None]).to(device).float().div(255).to(memory_format=torch.channels_last)
+    style = model.autoencoder.posterior(picture)[0]
+    return torch.stack([style.mean[0], style.log_variance[0]])

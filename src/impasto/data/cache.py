@@ -1,0 +1,108 @@
+"""Pictures at training size on disk: one flat file of pixels, and an index that is written last."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from impasto.atomic import write_atomically, write_text_atomically
+from impasto.config import Fit
+from impasto.data.audit import Audit
+from impasto.data.pictures import Entry, PictureSet
+from impasto.data.source import Source
+
+FORMAT_VERSION = 1
+"""Change it when pixels, split or index would come out differently: old caches are then not used."""
+ENTRY_FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
+STALE_SECONDS = 24 * 3600
+"""A temporary file of this age was left by a run that was killed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """The two files of one source at one size and fit."""
+
+    index: Path
+    pixels: Path
+
+
+def slot_for(cache: Path, source: Source, *, resolution: int, fit: Fit) -> Slot:
+    """Where in ``cache`` the pictures of ``source`` belong, as it is now: any change leads elsewhere."""
+    parts = (FORMAT_VERSION, source.path.resolve(), source.stamp(), resolution, fit.value)
+    text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
+    name = f"pictures-{resolution}px-{hashlib.sha256(text).hexdigest()[:20]}"
+    return Slot(cache / f"{name}.json", cache / f"{name}.pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """Everything about cached pictures but their pixels."""
+
+    resolution: int
+    channels: int
+    entries: tuple[Entry, ...]
+    places: list[tuple[int, int]]
+    """For each entry, where it starts in the file of pixels, and its stored channels."""
+    held_out: list[int]
+    audit: Audit
+
+
+def save(slot: Slot, write_pixels: Callable[[BinaryIO], Index]) -> None:
+    """Let ``write_pixels`` write the pixels and say what they are, then write the index.
+
+    The index names the length of the pixels and comes last, so a run killed halfway leaves nothing that
+    would be taken for a cache. Raises ImpastoError when the cache cannot be written.
+    """
+    made: list[Index] = []
+
+    def write(path: Path) -> None:
+        with path.open("wb") as handle:
+            made.append(write_pixels(handle))
+
+    _sweep(slot.index.parent)
+    write_atomically(slot.pixels, write)
+    (index,) = made
+    values = {
+        "bytes": slot.pixels.stat().st_size,
+        "resolution": index.resolution,
+        "channels": index.channels,
+        "entries": [[getattr(entry, name) for name in ENTRY_FIELDS] for entry in index.entries],
+        "places": index.places,
+        "held_out": index.held_out,
+        "audit": index.audit.to_json(),
+    }
+    # Escaped to ASCII, because names of files need not be valid Unicode.
+    write_text_atomically(slot.index, json.dumps(values))
+
+
+def load(slot: Slot) -> PictureSet | None:
+    """The cached pictures, or None where there are none that are whole."""
+    try:
+        values = json.loads(slot.index.read_text(encoding="utf-8"))
+        if slot.pixels.stat().st_size != values["bytes"]:
+            return None
+        return PictureSet(
+            entries=tuple(Entry(*fields) for fields in values["entries"]),
+            resolution=values["resolution"],
+            channels=values["channels"],
+            audit=Audit.from_json(values["audit"]),
+            pixels=np.memmap(slot.pixels, dtype=np.uint8, mode="r"),
+            places=np.array(values["places"], dtype=np.int64),
+            held_out=np.array(values["held_out"], dtype=np.int64),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        # Missing, cut off or edited: it is made again.
+        return None
+
+
+def _sweep(cache: Path) -> None:
+    for path in cache.glob(".pictures-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()

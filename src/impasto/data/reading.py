@@ -1,0 +1,71 @@
+"""Decoding the pictures of a source in threads, in order and with few of them in memory."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from impasto.config import Fit
+from impasto.data import decode
+from impasto.data.decode import Decoded, quiet_pillow
+from impasto.data.source import Member, SkippedError, Source
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files done and the number of all."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of one file: a picture, or the reason why not."""
+
+    name: str
+    content_hash: str = ""
+    """SHA-256 of the file: the same at any training size and with any version of the decoder."""
+    picture: Decoded | None = None
+    reason: str = ""
+
+
+def read_members(
+    source: Source, members: Sequence[Member], *, resolution: int, fit: Fit, progress: Progress | None = None
+) -> Iterator[Reading]:
+    """Read and decode ``members`` of an open source, in their order; a bad one yields its reason."""
+    num_threads = min(8, os.cpu_count() or 1)
+    waiting: deque[Future[Reading]] = deque()
+    num_done = 0
+    with quiet_pillow(), ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
+        for member in members:
+            # Files are read here and only decoded in the threads: archives are not safe to share, and
+            # a compressed tar must be read from start to end.
+            try:
+                data = source.read(member)
+            except SkippedError as error:
+                waiting.append(_ready(Reading(member.name, reason=str(error))))
+            else:
+                waiting.append(pool.submit(_decode, member.name, data, resolution, fit))
+                del data
+            while len(waiting) > 2 * num_threads or (waiting and waiting[0].done()):
+                num_done += 1
+                yield waiting.popleft().result()
+                if progress:
+                    progress(num_done, len(members))
+        while waiting:
+            num_done += 1
+            yield waiting.popleft().result()
+            if progress:
+                progress(num_done, len(members))
+
+
+def _decode(name: str, data: bytes, resolution: int, fit: Fit) -> Reading:
+    try:
+        picture = decode.decode(data, resolution=resolution, fit=fit)
+    except SkippedError as error:
+        return Reading(name, reason=str(error))
+    return Reading(name, hashlib.sha256(data).hexdigest(), picture)
+
+
+def _ready(reading: Reading) -> Future[Reading]:
+    future: Future[Reading] = Future()
+    future.set_result(reading)
+    return future

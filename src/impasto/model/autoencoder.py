@@ -1,0 +1,49 @@
+"""The hierarchical multi-encoder VAE: views, encoders, fuser and decoder as one."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from impasto.config import ModelConfig
+from impasto.model.blocks import Map
+from impasto.model.decoder import Decoder, Latents
+from impasto.model.encoder import Encoder, Hierarchy
+from impasto.model.fuser import fuse
+from impasto.model.views import VIEW_NAMES, view_channels, views_of
+
+LEVEL_NAMES = ("style", "stride32", "stride16", "stride8")
+"""The latent levels, coarse to fine."""
+NUM_EXPERTS = len(VIEW_NAMES)
+NUM_LEVELS = len(LEVEL_NAMES)
+
+
+class Autoencoder(nn.Module):
+    """Picture -> views -> experts per level -> fused Gaussians -> latents -> picture."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoders = nn.ModuleDict(
+            {name: Encoder(config, n) for name, n in zip(VIEW_NAMES, view_channels(config.channels), strict=True)}
+        )
+        self.decoder = Decoder(config)
+
+    def experts(self, picture: Map) -> tuple[Hierarchy, Hierarchy, Hierarchy]:
+        """What the pixel, orientation and texture encoder say of pictures in [0, 1]."""
+        views = views_of(picture)
+        pixel, orientation, texture = (self.encoders[n](v) for n, v in zip(VIEW_NAMES, views, strict=True))
+        return pixel, orientation, texture
+
+    def posterior(self, picture: Map, weights: Float[Tensor, "batch expert level"] | None = None) -> Hierarchy:
+        """The fused Gaussians of pictures in [0, 1]; all experts at weight one where no ``weights`` are given."""
+        if weights is None:
+            weights = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
+        return fuse(self.experts(picture), weights)
+
+    def decode(self, latents: Latents) -> Map:
+        """Pictures in [0, 1] from one latent per level."""
+        return self.decoder(latents).clamp(0, 1)
+
+    def reconstruct(self, picture: Map, num_levels: int = NUM_LEVELS) -> Map:
+        """Pictures painted from the posterior means of the coarsest ``num_levels`` levels, the prior's mean for the rest."""
+        means = [g.mean if i < num_levels else g.mean * 0 for i, g in enumerate(self.posterior(picture))]
+        return self.decode((means[0], means[1], means[2], means[3]))

@@ -1,0 +1,91 @@
+"""The few layers that encoders and decoder are made of.
+
+None of them normalises by statistics of a picture: scale is kept by initialisation, by residual branches that
+start at zero (Child 2021, "Very Deep VAEs") and by weight demodulation (Karras 2020). That is a fifth of the training
+step saved against GroupNorm, and a picture computed in tiles equals the picture computed whole.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Map = Float[Tensor, "_batch _channel _height _width"]
+Vector = Float[Tensor, "_batch _feature"]
+
+
+def conv(inputs: int, outputs: int, kernel: int, *, gain: float = math.sqrt(2.0)) -> nn.Conv2d:
+    """A convolution that keeps height and width; weights He-initialised times ``gain`` / sqrt(2), biases zero."""
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs * kernel * kernel))
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def linear(inputs: int, outputs: int, *, gain: float = 1.0) -> nn.Linear:
+    """A fully connected layer with weights of variance ``gain``^2 / inputs and zero biases."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs))
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def upsample_nearest(x: Map) -> Map:
+    """Double height and width by repetition (plain views: `interpolate` is 30 times slower on some CPUs)."""
+    batch, channels, height, width = x.shape
+    x = x[:, :, :, None, :, None].expand(batch, channels, height, 2, width, 2)
+    return x.reshape(batch, channels, 2 * height, 2 * width).contiguous(memory_format=torch.channels_last)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(conv(silu(x)))), two 3x3 convolutions, the last of which starts near zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels, 3)
+        self.second = conv(channels, channels, 3, gain=0.1)
+
+    def forward(self, x: Map) -> Map:
+        """Same shape in and out."""
+        return x + self.second(F.silu(self.first(F.silu(x))))
+
+
+class StyledBlock(nn.Module):
+    """A residual block whose first convolution is modulated by the style and demodulated.
+
+    The convolution's weights are scaled per input channel by 1 + A(style) and divided by their norm per output
+    channel (Karras 2020, eq. 1 and 3). Both scales are applied to the activations, which is the same thing and costs
+    no weights per picture.
+    """
+
+    def __init__(self, channels: int, style_features: int) -> None:
+        super().__init__()
+        self.affine = linear(style_features, channels, gain=0.3)
+        self.weight = nn.Parameter(torch.randn(channels, channels, 3, 3) / math.sqrt(9 * channels))
+        self.gain = nn.Parameter(torch.full((channels,), math.sqrt(2.0)))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.second = conv(channels, channels, 3, gain=0.1)
+
+    def forward(self, x: Map, style: Vector) -> Map:
+        """Same shape in and out; ``style`` is the decoder's style feature vector."""
+        scale = 1 + self.affine(style)
+        power = self.weight.square().sum((2, 3))
+        demodulation = self.gain * torch.rsqrt(scale.square() @ power.T + 1e-6)
+        h = F.conv2d(F.silu(x) * scale[:, :, None, None], self.weight, padding=1)
+        h = torch.addcmul(self.bias[None, :, None, None], h, demodulation[:, :, None, None])
+        return x + self.second(F.silu(h))
+
+
+class Upsample(nn.Module):
+    """Sub-pixel convolution (Shi 2016): a 1x1 convolution to four times the channels, laid out as 2x2 squares."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, gain: float = 1.0) -> None:
+        super().__init__()
+        self.project = conv(inputs, 4 * outputs, kernel, gain=gain)
+
+    def forward(self, x: Map) -> Map:
+        """(batch, inputs, height, width) to (batch, outputs, 2 height, 2 width)."""
+        x = F.pixel_shuffle(self.project(x), 2)
+        return x.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,71 @@
+"""An encoder: one view in, one expert per latent level out."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.config import ModelConfig
+from impasto.model.blocks import Map, ResidualBlock, Vector, conv, linear, upsample_nearest
+from impasto.model.gaussian import Gaussian
+
+LOG_VARIANCE_BOUND = 7.0
+"""Experts' log-variances stay within plus and minus this: neither certain beyond float range nor useless."""
+
+Hierarchy = tuple[Gaussian, Gaussian, Gaussian, Gaussian]
+"""One Gaussian per latent level, coarse to fine: style (batch, style_dim), then maps at strides 32, 16 and 8."""
+
+
+class Encoder(nn.Module):
+    """Three 5x5 convolution stages with 2x2 pooling to stride 8, residual stages to 32, and a feature pyramid.
+
+    The view comes at half the picture's size, so two of the three stages pool. Every pyramid level (FPN, Lin 2017) has a
+    head for its map's Gaussian; pooled means and deviations of the first stages and of all pyramid levels give the style.
+    """
+
+    def __init__(self, config: ModelConfig, view_channels: int) -> None:
+        super().__init__()
+        widths, pyramid = config.encoder_widths, config.pyramid_width
+        self.stage1 = conv(view_channels, widths[0], 5)
+        self.stage2 = conv(widths[0], widths[1], 5)
+        self.stage3 = conv(widths[1], widths[2], 5)
+        self.refine8 = ResidualBlock(widths[2])
+        self.widen16 = conv(widths[2], widths[3], 3)
+        self.refine16 = ResidualBlock(widths[3])
+        self.widen32 = conv(widths[3], widths[4], 3)
+        self.refine32 = ResidualBlock(widths[4])
+        self.laterals = nn.ModuleList([conv(width, pyramid, 1, gain=1.0) for width in widths[:1:-1]])
+        self.smooth = nn.ModuleList([conv(pyramid, pyramid, 3, gain=1.0) for _ in range(3)])
+        self.heads = nn.ModuleList([conv(pyramid, 2 * latent, 1, gain=0.5) for latent in config.map_channels])
+        features = 2 * (widths[0] + widths[1] + 3 * pyramid)
+        self.style_hidden = linear(features, 256)
+        self.style_head = linear(256, 2 * config.style_dim, gain=0.5)
+
+    def forward(self, view: Map) -> Hierarchy:
+        """The expert of every level; ``view`` is (batch, view_channels, height / 2, width / 2)."""
+        x1 = F.silu(self.stage1(view))
+        x2 = F.silu(self.stage2(F.avg_pool2d(x1, 2)))
+        x8 = self.refine8(self.stage3(F.avg_pool2d(x2, 2)))
+        x16 = self.refine16(self.widen16(F.avg_pool2d(F.silu(x8), 2)))
+        x32 = self.refine32(self.widen32(F.avg_pool2d(F.silu(x16), 2)))
+
+        pyramid: list[Tensor] = []
+        for x, lateral in zip((x32, x16, x8), self.laterals, strict=True):
+            level = lateral(F.silu(x))
+            pyramid.append(level + upsample_nearest(pyramid[-1]) if pyramid else level)
+        pyramid = [F.silu(smooth(level)) for smooth, level in zip(self.smooth, pyramid, strict=True)]
+
+        statistics = torch.cat([_mean_and_deviation(x) for x in (x1, x2, *pyramid)], 1)
+        style = _bounded(self.style_head(F.silu(self.style_hidden(statistics))))
+        maps = [_bounded(head(level)) for head, level in zip(self.heads, pyramid, strict=True)]
+        return style, maps[0], maps[1], maps[2]
+
+
+def _mean_and_deviation(x: Map) -> Vector:
+    mean = x.mean((2, 3))
+    variance = x.square().mean((2, 3)) - mean.square()
+    return torch.cat([mean, torch.sqrt(variance.clamp(min=0) + 1e-5)], 1)
+
+
+def _bounded(parameters: Tensor) -> Gaussian:
+    mean, raw = parameters.float().chunk(2, 1)
+    return Gaussian(mean, LOG_VARIANCE_BOUND * torch.tanh(raw / LOG_VARIANCE_BOUND))

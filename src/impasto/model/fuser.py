@@ -1,0 +1,45 @@
+"""The fuser: weighs and averages what the experts say, over encoders, over levels and over pictures."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.model.encoder import Hierarchy
+from impasto.model.gaussian import Gaussian
+
+
+def fuse_level(experts: Sequence[Gaussian], weights: Sequence[Float[Tensor, " batch"]]) -> Gaussian:
+    """The generalised product of experts with the prior N(0, 1) (Cao & Fleet 2014; Wu & Goodman 2018):
+
+        precision = 1 + sum_i w_i tau_i          mean = sum_i w_i tau_i mu_i / precision
+
+    ``weights`` holds one weight >= 0 per expert and picture; with all weights zero the result is the prior.
+    """
+    precision = torch.ones_like(experts[0].mean)
+    weighted = torch.zeros_like(experts[0].mean)
+    for expert, weight in zip(experts, weights, strict=True):
+        tau = weight.reshape(-1, *[1] * (precision.dim() - 1)) * expert.precision
+        precision = precision + tau
+        weighted = weighted + tau * expert.mean
+    return Gaussian(weighted / precision, -torch.log(precision))
+
+
+def fuse(experts: Sequence[Hierarchy], weights: Float[Tensor, "batch expert level"]) -> Hierarchy:
+    """Fuse every level of several encoders' experts with the prior; see `fuse_level`."""
+    style, coarse, middle, fine = (
+        fuse_level([expert[level] for expert in experts], list(weights[:, :, level].unbind(1))) for level in range(4)
+    )
+    return style, coarse, middle, fine
+
+
+def pool(gaussians: Gaussian, weights: Float[Tensor, "group batch"]) -> Gaussian:
+    """Logarithmic opinion pools of a batch of Gaussians (Genest & Zidek 1986): precisions and means averaged by weight.
+
+    Each row of ``weights`` sums to one, so the strength of a pool does not depend on how many pictures are in it;
+    their order does not matter. The result has one Gaussian per row.
+    """
+    precision = weights @ gaussians.precision
+    mean = weights @ (gaussians.precision * gaussians.mean) / precision
+    return Gaussian(mean, -torch.log(precision))

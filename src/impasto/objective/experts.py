@@ -1,0 +1,57 @@
+"""Which experts speak for a picture of the batch, and whose style it is painted in.
+
+A product of experts is only usable one expert at a time if it was trained so: each batch holds full sets, single experts
+and random subsets with random weights. Fine levels are left out at random (nested dropout, Rippel 2014), so that each
+coarse prefix paints the best picture it can. Styles often come from other pictures of the collection (Bouchacourt 2018).
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from impasto.config import ObjectiveConfig
+from impasto.model.autoencoder import NUM_EXPERTS, NUM_LEVELS
+
+
+def draw_weights(
+    config: ObjectiveConfig, batch: int, generator: Generator
+) -> tuple[Float[Tensor, "batch expert level"], Float[Tensor, "batch level"]]:
+    """Weights of the experts, and 1 for each level that a picture keeps, 0 for those it drops.
+
+    Drawn on the CPU from ``generator``, so that they are the same on any device.
+    """
+    weights = torch.ones(batch, NUM_EXPERTS, NUM_LEVELS)
+    kind = torch.rand(batch, generator=generator)
+    alone = torch.randint(NUM_EXPERTS, (batch,), generator=generator)
+    subset = torch.rand(batch, NUM_EXPERTS, NUM_LEVELS, generator=generator)
+    present = torch.rand(batch, NUM_EXPERTS, 1, generator=generator) < 0.67
+    is_alone = kind < config.single_expert
+    is_subset = ~is_alone & (kind < config.single_expert + config.random_experts)
+    weights[is_alone] = torch.nn.functional.one_hot(alone, NUM_EXPERTS)[is_alone][:, :, None].float()
+    weights[is_subset] = (subset * present)[is_subset]
+
+    keeps = torch.ones(batch, NUM_LEVELS)
+    drops = torch.rand(batch, generator=generator) < config.level_dropout
+    prefix = torch.randint(1, NUM_LEVELS, (batch,), generator=generator)
+    keeps[drops] = (torch.arange(NUM_LEVELS) < prefix[:, None])[drops].float()
+    return weights, keeps
+
+
+def draw_style_sources(
+    config: ObjectiveConfig, collections: Int[Tensor, " batch"], generator: Generator
+) -> Float[Tensor, "batch batch"]:
+    """For each picture, the weights (summing to one) of the batch's pictures whose pooled style it is painted in.
+
+    Itself, or with probability ``shared_style`` one to four other pictures of its collection.
+    """
+    batch = len(collections)
+    sources = torch.eye(batch)
+    shares = torch.rand(batch, generator=generator) < config.shared_style
+    scores = torch.rand(batch, batch, generator=generator)
+    counts = torch.randint(1, 5, (batch,), generator=generator)
+    allowed = (collections[:, None] == collections[None, :]) & ~torch.eye(batch, dtype=torch.bool)
+    ranks = scores.masked_fill(~allowed, -1).argsort(1, descending=True).argsort(1)
+    chosen = ((ranks < counts[:, None]) & allowed).float()
+    found = shares & (chosen.sum(1) > 0)
+    sources[found] = (chosen / chosen.sum(1, keepdim=True).clamp(min=1))[found]
+    return sources

@@ -1,0 +1,48 @@
+"""The complete state of a run in one file, and the model in another; both written whole or not at all."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from impasto.atomic import write_atomically
+from impasto.errors import ImpastoError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors, and the numbers that go with them."""
+
+    tensors: dict[str, Tensor]
+    numbers: dict[str, float]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to ``path`` (safetensors, the numbers as JSON in its header), atomically."""
+    header = {"format": str(FORMAT), "numbers": json.dumps(checkpoint.numbers)}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in checkpoint.tensors.items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint at ``path``, None where there is no such file.
+
+    Raises ImpastoError when the file is damaged or of a newer format.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if int(header.get("format", 0)) != FORMAT:
+                raise ImpastoError(f"{path} has a format that this version of Impasto does not know; update Impasto.")
+            return Checkpoint({n: file.get_tensor(n) for n in file.keys()}, json.loads(header["numbers"]))  # noqa: SIM118
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        if isinstance(error, ImpastoError):
+            raise
+        raise ImpastoError(f"{path} is damaged ({error}); remove it to train the run afresh.") from error

@@ -1,0 +1,229 @@
+"""The training loop: prepare, then for each stage evaluate, preview, save, stop?, step, tell."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from impasto.atomic import write_atomically, write_text_atomically
+from impasto.config import TrainConfig, sized_model
+from impasto.data import PictureSet, prepare
+from impasto.errors import ImpastoError
+from impasto.events import Event, Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned
+from impasto.model.autoencoder import LEVEL_NAMES, Autoencoder
+from impasto.model.impasto import Impasto, save_model
+from impasto.model.prior import PriorFlow
+from impasto.training.autoencoder_stage import AutoencoderStage
+from impasto.training.budget import StageClock, clocks
+from impasto.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from impasto.training.engine import Engine
+from impasto.training.log import json_log, tensorboard_log
+from impasto.training.measure import held_out_scores
+from impasto.training.plan import plan
+from impasto.training.preview import collection_styles, preview
+from impasto.training.prior_stage import PriorStage
+from impasto.training.run import Run, open_run
+from impasto.training.seeds import seed_of
+from impasto.training.stage import TrainingStage
+
+TELL_SECONDS = 0.5
+"""Between two events about steps: a listener needs no more, and reading the loss costs time on a GPU."""
+
+
+class Training:
+    """A run in progress: its model, its clocks, its listeners."""
+
+    def __init__(self, config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+        self.config = config
+        self.cancel = cancel
+        self.engine = Engine(config.device)
+        self.engine.check_batch(config.batch_size, "--batch-size")
+        self.engine.check_batch(config.prior_batch_size, "--prior-batch-size")
+        self.run: Run = open_run(config) if self.engine.is_main else Run(config.out)
+        self.listeners: list[Listener] = list(listeners) if self.engine.is_main else []
+        if self.engine.is_main:
+            self.listeners.append(json_log(self.run.log))
+            if config.tensorboard:
+                self.listeners.append(tensorboard_log(self.run.folder / "tensorboard"))
+        self.pictures = self._prepare()
+        model_config = sized_model(
+            config.size,
+            channels=self.pictures.channels,
+            resolution=config.resolution,
+            collections=self.pictures.collections,
+        )
+        torch.manual_seed(seed_of(config.seed, "weights"))
+        self.model = Impasto(model_config).to(self.engine.device, memory_format=torch.channels_last)
+        self.clocks = clocks(config)
+        self.dead_levels: set[str] = set()
+
+    def _prepare(self) -> PictureSet:
+        config = self.config
+        settings = {"resolution": config.resolution, "fit": config.fit, "cache": self.run.cache}
+        pictures = None
+        if self.engine.is_main:
+            pictures = prepare(config.pictures, **settings)
+            write_text_atomically(self.run.audit, pictures.audit.to_json() + "\n")
+            self.tell(Note(pictures.audit.text()))
+        self.engine.wait()
+        return pictures or prepare(config.pictures, **settings)
+
+    def tell(self, event: Event) -> None:
+        """Pass an event to every listener."""
+        for listener in self.listeners:
+            listener(event)
+
+    def train(self) -> bool:
+        """Both stages, from wherever the saved state left them; True when the budget is spent, False when cancelled."""
+        saved = read_checkpoint(self.run.state)
+        if saved is None:
+            self._start_from_mean()
+        stage: TrainingStage = AutoencoderStage(
+            self.config, self.engine, self.model.autoencoder, self.pictures
+        )
+        for line in plan(self.config, self.engine, self.model, self.pictures, self.clocks):
+            self.tell(Note(line))
+        in_prior = saved is not None and saved.numbers["stage"] == 1
+        if saved is not None:
+            for which, clock in self.clocks.items():
+                clock.images_seen = int(saved.numbers[f"{which}.images_seen"])
+                clock.seconds = saved.numbers[f"{which}.seconds"]
+            seen = self.clocks[Stage.PRIOR if in_prior else Stage.AUTOENCODER].images_seen
+            self.tell(Note(f"resuming after {seen:,} pictures of stage {2 if in_prior else 1}"))
+        if not in_prior:
+            if saved is not None:
+                stage.restore(saved)
+            if not self._run_stage(stage):
+                return False
+            average = stage.optimizer.average.module
+            self.model.autoencoder.load_state_dict(average.state_dict())
+        else:
+            assert saved is not None
+            stage.optimizer.average.module.load_state_dict(
+                {k.removeprefix("autoencoder."): v for k, v in saved.tensors.items() if k.startswith("autoencoder.")}
+            )
+            self.model.autoencoder.load_state_dict(stage.optimizer.average.module.state_dict())
+        del stage
+        self.model.autoencoder.eval().requires_grad_(False)
+        self.clocks[Stage.PRIOR].start()
+        stage = PriorStage(
+            self.config, self.engine, self.model.prior, self.model.autoencoder, self.pictures
+        )
+        if in_prior and saved is not None:
+            stage.restore(saved)
+        return self._run_stage(stage)
+
+    def _start_from_mean(self) -> None:
+        some = self.pictures.train[:: max(1, len(self.pictures.train) // 256)]
+        mean = torch.from_numpy(self.pictures.batch(some)).float().mean((0, 2, 3)) / 255
+        self.model.autoencoder.decoder.start_from(mean.to(self.engine.device))
+
+    def _run_stage(self, stage: TrainingStage) -> bool:
+        config, clock = self.config, self.clocks[stage.stage]
+        clock.start()
+        step = clock.images_seen // stage.batch_size
+        last_told = last_saved = last_preview = time.monotonic()
+        pictures_since = 0
+        while True:
+            clock.tick()
+            progress, stop = self.engine.from_main([clock.progress, float(self.cancel())])
+            now = time.monotonic()
+            over = progress >= 1
+            if over or now - last_preview >= 60 * config.preview_minutes:
+                self._preview(stage)
+                last_preview = now
+            if over or stop or now - last_saved >= 60 * config.save_minutes:
+                self._save(stage)
+                last_saved = time.monotonic()
+            if over or stop:
+                return over
+            terms, warning = stage.step(step, clock.images_seen, progress)
+            clock.images_seen += stage.batch_size
+            pictures_since += stage.batch_size
+            step += 1
+            if warning is not None:
+                self.tell(Warned(warning))
+            now = time.monotonic()
+            if now - last_told >= TELL_SECONDS:
+                self._tell_step(stage, terms, pictures_since / (now - last_told))
+                last_told, pictures_since = now, 0
+
+    def _tell_step(self, stage: TrainingStage, terms: dict[str, float], speed: float) -> None:
+        clock = self.clocks[stage.stage]
+        clock.tick()
+        shares = {Stage.AUTOENCODER: self.config.stage1_share, Stage.PRIOR: 1 - self.config.stage1_share}
+        before = self.config.stage1_share if stage.stage is Stage.PRIOR else 0.0
+        total = before + shares[stage.stage] * min(1.0, clock.progress)
+        rest = clock.seconds_left
+        if stage.stage is Stage.AUTOENCODER:
+            other = self.clocks[Stage.PRIOR]
+            rest += other.limit / max(speed, 1e-9) if other.counts_images else other.limit
+        self.tell(
+            Stepped(
+                stage=stage.stage,
+                images_seen=clock.images_seen,
+                stage_progress=clock.progress,
+                total_progress=total,
+                seconds_left=rest,
+                images_per_second=speed,
+                terms=terms,
+                skipped_updates=stage.optimizer.skipped,
+            )
+        )
+
+    def _preview(self, stage: TrainingStage) -> None:
+        if not self.engine.is_main:
+            return
+        clock = self.clocks[stage.stage]
+        if stage.stage is Stage.AUTOENCODER:
+            autoencoder, prior = stage.optimizer.average.module, None
+        else:
+            autoencoder, prior = self.model.autoencoder, stage.optimizer.average.module
+        assert isinstance(autoencoder, Autoencoder) and (prior is None or isinstance(prior, PriorFlow))
+        sheet = preview(autoencoder, prior, self.pictures, self.engine.device)
+        path = self.run.previews / f"{stage.stage}-{clock.images_seen:09d}.png"
+        write_atomically(path, lambda temporary: sheet.save(temporary))
+        self.tell(Previewed(path))
+        if stage.stage is Stage.AUTOENCODER:
+            scores = held_out_scores(autoencoder, self.pictures, self.engine.device)
+            self.tell(Note(scores.text()))
+            for level, rate in zip(LEVEL_NAMES, scores.rates, strict=True):
+                if clock.progress > 0.2 and rate < 0.01 * sum(scores.rates) and level not in self.dead_levels:
+                    self.dead_levels.add(level)
+                    self.tell(Warned(f"level {level} is dying: {rate:.2f} of {sum(scores.rates):.0f} nats"))
+
+    def _save(self, stage: TrainingStage) -> None:
+        if self.engine.is_main:
+            tensors, numbers = stage.optimizer.state()
+            numbers["stage"] = 0 if stage.stage is Stage.AUTOENCODER else 1
+            numbers["micro_batch"] = stage.micro_batch
+            for which, clock in self.clocks.items():
+                numbers |= {f"{which}.images_seen": clock.images_seen, f"{which}.seconds": clock.seconds}
+            whole = Impasto(self.model.config)
+            if stage.stage is Stage.AUTOENCODER:
+                whole.autoencoder.load_state_dict(stage.optimizer.average.module.state_dict())
+                whole.prior.load_state_dict(self.model.prior.state_dict())
+            else:
+                whole.autoencoder.load_state_dict(self.model.autoencoder.state_dict())
+                whole.prior.load_state_dict(stage.optimizer.average.module.state_dict())
+                tensors |= {f"autoencoder.{k}": v for k, v in whole.autoencoder.state_dict().items()}
+            write_checkpoint(self.run.state, Checkpoint(tensors, numbers))
+            whole.to(self.engine.device, memory_format=torch.channels_last)
+            styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
+            save_model(whole, self.run.model, styles=styles)
+            self.tell(Saved(self.run.model, self.clocks[stage.stage].images_seen))
+        self.engine.wait()
+
+
+def train(
+    config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
+) -> Run:
+    """Train a model on ``config.pictures`` into the run folder ``config.out``, or resume what is there.
+
+    Raises ImpastoError when the pictures or the folder are not usable, and when memory runs out with single pictures.
+    """
+    began = time.monotonic()
+    training = Training(config, listeners, cancel)
+    complete = training.train()
+    training.tell(Finished(training.run.folder, complete, time.monotonic() - began))
+    return training.run

@@ -1,0 +1,115 @@
+"""One update of the weights: schedule, clipping, the guard against spikes, and the moving average."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+MAX_GRADIENT_NORM = 1.0
+SPIKE_FACTOR = 8.0
+"""A gradient this many times its running norm is a spike, and the update is skipped."""
+GUARD_STEPS = 100
+"""Updates before the running norm is trusted."""
+
+
+class Optimizer:
+    """AdamW with warm-up and a tail to zero, an exponential moving average, and updates that a spike cannot reach."""
+
+    def __init__(self, module: nn.Module, learning_rate: float, *, warmup: int = 100, decay: float = 0.998) -> None:
+        self.module = module
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.learning_rate = learning_rate
+        self.warmup = warmup
+        self.adam = torch.optim.AdamW(
+            self.parameters, lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
+        self.average = AveragedModel(module, multi_avg_fn=_warm_average(decay))
+        self.updates = 0
+        self.skipped = 0
+        self.running_log_norm = 0.0
+
+    def schedule(self, progress: float) -> float:
+        """The learning rate at this part of the stage: linear warm-up, level, then cosine to zero over the last half."""
+        tail = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, 2 * progress - 1))))
+        return self.learning_rate * min(1.0, (self.updates + 1) / self.warmup) * tail
+
+    def update(self, progress: float) -> bool:
+        """Update the weights from their gradients; False where the update was skipped. Gradients are cleared."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
+        accepted = self._accepts(norm)
+        if accepted:
+            torch.nn.utils.clip_grads_with_norm_(
+                self.parameters, MAX_GRADIENT_NORM, torch.tensor(norm), foreach=True
+            )
+            for group in self.adam.param_groups:
+                group["lr"] = self.schedule(progress)
+            self.adam.step()
+            self.average.update_parameters(self.module)
+            self.updates += 1
+        else:
+            self.skipped += 1
+        self.adam.zero_grad(set_to_none=True)
+        return accepted
+
+    def _accepts(self, norm: float) -> bool:
+        if not math.isfinite(norm):
+            return False
+        log_norm = math.log(norm + 1e-12)
+        spike = self.updates >= GUARD_STEPS and log_norm > self.running_log_norm + math.log(SPIKE_FACTOR)
+        # A spike moves the running norm too, but slowly: a lasting change of scale is let through after a while.
+        share = 1.0 if self.updates == 0 else 0.02
+        self.running_log_norm += share * (min(log_norm, self.running_log_norm + 5) - self.running_log_norm)
+        return not spike
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Tensors (weights, moving average, moments) and numbers, all that resuming needs."""
+        tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
+        for index, parameter in enumerate(self.parameters):
+            for key, value in self.adam.state[parameter].items():
+                tensors[f"adam.{index}.{key}"] = value
+        numbers = {
+            "updates": self.updates,
+            "skipped": self.skipped,
+            "running_log_norm": self.running_log_norm,
+            "averaged": int(self.average.n_averaged),
+        }
+        return tensors, numbers
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
+        """The inverse of `state`."""
+        self.module.load_state_dict(_below(tensors, "weights."))
+        self.average.module.load_state_dict(_below(tensors, "average."))
+        moments = _below(tensors, "adam.")
+        if moments:
+            saved = self.adam.state_dict()
+            saved["state"] = {
+                i: {k: moments[f"{i}.{k}"] for k in ("step", "exp_avg", "exp_avg_sq")}
+                for i in range(len(self.parameters))
+                if f"{i}.step" in moments
+            }
+            self.adam.load_state_dict(saved)
+        self.updates, self.skipped = int(numbers["updates"]), int(numbers["skipped"])
+        self.running_log_norm = numbers["running_log_norm"]
+        self.average.n_averaged.fill_(int(numbers["averaged"]))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _warm_average(decay: float):  # noqa: ANN202 - the type is torch's own callback
+    @torch.no_grad()
+    def average(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        # Early on, an average over the few updates there are, not over the initial weights.
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        floats: Iterable[tuple[Tensor, Tensor]] = (
+            (a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()
+        )
+        pairs = list(floats)
+        torch._foreach_lerp_([a for a, _ in pairs], [c for _, c in pairs], 1 - kept)
+
+    return average

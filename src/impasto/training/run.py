@@ -1,0 +1,93 @@
+"""A run is a folder: config.json, model.safetensors, state/, log.jsonl, audit.json, previews/."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from impasto.atomic import write_text_atomically
+from impasto.config import TrainConfig, from_json, to_json
+from impasto.errors import ImpastoError
+
+FREE_TO_CHANGE = ("out", "pictures", "device", "preview_minutes", "save_minutes", "tensorboard")
+"""Settings that a resumed run may change without becoming another run."""
+BUDGET = ("minutes", "images")
+"""Settings that may grow: the run then goes on from where it is."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where each part of a run lies."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings of training, as JSON."""
+        return self.folder / "config.json"
+
+    @property
+    def model(self) -> Path:
+        """The averaged weights."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """All that resuming needs, in one file."""
+        return self.folder / "state" / "latest.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def audit(self) -> Path:
+        """What was found in the pictures."""
+        return self.folder / "audit.json"
+
+    @property
+    def previews(self) -> Path:
+        """Sheets of pictures, by stage and pictures seen."""
+        return self.folder / "previews"
+
+    @property
+    def cache(self) -> Path:
+        """Decoded pictures."""
+        return self.folder / "cache"
+
+
+def open_run(config: TrainConfig) -> Run:
+    """The run folder of ``config``: made anew, or checked to be the same run.
+
+    Raises ImpastoError when the folder holds something else, or a run with other settings.
+    """
+    run = Run(config.out)
+    if run.config.exists():
+        before = from_json(TrainConfig, _read(run.config), str(run.config))
+        for field in dataclasses.fields(config):
+            old, new = getattr(before, field.name), getattr(config, field.name)
+            if old != new and field.name not in FREE_TO_CHANGE + BUDGET:
+                flag = "--" + field.name.replace("_", "-")
+                raise ImpastoError(
+                    f"{run.folder} holds a run with {flag} {_shown(old)}, not {_shown(new)}: give the same to "
+                    f"resume it, or another --out to start afresh."
+                )
+    elif run.folder.exists() and (not run.folder.is_dir() or any(run.folder.iterdir())):
+        leftovers = {"cache"}  # a first start that was stopped before it had anything else
+        if not run.folder.is_dir() or {p.name for p in run.folder.iterdir()} - leftovers:
+            raise ImpastoError(f"{run.folder} exists and is not a run: choose another --out.")
+    write_text_atomically(run.config, to_json(config) + "\n")
+    return run
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(dataclasses.asdict(value)) if dataclasses.is_dataclass(value) else str(value)  # pyrefly: ignore
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImpastoError(f"cannot read {path}: {error}") from error

@@ -1,0 +1,51 @@
+"""Where every random number of a run comes from: a function of (seed, stage, step), so that resuming needs no guess."""
+
+import hashlib
+
+import numpy as np
+import torch
+
+from impasto.events import Stage
+
+
+def seed_of(*parts: int | str) -> int:
+    """A 63-bit seed from anything that names a place in a run."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def generator(seed: int, stage: Stage, step: int) -> torch.Generator:
+    """The torch generator of one step, on the CPU: the same numbers on every device and in every process."""
+    return torch.Generator().manual_seed(seed_of(seed, stage, step))
+
+
+def rng(seed: int, stage: Stage, step: int) -> np.random.Generator:
+    """The numpy generator of one step."""
+    return np.random.default_rng(seed_of(seed, stage, step))
+
+
+class Order:
+    """The order in which a stage sees pictures: each once an epoch, shuffled by (seed, stage, epoch)."""
+
+    def __init__(self, pictures: np.ndarray, seed: int, stage: Stage) -> None:
+        self.pictures = pictures
+        self.seed = seed
+        self.stage = stage
+        self._epoch = -1
+        self._shuffled = pictures
+
+    def take(self, position: int, count: int) -> np.ndarray:
+        """Pictures number ``position`` to ``position + count`` of the endless sequence of epochs."""
+        parts = []
+        while count > 0:
+            epoch, start = divmod(position, len(self.pictures))
+            part = self._of_epoch(epoch)[start : start + count]
+            parts.append(part)
+            position, count = position + len(part), count - len(part)
+        return np.concatenate(parts)
+
+    def _of_epoch(self, epoch: int) -> np.ndarray:
+        if epoch != self._epoch:
+            permutation = np.random.default_rng(seed_of(self.seed, self.stage, "epoch", epoch))
+            self._epoch, self._shuffled = epoch, permutation.permutation(self.pictures)
+        return self._shuffled

@@ -1,0 +1,88 @@
+"""What both stages of training have in common: one step, micro-batches when memory runs out, state."""
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from impasto.errors import ImpastoError
+from impasto.events import Stage
+from impasto.training.checkpoint import Checkpoint
+from impasto.training.engine import Engine
+from impasto.training.optimizer import Optimizer
+
+B = TypeVar("B")
+
+
+class TrainingStage(ABC, Generic[B]):
+    """One stage: draws a batch for a step, computes its loss, updates the weights."""
+
+    stage: Stage
+
+    def __init__(self, engine: Engine, optimizer: Optimizer, batch_size: int) -> None:
+        self.engine = engine
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.micro_batch = batch_size // engine.num_processes
+
+    @abstractmethod
+    def draw(self, step: int, images_seen: int) -> B:
+        """The batch of a step, whole, with everything random about it; the same in every process."""
+
+    @abstractmethod
+    def loss(self, batch: B, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of some rows of the batch, averaged over them, and its named terms."""
+
+    def step(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
+        """One update. Returns the named terms, and a warning where memory ran out and micro-batches were halved."""
+        warning = None
+        while True:
+            try:
+                terms = self._accumulate(self.draw(step, images_seen), progress)
+                break
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve()
+            warning = f"memory ran out: now computing {self.micro_batch} pictures at a time; the batch stays the same"
+        self.engine.average(p.grad for p in self.optimizer.parameters if p.grad is not None)
+        accepted = self.optimizer.update(progress)
+        return (terms if accepted else {}), warning
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on from a saved state of this stage."""
+        self.optimizer.restore(saved.tensors, saved.numbers)
+        self.micro_batch = int(saved.numbers["micro_batch"])
+
+    def _accumulate(self, batch: B, progress: float) -> dict[str, float]:
+        mine = self.engine.rows(self.batch_size)
+        count = mine.stop - mine.start
+        sums: dict[str, Tensor] = {}
+        for start in range(mine.start, mine.stop, self.micro_batch):
+            rows = slice(start, min(start + self.micro_batch, mine.stop))
+            share = (rows.stop - rows.start) / count
+            with self.engine.autocast():
+                loss, terms = self.loss(batch, rows, progress)
+            (share * loss).backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0) + share * value
+        values = torch.stack(list(sums.values()))
+        self.engine.average([values])
+        return dict(zip(sums, values.tolist(), strict=True))
+
+    def _halve(self) -> None:
+        self.optimizer.adam.zero_grad(set_to_none=True)
+        if self.micro_batch == 1:
+            raise ImpastoError(
+                "memory ran out even with one picture at a time: use a smaller --size or --resolution."
+            )
+        self.micro_batch = (self.micro_batch + 1) // 2
+        if self.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory ran out, on a GPU or a CPU."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text

@@ -1,0 +1,79 @@
+"""The held-out pictures."""
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from impasto.data import prepare
+from impasto.data.split import split
+from pictures import write_noise
+
+CONTENTS = [f"content {index}" for index in range(4000)]
+
+
+def test_holds_out_five_percent():
+    assert abs(split(CONTENTS, [None] * len(CONTENTS)).mean() - 0.05) < 0.015
+
+
+def test_never_moves_when_pictures_are_added():
+    few, many = split(CONTENTS[:1000], [None] * 1000), split(CONTENTS, [None] * 4000)
+    assert few.any() and (many[:1000] == few).all()
+    order = np.random.default_rng(0).permutation(1000)
+    assert (split([CONTENTS[index] for index in order], [None] * 1000) == few[order]).all()
+
+
+def test_pictures_with_a_key_go_together():
+    keys = [f"key {index % 500}" for index in range(2000)]
+    held_out = split(CONTENTS[:2000], keys).reshape(4, 500)
+    assert held_out.any() and (held_out == held_out[0]).all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 10))), min_size=2, max_size=60)
+)
+def test_both_sides_always_have_one(pictures):
+    held_out = split(
+        [f"c{content}" for content, _ in pictures], [key if key is None else f"k{key}" for _, key in pictures]
+    )
+    assert 0 < held_out.sum() < len(pictures)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=2, max_size=60))
+def test_nothing_held_out_is_shown(pictures):
+    contents, keys = [f"c{content}" for content, _ in pictures], [f"k{key}" for _, key in pictures]
+    # Two more that share nothing with the others, so that there are groups to tell apart.
+    held_out = split([*contents, "x", "y"], [*keys, None, None])
+    for names in (contents, keys):
+        shown = {name for name, out in zip(names, held_out, strict=False) if not out}
+        assert not shown & {name for name, out in zip(names, held_out, strict=False) if out}
+
+
+def test_one_of_two_is_held_out():
+    for index in range(50):
+        assert split([f"a{index}", f"b{index}"], [None, None]).sum() == 1
+    assert split(["same", "same"], [None, None]).sum() == 1
+    assert split(["one", "other"], ["key", "key"]).sum() == 1
+
+
+def test_does_not_depend_on_size_or_place(tmp_path):
+    write_noise(tmp_path / "one", *(f"{index}.png" for index in range(40)))
+    write_noise(tmp_path / "two", *(f"moved/{index}.png" for index in range(40)))
+    sets = [
+        prepare(tmp_path / folder, resolution=resolution, cache=tmp_path / "cache")
+        for folder, resolution in (("one", 32), ("two", 64))
+    ]
+    out = [{pictures.entries[index].content_hash for index in pictures.held_out} for pictures in sets]
+    assert out[0] == out[1] and out[0]
+
+
+def test_keys_in_metadata_keep_collections_apart(tmp_path):
+    names = [f"{collection}/{index}.png" for collection in ("a", "b", "c") for index in range(30)]
+    write_noise(tmp_path, *names)
+    lines = [json.dumps({"file_name": name, "key": name.partition("/")[2]}) for name in names]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    pictures = prepare(tmp_path, resolution=32, cache=tmp_path / "cache")
+    assert len(set(pictures.key_ids.tolist())) == 30 and (pictures.key_ids >= 0).all()
+    assert not set(pictures.key_ids[pictures.held_out]) & set(pictures.key_ids[pictures.train])
+    assert len(pictures.held_out) % 3 == 0

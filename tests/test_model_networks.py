@@ -1,0 +1,167 @@
+"""Views, encoders, decoder and prior: shapes, gradients, what each view sees, saving and loading."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from impasto.config import ModelConfig, ObjectiveConfig, Size, sized_model
+from impasto.errors import ImpastoError
+from impasto.model.autoencoder import Autoencoder
+from impasto.model.encoder import LOG_VARIANCE_BOUND
+from impasto.model.impasto import Impasto, load_model, save_model
+from impasto.model.sampler import draw_noise, sample
+from impasto.model.views import guided_filter, orientation, views_of
+from impasto.objective.autoencoder import Draws, autoencoder_loss
+from impasto.objective.experts import draw_style_sources, draw_weights
+from impasto.objective.flow import flow_matching_loss
+
+
+def stripes(vertical: bool) -> torch.Tensor:
+    wave = (torch.arange(64) % 8 < 4).float().expand(64, 64)
+    picture = wave if vertical else wave.T
+    return picture.expand(1, 3, 64, 64)
+
+
+def test_orientation_tells_directions_apart_and_sees_no_colour() -> None:
+    upright, level = orientation(stripes(True)), orientation(stripes(False))
+    inside = (slice(None), slice(None), slice(8, 24), slice(8, 24))
+    assert upright[inside][:, 1].mean() > 0.1  # strength x cos 2a at the finest scale
+    assert level[inside][:, 1].mean() < -0.1
+    picture = torch.rand(1, 3, 64, 64)
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    grey = (picture * luma).sum(1, keepdim=True).expand_as(picture)
+    torch.testing.assert_close(orientation(picture), orientation(grey), atol=1e-4, rtol=1e-3)
+
+
+def test_orientation_sees_a_white_shape_on_a_transparent_ground() -> None:
+    picture = torch.ones(1, 4, 64, 64)
+    picture[:, 3, :, :32] = 0
+    assert orientation(picture)[:, 0].max() > 0.3
+    assert orientation(torch.ones(1, 4, 64, 64))[:, 0].max() < 0.01
+
+
+def test_guided_filter_keeps_edges_and_removes_grain() -> None:
+    edge = torch.zeros(1, 1, 32, 32)
+    edge[..., 16:] = 1
+    grainy = edge + 0.03 * torch.randn_like(edge)
+    smooth = guided_filter(grainy)
+    assert (smooth - edge)[..., :12].std() < 0.5 * 0.03
+    assert smooth[..., 18].mean() - smooth[..., 13].mean() > 0.9
+
+
+def test_views_lose_nothing_between_them() -> None:
+    picture = torch.rand(2, 4, 32, 32)
+    views = views_of(picture)
+    residual = torch.nn.functional.pixel_shuffle(views.texture, 2) / 4
+    torch.testing.assert_close(guided_filter(picture) + residual, picture)
+    assert {tuple(v.shape[2:]) for v in views} == {(16, 16)}
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([3, 4]))
+def test_any_multiple_of_32_goes_in_and_comes_out(rows: int, columns: int, channels: int) -> None:
+    model = Autoencoder(sized_model(Size.TINY, channels=channels, resolution=32, collections=()))
+    picture = torch.rand(1, channels, 32 * rows, 32 * columns)
+    with torch.no_grad():
+        assert model.reconstruct(picture).shape == picture.shape
+        for level, gaussian in enumerate(model.posterior(picture)[1:]):
+            assert gaussian.mean.shape[2:] == (rows * 2**level, columns * 2**level)
+            assert gaussian.log_variance.abs().max() <= LOG_VARIANCE_BOUND
+
+
+def test_the_same_view_is_not_shared_between_levels_of_trust(tiny: ModelConfig) -> None:
+    model, picture = Autoencoder(tiny), torch.rand(2, 4, 32, 32)
+    with torch.no_grad():
+        alone = torch.zeros(2, 3, 4)
+        alone[:, 0] = 1
+        all_three, one = model.posterior(picture), model.posterior(picture, alone)
+        for a, b in zip(all_three, one, strict=True):
+            assert (a.precision >= b.precision).all()
+        silent = model.posterior(picture, torch.zeros(2, 3, 4))
+        assert all((g.mean == 0).all() and (g.log_variance == 0).all() for g in silent)
+
+
+def test_gradients_reach_every_parameter(tiny: ModelConfig) -> None:
+    model = Impasto(tiny)
+    picture, generator = torch.rand(8, 4, 32, 32), torch.Generator().manual_seed(0)
+    weights, keeps = draw_weights(ObjectiveConfig(), 8, generator)
+    sources = draw_style_sources(ObjectiveConfig(), torch.zeros(8, dtype=torch.long), generator)
+    posterior = model.autoencoder.posterior(picture)
+    noise = draw_noise(range(8), posterior)
+    loss = autoencoder_loss(model.autoencoder, picture, Draws(weights, keeps, sources, noise))
+    flow = flow_matching_loss(
+        model.prior, tuple(g.mean.detach() for g in posterior), posterior, noise, torch.rand(8)
+    )
+    (loss.total(ObjectiveConfig(), 1.0) + flow.total).backward()
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert still == []
+
+
+def test_drawn_styles_are_pools_within_collections() -> None:
+    collections = torch.tensor([0, 0, 0, 1, 1, 2])
+    generator = torch.Generator().manual_seed(1)
+    shared = 0
+    for _ in range(50):
+        sources = draw_style_sources(ObjectiveConfig(), collections, generator)
+        torch.testing.assert_close(sources.sum(1), torch.ones(6))
+        assert (sources[collections[:, None] != collections[None]] == 0).all()
+        assert sources[5, 5] == 1  # alone in its collection
+        shared += int((sources.diagonal()[:5] == 0).sum())
+    assert 0.4 < shared / 250 < 0.6
+
+
+def test_a_picture_does_not_depend_on_its_neighbours(tiny: ModelConfig) -> None:
+    model = Impasto(tiny).eval()
+    with torch.no_grad():
+        posterior = model.autoencoder.posterior(torch.rand(4, 4, 32, 32))
+        noise = draw_noise([5, 6, 7, 8], posterior)
+        all_four = sample(model.prior, posterior, noise, steps=3, guidance=1.5)
+        told, alone = tuple(g[2:3] for g in posterior), tuple(n[2:3] for n in noise)
+        one = sample(model.prior, told, alone, steps=3, guidance=1.5)
+    for a, b in zip(all_four, one, strict=True):
+        torch.testing.assert_close(a[2:3], b, atol=1e-4, rtol=1e-4)
+
+
+def test_sampler_follows_a_known_flow() -> None:
+    class Towards(torch.nn.Module):
+        """The exact flow to the point 3 from anywhere: v = (3 - x) / (1 - t)."""
+
+        def forward(self, latents, time, fused):  # noqa: ANN001, ANN201
+            return tuple((3 - x) / (1 - time.reshape(-1, *[1] * (x.dim() - 1))) for x in latents)
+
+    config = sized_model(Size.TINY, channels=3, resolution=32, collections=())
+    posterior = Autoencoder(config).posterior(torch.rand(2, 3, 32, 32))
+    calls: list[tuple[int, int]] = []
+    latents = sample(
+        Towards(), posterior, draw_noise([1, 2], posterior), steps=8, on_step=lambda *c: calls.append(c)
+    )
+    for x in latents:
+        torch.testing.assert_close(x, torch.full_like(x, 3.0), atol=1e-4, rtol=0)
+    assert calls == [(i, 8) for i in range(1, 9)]
+
+
+def test_save_and_load_are_identical(tiny: ModelConfig, tmp_path: Path) -> None:
+    model, styles = Impasto(tiny), torch.rand(2, 2, tiny.style_dim)
+    save_model(model, tmp_path / "m.safetensors", styles=styles)
+    again, loaded_styles = load_model(tmp_path / "m.safetensors")
+    assert again.config == tiny
+    assert loaded_styles is not None and torch.equal(loaded_styles, styles)
+    for (name, a), (other, b) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
+        assert name == other and torch.equal(a, b)
+
+
+def test_damaged_and_foreign_models_are_refused(tiny: ModelConfig, tmp_path: Path) -> None:
+    whole = tmp_path / "m.safetensors"
+    save_model(Impasto(tiny), whole)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole.read_bytes()[:5000])
+    with pytest.raises(ImpastoError, match=r"cut\.safetensors"):
+        load_model(cut)
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(ImpastoError, match="not an Impasto model"):
+        load_model(tmp_path / "foreign.safetensors")
