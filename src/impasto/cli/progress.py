@@ -48,6 +48,7 @@ class Progress:
         last = self._clock()
         for count, item in enumerate(items, start=1):
             yield item
-            if self._clock() - last >= LINE_SECONDS:
-                last = self._clock()
+            now = self._clock()
+            if now - last >= LINE_SECONDS:
+                last = now
                 print(f"{self._verb}: {count} of {self._total}", file=sys.stderr, flush=True)

@@ -1,8 +1,9 @@
 """The few layers that encoders and decoder are made of.
 
-None of them normalises by statistics of a picture: scale is kept by initialisation, by residual branches that
-start at zero (Child 2021, "Very Deep VAEs") and by weight demodulation (Karras 2020). That is a fifth of the training
-step saved against GroupNorm, and a picture computed in tiles equals the picture computed whole.
+None of them normalises by statistics of a picture: scale is kept by layer normalisation over the channels of each position,
+by residual branches that start near zero (Child 2021, "Very Deep VAEs") and by weight demodulation (Karras 2020). That is
+cheaper than GroupNorm, which took a fifth of the training step, and a picture computed in tiles equals the picture computed
+whole.
 """
 
 import math
@@ -39,8 +40,13 @@ def upsample_nearest(x: Map) -> Map:
     return x.reshape(batch, channels, 2 * height, 2 * width).contiguous(memory_format=torch.channels_last)
 
 
+def normalize(x: Map) -> Map:
+    """Every position's channels with mean 0 and variance 1: layer normalisation without statistics of the picture."""
+    return F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2)
+
+
 class ResidualBlock(nn.Module):
-    """x + conv(silu(conv(silu(x)))), two 3x3 convolutions, the last of which starts near zero."""
+    """x + conv(silu(conv(silu(normalize(x))))), two 3x3 convolutions, the last of which starts near zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -49,7 +55,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Map) -> Map:
         """Same shape in and out."""
-        return x + self.second(F.silu(self.first(F.silu(x))))
+        return x + self.second(F.silu(self.first(F.silu(normalize(x)))))
 
 
 class StyledBlock(nn.Module):
@@ -73,7 +79,7 @@ class StyledBlock(nn.Module):
         scale = 1 + self.affine(style)
         power = self.weight.square().sum((2, 3))
         demodulation = self.gain * torch.rsqrt(scale.square() @ power.T + 1e-6)
-        h = F.conv2d(F.silu(x) * scale[:, :, None, None], self.weight, padding=1)
+        h = F.conv2d(F.silu(normalize(x)) * scale[:, :, None, None], self.weight, padding=1)
         h = torch.addcmul(self.bias[None, :, None, None], h, demodulation[:, :, None, None])
         return x + self.second(F.silu(h))
 

@@ -30,6 +30,36 @@ TELL_SECONDS = 0.5
 """Between two events about steps: a listener needs no more, and reading the loss costs time on a GPU."""
 
 
+class _Since:
+    """Pictures and terms since the last event about steps."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._pictures = self._updates = 0
+        self._sums: dict[str, float] = {}
+
+    def add(self, pictures: int, terms: dict[str, float]) -> None:
+        """Count one step; ``terms`` is empty where its update was skipped."""
+        self._pictures += pictures
+        self._updates += bool(terms)
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    @property
+    def seconds(self) -> float:
+        """Since the last event."""
+        return time.monotonic() - self._start
+
+    @property
+    def images_per_second(self) -> float:
+        """Over that time."""
+        return self._pictures / max(self.seconds, 1e-9)
+
+    def means(self) -> dict[str, float]:
+        """The terms, averaged over the updates that were not skipped."""
+        return {name: value / self._updates for name, value in self._sums.items()}
+
+
 class Training:
     """A run in progress: its model, its clocks, its listeners."""
 
@@ -122,8 +152,8 @@ class Training:
         config, clock = self.config, self.clocks[stage.stage]
         clock.start()
         step = clock.images_seen // stage.batch_size
-        last_told = last_saved = last_preview = time.monotonic()
-        pictures_since = 0
+        last_saved = last_preview = time.monotonic()
+        since = _Since()
         while True:
             clock.tick()
             progress, stop = self.engine.from_main([clock.progress, float(self.cancel())])
@@ -139,16 +169,15 @@ class Training:
                 return over
             terms, warning = stage.step(step, clock.images_seen, progress)
             clock.images_seen += stage.batch_size
-            pictures_since += stage.batch_size
+            since.add(stage.batch_size, terms)
             step += 1
             if warning is not None:
                 self.tell(Warned(warning))
-            now = time.monotonic()
-            if now - last_told >= TELL_SECONDS:
-                self._tell_step(stage, terms, pictures_since / (now - last_told))
-                last_told, pictures_since = now, 0
+            if since.seconds >= TELL_SECONDS or clock.progress >= 1:
+                self._tell_step(stage, since)
+                since = _Since()
 
-    def _tell_step(self, stage: TrainingStage, terms: dict[str, float], speed: float) -> None:
+    def _tell_step(self, stage: TrainingStage, since: "_Since") -> None:
         clock = self.clocks[stage.stage]
         clock.tick()
         shares = {Stage.AUTOENCODER: self.config.stage1_share, Stage.PRIOR: 1 - self.config.stage1_share}
@@ -157,7 +186,7 @@ class Training:
         rest = clock.seconds_left
         if stage.stage is Stage.AUTOENCODER:
             other = self.clocks[Stage.PRIOR]
-            rest += other.limit / max(speed, 1e-9) if other.counts_images else other.limit
+            rest += other.limit / since.images_per_second if other.counts_images else other.limit
         self.tell(
             Stepped(
                 stage=stage.stage,
@@ -165,8 +194,8 @@ class Training:
                 stage_progress=clock.progress,
                 total_progress=total,
                 seconds_left=rest,
-                images_per_second=speed,
-                terms=terms,
+                images_per_second=since.images_per_second,
+                terms=since.means(),
                 skipped_updates=stage.optimizer.skipped,
             )
         )

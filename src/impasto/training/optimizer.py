@@ -87,8 +87,13 @@ class Optimizer:
         if moments:
             saved = self.adam.state_dict()
             saved["state"] = {
-                i: {k: moments[f"{i}.{k}"] for k in ("step", "exp_avg", "exp_avg_sq")}
-                for i in range(len(self.parameters))
+                i: {
+                    "step": moments[f"{i}.step"].clone(),
+                    # The fused update walks through memory: moments must lie there as their weights do.
+                    "exp_avg": torch.empty_like(p).copy_(moments[f"{i}.exp_avg"]),
+                    "exp_avg_sq": torch.empty_like(p).copy_(moments[f"{i}.exp_avg_sq"]),
+                }
+                for i, p in enumerate(self.parameters)
                 if f"{i}.step" in moments
             }
             self.adam.load_state_dict(saved)

@@ -1,0 +1,349 @@
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import impasto
+from impasto import config
+from impasto.cli import progress
+from impasto.cli.main import main
+from impasto.config import ModelConfig, TrainConfig
+from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
+from impasto.create.vectors import Latents
+from impasto.errors import ImpastoError
+
+IDENTITY = "0123456789abcdef"
+
+
+@dataclasses.dataclass(frozen=True)
+class Generated:
+    image: Image.Image
+    recipe: Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    name: str
+    original: Image.Image
+    prefixes: tuple[Image.Image, ...]
+
+
+class FakeModel:
+    """Paints noise that depends on the settings and on nothing else."""
+
+    config = ModelConfig(collections=("noto",))
+    identity = IDENTITY
+    style_hash = "aa"
+
+    def __init__(self, path: Path, device: str) -> None:
+        self.path, self.device = path, device
+
+    def generate(
+        self,
+        count: int,
+        *,
+        style: Sequence[str],
+        seed: int,
+        steps: int,
+        temperature: float,
+        guidance: float,
+        batch_size: int,
+        start: int,
+        on_step: Callable[[int, int], None],
+    ) -> Iterator[Generated]:
+        for index in range(start, start + count):
+            if (index - start) % batch_size == 0:
+                on_step(steps, steps)
+            recipe = Recipe(
+                model=str(self.path),
+                identity=self.identity,
+                seed=seed,
+                index=index,
+                steps=steps,
+                temperature=temperature,
+                guidance=guidance,
+                style=tuple(style),
+                style_hashes=tuple("" if ":" in name else self.style_hash for name in style),
+            )
+            settings = dataclasses.replace(recipe, model="").to_json().encode()
+            noise = np.random.default_rng(list(settings)).integers(0, 256, (32, 32, 4), np.uint8)
+            yield Generated(Image.fromarray(noise), recipe)
+
+    def reconstruct(self, pictures: Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
+        for path in pictures:
+            prefixes = tuple(Image.new("RGB", (32, 32), c) for c in ("red", "lime", "blue", "yellow"))
+            yield Reconstruction(str(path), Image.new("RGB", (32, 32), "black"), prefixes)
+
+    def encode(self, pictures: Sequence[Path]) -> Latents:
+        names = tuple(map(str, pictures))
+        return Latents(names, {"style": np.ones((len(names), 3), np.float32)}, self.identity)
+
+    def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
+        for name, value in zip(latents.names, latents.levels["style"], strict=True):
+            yield name, Image.new("RGB", (4, 4), (int(value[0]), 0, 0))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A run folder that a fake API loads; the working directory is its parent."""
+    module = ModuleType("impasto.api")
+
+    def load(path: Path, device: str = "auto") -> FakeModel:
+        if not path.is_dir():
+            raise ImpastoError(f"{path} is not a run.")
+        return FakeModel(path, device)
+
+    module.load = load
+    monkeypatch.setitem(sys.modules, "impasto.api", module)
+    monkeypatch.setattr(impasto, "api", module, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    return Path("run")
+
+
+def call(line: str) -> int:
+    """The exit code of ``impasto line``."""
+    return main(line.split())
+
+
+def error_of(line: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that ``line`` fails with."""
+    capsys.readouterr()
+    assert call(line) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1 and captured.out == ""
+    return captured.err
+
+
+def same(a: Path, b: Path) -> bool:
+    with Image.open(a) as first, Image.open(b) as second:
+        return first.mode == second.mode and np.array_equal(np.asarray(first), np.asarray(second))
+
+
+def test_generate_writes_numbered_pictures_with_recipes(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "generate run -n 3 --out new --seed 7 --steps 4 --temperature 0.5 --guidance 0"
+    assert call(f"{line} --style noto:0.5 cat.png") == 0
+    assert sorted(p.name for p in Path("new").iterdir()) == [f"seed7-000{i}.png" for i in range(3)]
+    assert read_recipe(Path("new/seed7-0001.png")) == Recipe(
+        model="run",
+        identity=IDENTITY,
+        seed=7,
+        index=1,
+        steps=4,
+        temperature=0.5,
+        guidance=0.0,
+        style=("noto:0.5", "cat.png"),
+        style_hashes=("", "aa"),
+    )
+    assert capsys.readouterr().out == "3 pictures in new\n"
+
+
+def test_count_defaults_to_16_and_start_goes_on(run: Path) -> None:
+    assert call("generate run --out new") == 0
+    assert call("generate run --out new --start 16 --count 2 --batch-size 1") == 0
+    assert sorted(p.name for p in Path("new").iterdir()) == [f"seed0-{i:04}.png" for i in range(18)]
+    assert call("generate run --out alone --start 15 -n 1") == 0
+    assert same(Path("new/seed0-0015.png"), Path("alone/seed0-0015.png"))
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("png", "png"), ("webp", "webp"), ("jpeg", "jpg")])
+@pytest.mark.parametrize("name_run", [True, False])
+def test_recipe_makes_the_same_picture_again(run: Path, format: str, suffix: str, name_run: bool) -> None:
+    assert call(f"generate run -n 3 --out new --seed 9 --format {format} --style cat.png") == 0
+    before = Path(f"new/seed9-0002.{suffix}")
+    line = f"generate {'run' if name_run else ''} --recipe {before} --out again --format {format}"
+    assert call(line) == 0
+    (after,) = Path("again").iterdir()
+    assert after.name == before.name and same(before, after)
+    assert after.read_bytes() == before.read_bytes()
+
+
+def test_recipe_of_a_moved_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("generate run -n 1 --out new") == 0
+    run.rename("moved")
+    assert "its model 'run' is not here" in error_of(
+        "generate --recipe new/seed0-0000.png --out again", capsys
+    )
+    assert call("generate moved --recipe new/seed0-0000.png --out again") == 0
+    assert same(Path("new/seed0-0000.png"), Path("again/seed0-0000.png"))
+
+
+def test_recipe_of_another_model(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("generate run -n 1 --out new") == 0
+    monkeypatch.setattr(FakeModel, "identity", "f" * 16)
+    message = error_of("generate --recipe new/seed0-0000.png --out again", capsys)
+    assert "another model" in message and IDENTITY in message and "f" * 16 in message
+    assert not Path("again").exists()
+
+
+def test_recipe_whose_style_picture_changed(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("generate run -n 1 --out new --style cat.png") == 0
+    monkeypatch.setattr(FakeModel, "style_hash", "bb")
+    assert "has changed" in error_of("generate --recipe new/seed0-0000.png --out again", capsys)
+    assert not Path("again").exists()
+
+
+@pytest.mark.parametrize(
+    "flag", ["-n 2", "--seed 1", "--style a", "--start 3", "--steps 5", "--temperature 2", "--guidance 3"]
+)
+def test_recipe_refuses_what_it_decides_itself(
+    run: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = flag.split()[0]
+    message = error_of(f"generate run --out new --recipe x.png {flag}", capsys)
+    assert message == f"error: {name} cannot stand beside --recipe: the recipe decides it.\n"
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "-n 0",
+        "-n -3",
+        "--steps 0",
+        "--steps 1001",
+        "--temperature -1.0",
+        "--temperature nan",
+        "--guidance -0.5",
+        "--guidance inf",
+        "--seed -1",
+        f"--seed {2**63}",
+        "--start -1",
+        "--batch-size 0",
+    ],
+)
+def test_numbers_out_of_range_name_their_flag(
+    run: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert error_of(f"generate run --out new {flag}", capsys).startswith(f"error: {flag}: use a ")
+
+
+def test_generate_needs_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "RUN is missing" in error_of("generate --out new", capsys)
+    assert "nowhere is not a run" in error_of("generate nowhere --out new", capsys)
+    Path("file").touch()
+    assert "--out file: it is a file" in error_of("generate run --out file", capsys)
+
+
+def test_nothing_of_the_users_is_written_over(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("new").mkdir()
+    mine = Path("new/seed0-0001.png")
+    Image.new("RGB", (2, 2)).save(mine)
+    before = mine.read_bytes()
+    assert "seed0-0001.png exists" in error_of("generate run --out new", capsys)
+    assert [*Path("new").iterdir()] == [mine] and mine.read_bytes() == before
+    Path("cats").mkdir()
+    Image.new("RGB", (2, 2)).save("cats/tom.png")
+    assert "tom.png exists" in error_of("reconstruct run cats/tom.png --out cats", capsys)
+    # What Impasto made itself may be made again.
+    mine.unlink()
+    assert call("generate run --out new --grid") == call("generate run --out new --grid") == 0
+
+
+def test_grid(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("generate run -n 5 --out new --grid --style noto:1") == 0
+    assert made_by_impasto(Path("new/grid.png"))
+    with Image.open("new/grid.png") as sheet:
+        values = np.asarray(sheet.convert("RGB"))
+    # 5 pictures in rows of 2: the last row has one and then white; the label is left of the first row.
+    cell, gap = 128, 4
+    left = sheet.width - 2 * (cell + gap)
+    assert sheet.height == gap + 3 * (cell + gap) and left > 30
+    assert (values[gap : gap + cell, : left - gap] < 128).any()
+    assert (values[gap + cell :, : left - gap] == 255).all()
+    assert (values[-cell:, left + cell :] == 255).all()
+    assert (values[-cell:, left : left + cell] != 255).any()
+    assert "at most 400" in error_of("generate run -n 401 --out new --grid", capsys)
+
+
+@pytest.mark.parametrize(("flag", "num_cells"), [("", 2), ("--levels", 5)])
+def test_reconstruct(run: Path, flag: str, num_cells: int) -> None:
+    assert call(f"reconstruct run a/x.png b/x.png --out seen {flag}") == 0
+    assert sorted(p.name for p in Path("seen").iterdir()) == ["x-2.png", "x.png"]
+    with Image.open("seen/x.png") as sheet:
+        assert sheet.width == 4 + num_cells * (192 + 4)
+        middles = [sheet.getpixel((4 + i * 196 + 96, sheet.height - 90)) for i in range(num_cells)]
+    black, red, lime, blue, yellow = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
+    assert middles == ([black, red, lime, blue, yellow] if flag else [black, yellow])
+
+
+def test_pictures_are_needed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "PICTURES is missing" in error_of("reconstruct run --out seen", capsys)
+    assert "PICTURES is missing" in error_of("encode run --out v.npz", capsys)
+
+
+def test_encode_then_decode(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("encode run a.png ../b.png --out v.npz") == 0
+    assert capsys.readouterr().out == "v.npz: 2 pictures, style 3\n"
+    latents = Latents.load(Path("v.npz"))
+    assert latents.names == ("a.png", "../b.png")
+    dataclasses.replace(latents, levels={"style": np.full((2, 3), 77, np.float32)}).save(Path("w.npz"))
+    assert call("decode run w.npz --out painted") == 0
+    assert sorted(p.name for p in Path("painted").iterdir()) == ["a.png", "b.png"]
+    with Image.open("painted/b.png") as image:
+        assert image.getpixel((0, 0)) == (77, 0, 0)
+
+
+def test_vectors_of_another_model(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Latents(("a",), {"style": np.zeros((1, 3), np.float32)}, "f" * 16).save(Path("v.npz"))
+    assert "another model" in error_of("decode run v.npz --out painted", capsys)
+    assert not Path("painted").exists()
+
+
+def test_encode_checks_its_out_before_it_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "kept in .npz or .parquet" in error_of("encode nowhere a.png --out v.csv", capsys)
+    assert "it is a folder" in error_of("encode nowhere a.png --out run", capsys)
+
+
+def test_inspect_a_picture(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evil = Recipe("\x1b[2J\x9b\udcff", IDENTITY, 1, 2, 3, 4.0, 5.0, ("日本",))
+    save_picture(Image.new("RGB", (2, 2)), Path("a b.png"), evil)
+    assert main(["inspect", "a b.png"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == dataclasses.asdict(evil) | {"style": ["日本"], "style_hashes": []}
+    assert "日本" in captured.out and "\x1b" not in captured.out and "\x9b" not in captured.out
+    assert captured.err == "again: impasto generate --recipe 'a b.png' --out again\n"
+
+
+def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "run"]) == 0
+    assert "training" not in json.loads(capsys.readouterr().out)
+    settings = TrainConfig(Path("pics"), Path("run"), seed=5)
+    (run / "config.json").write_text(config.to_json(settings))
+    assert main(["inspect", "run"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["identity"] == IDENTITY and summary["model"]["collections"] == ["noto"]
+    assert summary["training"]["seed"] == 5 and summary["training"]["pictures"] == "pics"
+    (run / "config.json").write_text("{}}")
+    assert "config.json is not JSON" in error_of("inspect run", capsys)
+
+
+def test_progress_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    times = iter(range(0, 1000, 4))
+    counted = progress.Progress("painting", 6, clock=lambda: next(times))
+    counted.on_step(1, 2)
+    assert list(counted.over("abcdef")) == list("abcdef")
+    # Four seconds pass with each picture.
+    assert capsys.readouterr().err.splitlines() == ["painting: 3 of 6", "painting: 6 of 6"]
+
+
+def test_progress_bar_on_a_terminal(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert call("generate run -n 4 --out new --batch-size 2") == 0
+    text = capsys.readouterr().err
+    assert "generating" in text and "4/4" in text and "step 16/16" in text
+    assert len([*Path("new").iterdir()]) == 4

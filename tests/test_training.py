@@ -1,0 +1,260 @@
+"""Training for real, tiny: it learns, resumes to the bit, survives kill -9, says what is wrong."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from impasto.config import TrainConfig, from_json
+from impasto.errors import ImpastoError
+from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
+from impasto.model.impasto import load_model
+from impasto.training.autoencoder_stage import AutoencoderStage
+from impasto.training.budget import StageClock
+from impasto.training.checkpoint import read_checkpoint
+from impasto.training.engine import choose_device, choose_precision
+from impasto.training.loop import train
+from impasto.training.optimizer import GUARD_STEPS, Optimizer
+from impasto.training.run import open_run
+from impasto.training.seeds import Order
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two collections of twelve pictures: red discs and blue squares on a transparent ground."""
+    rng = np.random.default_rng(0)
+    for collection in ("discs", "squares"):
+        (tmp_path / "pictures" / collection).mkdir(parents=True)
+        for number in range(12):
+            y, x = np.mgrid[:32, :32]
+            cy, cx, radius = rng.integers(10, 22, 2).tolist() + [rng.integers(5, 10)]
+            far = np.hypot(y - cy, x - cx) if collection == "discs" else np.maximum(abs(y - cy), abs(x - cx))
+            alpha = ((far < radius) * 255).astype(np.uint8)
+            colour = (220, 40, 40) if collection == "discs" else (40, 60, 220)
+            rgba = np.dstack([np.full((32, 32, 3), colour, np.uint8), alpha])
+            Image.fromarray(rgba, "RGBA").save(tmp_path / "pictures" / collection / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+def config_for(folder: Path, out: Path, **changes: object) -> TrainConfig:
+    """A run of a few steps."""
+    settings = dict(pictures=folder, out=out, size="tiny", resolution=32, images=128, batch_size=8)
+    return from_json(
+        TrainConfig, json.dumps(settings | {"prior_batch_size": 16, "device": "cpu"} | changes, default=str), "test"
+    )
+
+
+def tensors_of(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a model file, by name."""
+    return load_model(path)[0].state_dict()
+
+
+def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    run = train(config_for(folder, tmp_path / "run", preview_minutes=0.0001), [events.append])
+    assert isinstance(events[-1], Finished) and events[-1].complete
+    assert {type(e) for e in events} >= {Note, Stepped, Previewed, Saved, Finished}
+    stages = [e.stage for e in events if isinstance(e, Stepped)]
+    assert stages == sorted(stages, key=list(Stage).index)
+    for path in (run.config, run.model, run.state, run.log, run.audit):
+        assert path.stat().st_size > 0
+    assert from_json(TrainConfig, run.config.read_text(), "run").images == 128
+    assert json.loads(run.audit.read_text())
+    with Image.open(max(run.previews.iterdir())) as sheet:
+        assert sheet.width > 300
+    for line in run.log.read_text().splitlines():
+        json.loads(line)
+    assert not list(tmp_path.rglob(".*-*"))  # no temporary file is left
+
+
+def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
+    for number in range(4, 12):
+        for collection in ("discs", "squares"):
+            (folder / collection / f"{number}.png").unlink()
+    losses: list[float] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped) and event.stage is Stage.AUTOENCODER and event.terms:
+            losses.append(event.terms["reconstruction"])
+
+    train(config_for(folder, tmp_path / "run", images=2400, stage1_share=0.9), [listen])
+    assert np.mean(losses[-2:]) < 0.35 * losses[0]
+
+
+@pytest.mark.parametrize("stop_after", [3, 12])
+def test_resumed_equals_uninterrupted_to_the_bit(folder: Path, tmp_path: Path, stop_after: int) -> None:
+    whole = train(config_for(folder, tmp_path / "whole"))
+    asked = 0
+
+    def cancel() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > stop_after
+
+    events: list[Event] = []
+    train(config_for(folder, tmp_path / "parts"), [events.append], cancel)
+    assert isinstance(events[-1], Finished) and not events[-1].complete
+    parts = train(config_for(folder, tmp_path / "parts"))
+    resumed = tensors_of(parts.model)
+    for name, tensor in tensors_of(whole.model).items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_finished_run_can_be_asked_again_and_lengthened(folder: Path, tmp_path: Path) -> None:
+    run = train(config_for(folder, tmp_path / "run"))
+    before = tensors_of(run.model)
+    events: list[Event] = []
+    train(config_for(folder, tmp_path / "run"), [events.append])
+    assert not any(isinstance(e, Stepped) for e in events)
+    assert all(torch.equal(before[n], t) for n, t in tensors_of(run.model).items())
+    train(config_for(folder, tmp_path / "run", images=192), [events.append])
+    assert any(isinstance(e, Stepped) for e in events)
+
+
+def test_other_settings_in_the_same_folder_are_refused(folder: Path, tmp_path: Path) -> None:
+    open_run(config_for(folder, tmp_path / "run"))
+    with pytest.raises(ImpastoError, match=r"--seed 0, not 1"):
+        open_run(config_for(folder, tmp_path / "run", seed=1))
+    open_run(config_for(folder, tmp_path / "run", images=256))  # a longer budget is the same run
+    with pytest.raises(ImpastoError, match="not a run"):
+        open_run(config_for(folder, folder))
+
+
+def test_kill_minus_nine_leaves_a_state_that_resumes(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "impasto", "train", str(folder), "--out", str(run), "--size", "tiny"]
+    command += ["--resolution", "32", "--images", "100000", "--save-minutes", "0.0001", "--device", "cpu"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    state = run / "state" / "latest.safetensors"
+    deadline = time.monotonic() + 90
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1.0)  # in the middle of one save or another
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved = read_checkpoint(state)
+    assert saved is not None and saved.numbers["autoencoder.images_seen"] > 0
+    load_model(run / "model.safetensors")
+
+
+def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
+    settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
+    settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "60"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    launchers = {
+        "one": [sys.executable, "-m", "impasto"],
+        "two": [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "impasto"],
+    }
+    for name, launcher in launchers.items():
+        command = [*launcher, "train", str(folder), "--out", str(tmp_path / name), *settings]
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=200)
+    one, two = (tensors_of(tmp_path / name / "model.safetensors") for name in launchers)
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=2e-4, rtol=2e-3, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_memory_that_runs_out_halves_the_micro_batch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = AutoencoderStage.loss
+
+    def limited(self, batch, rows, progress):  # noqa: ANN001, ANN202
+        if rows.stop - rows.start > 4:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return loss(self, batch, rows, progress)
+
+    monkeypatch.setattr(AutoencoderStage, "loss", limited)
+    events: list[Event] = []
+    train(config_for(folder, tmp_path / "run"), [events.append])
+    warnings = [e.text for e in events if isinstance(e, Warned)]
+    assert any("4 pictures at a time" in text for text in warnings)
+    assert isinstance(events[-1], Finished) and events[-1].complete
+
+
+def test_memory_that_never_suffices_is_an_error_with_a_way_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self, batch, rows, progress):  # noqa: ANN001, ANN202
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(AutoencoderStage, "loss", never)
+    with pytest.raises(ImpastoError, match="smaller --size"):
+        train(config_for(folder, tmp_path / "run"))
+
+
+def test_spikes_and_losses_that_are_not_finite_are_skipped_and_counted() -> None:
+    module = torch.nn.Linear(2, 1)
+    optimizer = Optimizer(module, 1e-3)
+
+    def update(scale: float) -> bool:
+        (module(torch.ones(1, 2)).sum() * scale).backward()
+        return optimizer.update(0.0)
+
+    assert all(update(1.0) for _ in range(GUARD_STEPS))
+    before = [p.clone() for p in module.parameters()]
+    assert not update(float("nan"))
+    assert not update(1000.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+    assert optimizer.skipped == 2
+    assert update(1.0)
+
+
+def test_optimizer_state_round_trip_continues_equally() -> None:
+    def stepped(optimizer: Optimizer, times: int) -> None:
+        for _ in range(times):
+            optimizer.module(torch.ones(1, 2)).square().sum().backward()
+            optimizer.update(0.1)
+
+    torch.manual_seed(1)
+    one = Optimizer(torch.nn.Linear(2, 1), 1e-2)
+    two = Optimizer(torch.nn.Linear(2, 1), 1e-2)
+    stepped(one, 5)
+    two.restore(*one.state())
+    stepped(one, 5)
+    stepped(two, 5)
+    for a, b in zip(one.state()[0].items(), two.state()[0].items(), strict=True):
+        assert a[0] == b[0] and torch.equal(a[1], b[1])
+
+
+def test_order_shows_each_picture_once_an_epoch_and_needs_no_memory() -> None:
+    order = Order(np.arange(10, 17), seed=3, stage=Stage.PRIOR)
+    sequence = np.concatenate([order.take(p, 3) for p in range(0, 21, 3)])
+    for epoch in sequence.reshape(3, 7):
+        assert sorted(epoch) == list(range(10, 17))
+    again = Order(np.arange(10, 17), seed=3, stage=Stage.PRIOR)
+    assert (again.take(9, 3) == sequence[9:12]).all()
+
+
+def test_clock_counts_time_or_pictures() -> None:
+    clock = StageClock(limit=100, counts_images=True, images_seen=25, seconds=10)
+    assert clock.progress == 0.25 and clock.seconds_left == 30
+    timed = StageClock(limit=60, counts_images=False, seconds=15)
+    assert timed.progress == 0.25 and timed.seconds_left == 45
+
+
+def test_device_and_precision_come_with_a_reason() -> None:
+    assert choose_device("cpu") == ("cpu", "cpu, as asked")
+    with pytest.raises(ImpastoError, match="--device abacus"):
+        choose_device("abacus")
+    precision, reason = choose_precision(torch.device("cpu"))
+    assert precision in (torch.float32, torch.bfloat16) and str(precision).removeprefix("torch.") in reason
+
+
+def test_damaged_state_is_named(folder: Path, tmp_path: Path) -> None:
+    config = config_for(folder, tmp_path / "run")
+    run = open_run(config)
+    run.state.parent.mkdir()
+    run.state.write_bytes(b"not a state")
+    with pytest.raises(ImpastoError, match=r"latest\.safetensors is damaged"):
+        train(config)
+    assert dataclasses.asdict(config)["images"] == 128
