@@ -71,7 +71,7 @@ class ObjectiveConfig:
     feature_weight: float = 0.1
     feature_start: float = 0.5
     """Part of stage 1 after which the feature loss joins."""
-    adversarial_weight: float = 0.02
+    adversarial_weight: float = 0.2
     adversarial_start: float = 0.7
     """Part of stage 1 after which the projected discriminator joins."""
     level_dropout: float = 0.25

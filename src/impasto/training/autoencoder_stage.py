@@ -11,15 +11,25 @@ from impasto.data import PictureSet
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map
-from impasto.objective.autoencoder import Draws, autoencoder_loss
+from impasto.objective.adversary import (
+    Augmentation,
+    ProjectedDiscriminator,
+    discriminator_loss,
+    painter_loss,
+)
+from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
+from impasto.objective.features import FrozenFeatures, feature_distance
+from impasto.training.checkpoint import Checkpoint
 from impasto.training.engine import Engine
-from impasto.training.optimizer import Optimizer
+from impasto.training.optimizer import Optimizer, below
 from impasto.training.seeds import Order, generator, rng
 from impasto.training.stage import TrainingStage
 
 STYLE_GROUP = 8
 """Pictures share styles within groups of so many rows of a batch, so that a share of a batch is computed like the whole."""
+LOOKED_AT = 4
+"""The losses that look at features see one picture in so many: they cost as much as the painting itself."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class Batch:
 
     pixels: np.ndarray
     draws: Draws
+    augmentation: Augmentation
 
 
 class AutoencoderStage(TrainingStage[Batch]):
@@ -41,6 +52,9 @@ class AutoencoderStage(TrainingStage[Batch]):
         self.model = model
         self.pictures = pictures
         self.order = Order(pictures.train, config.seed, self.stage)
+        self.features = FrozenFeatures().to(engine.device)
+        discriminator = ProjectedDiscriminator(config.seed % 2**32).to(engine.device)
+        self.judge = Optimizer(discriminator, config.learning_rate)
 
     def draw(self, step: int, images_seen: int) -> Batch:
         """Pictures by the seeded order, those of a collection side by side; random crops."""
@@ -59,13 +73,68 @@ class AutoencoderStage(TrainingStage[Batch]):
         noise = [torch.randn(self.batch_size, *shape, generator=draw) for shape in shapes]
         pixels = self.pictures.batch(chosen, rng(self.config.seed, self.stage, step))
         draws = Draws(weights, keeps, torch.block_diag(*groups), (noise[0], noise[1], noise[2], noise[3]))
-        return Batch(pixels, draws)
+        augmentation = Augmentation.draw(self.batch_size, draw, self.engine.device)
+        return Batch(pixels, draws, augmentation)
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction and rate of some rows."""
+        """Reconstruction and rate of some rows; later in the stage feature distance and the discriminator's word too."""
+        objective = self.config.objective
         picture = to_device(batch.pixels[rows], self.engine.device)
         loss = autoencoder_loss(self.model, picture, batch.draws.rows(rows, self.engine.device))
-        return loss.total(self.config.objective, progress), loss.terms()
+        total, terms = loss.total(objective, progress), loss.terms()
+        features_on = objective.feature_weight > 0 and progress >= objective.feature_start
+        judge_on = objective.adversarial_weight > 0 and progress >= objective.adversarial_start
+        if features_on or judge_on:
+            few = slice(-rows.start % LOOKED_AT, None, LOOKED_AT)
+            painted, real = loss.painted[few], picture[few]
+            if len(painted):
+                if features_on:
+                    distance = feature_distance(self.features(painted), self.features(real))
+                    total = total + objective.feature_weight * distance
+                    terms["features"] = distance.detach()
+                if judge_on:
+                    augment = batch.augmentation[rows][few]
+                    push, judged = self._adversarial(loss, few, real, augment)
+                    total = total + push
+                    terms["discriminator"] = judged
+        return total, terms
+
+    def _adversarial(
+        self, loss: AutoencoderLoss, few: slice, real: Map, augment: Augmentation
+    ) -> tuple[Tensor, Tensor]:
+        """What to add to the painter's loss, and the discriminator's own loss, whose gradients are added up here."""
+        discriminator = self.judge.module
+        verdict = painter_loss(discriminator(self.features(augment(loss.painted[few]))))
+        # The painter hears the discriminator at a fixed share of what the reconstruction tells it (Esser 2021, eq. 7).
+        (pull,) = torch.autograd.grad(verdict, loss.painted)
+        (fidelity,) = torch.autograd.grad(loss.reconstruction, loss.painted, retain_graph=True)
+        balance = self.config.objective.adversarial_weight * fidelity[few].norm() / (pull.norm() + 1e-8)
+        push = (loss.painted * (balance * pull).detach()).sum()
+        with torch.no_grad():
+            features = self.features(augment(real)), self.features(augment(loss.painted[few]))
+        judged = discriminator_loss(discriminator(features[0]), discriminator(features[1]))
+        judged.backward()
+        return push, judged.detach()
+
+    def step(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
+        """One update of the painter, and of the discriminator where it spoke."""
+        result = super().step(step, images_seen, progress)
+        heard = [p.grad for p in self.judge.parameters if p.grad is not None]
+        if heard:
+            self.engine.average(heard)
+            self.judge.update(progress)
+        return result
+
+    def state(self) -> Checkpoint:
+        """The painter's and the discriminator's state."""
+        state, (tensors, numbers) = super().state(), self.judge.state()
+        tensors = state.tensors | {f"judge.{name}": tensor for name, tensor in tensors.items()}
+        return Checkpoint(tensors, state.numbers | {f"judge.{name}": number for name, number in numbers.items()})
+
+    def restore(self, saved: Checkpoint) -> None:
+        """The inverse of `state`."""
+        super().restore(saved)
+        self.judge.restore(below(saved.tensors, "judge."), below(saved.numbers, "judge."))
 
 
 def to_device(pixels: np.ndarray, device: torch.device) -> Map:

@@ -223,9 +223,9 @@ class Training:
 
     def _save(self, stage: TrainingStage) -> None:
         if self.engine.is_main:
-            tensors, numbers = stage.optimizer.state()
+            state = stage.state()
+            tensors, numbers = state.tensors, dict(state.numbers)
             numbers["stage"] = 0 if stage.stage is Stage.AUTOENCODER else 1
-            numbers["micro_batch"] = stage.micro_batch
             for which, clock in self.clocks.items():
                 numbers |= {f"{which}.images_seen": clock.images_seen, f"{which}.seconds": clock.seconds}
             whole = Impasto(self.model.config)

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+V = TypeVar("V")
 
 MAX_GRADIENT_NORM = 1.0
 SPIKE_FACTOR = 8.0
@@ -81,9 +84,9 @@ class Optimizer:
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
         """The inverse of `state`."""
-        self.module.load_state_dict(_below(tensors, "weights."))
-        self.average.module.load_state_dict(_below(tensors, "average."))
-        moments = _below(tensors, "adam.")
+        self.module.load_state_dict(below(tensors, "weights."))
+        self.average.module.load_state_dict(below(tensors, "average."))
+        moments = below(tensors, "adam.")
         if moments:
             saved = self.adam.state_dict()
             saved["state"] = {
@@ -102,8 +105,9 @@ class Optimizer:
         self.average.n_averaged.fill_(int(numbers["averaged"]))
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def below(values: dict[str, V], prefix: str) -> dict[str, V]:
+    """The values whose names start with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 
 def _warm_average(decay: float):  # noqa: ANN202 - the type is torch's own callback

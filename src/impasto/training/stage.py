@@ -50,6 +50,11 @@ class TrainingStage(ABC, Generic[B]):
         accepted = self.optimizer.update(progress)
         return (terms if accepted else {}), warning
 
+    def state(self) -> Checkpoint:
+        """All that resuming this stage needs."""
+        tensors, numbers = self.optimizer.state()
+        return Checkpoint(tensors, numbers | {"micro_batch": self.micro_batch})
+
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a saved state of this stage."""
         self.optimizer.restore(saved.tensors, saved.numbers)
