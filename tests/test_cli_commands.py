@@ -16,7 +16,9 @@ from impasto.cli.main import main
 from impasto.config import ModelConfig, TrainConfig
 from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
 from impasto.create.vectors import Latents
+from impasto.data import Loaded
 from impasto.errors import ImpastoError
+from impasto.events import Listener, Warned
 
 IDENTITY = "0123456789abcdef"
 
@@ -53,12 +55,11 @@ class FakeModel:
         steps: int,
         temperature: float,
         guidance: float,
-        batch_size: int,
         start: int,
         on_step: Callable[[int, int], None],
     ) -> Iterator[Generated]:
         for index in range(start, start + count):
-            if (index - start) % batch_size == 0:
+            if (index - start) % 2 == 0:
                 on_step(steps, steps)
             recipe = Recipe(
                 model=str(self.path),
@@ -75,13 +76,19 @@ class FakeModel:
             noise = np.random.default_rng(list(settings)).integers(0, 256, (32, 32, 4), np.uint8)
             yield Generated(Image.fromarray(noise), recipe)
 
-    def reconstruct(self, pictures: Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
-        for path in pictures:
-            prefixes = tuple(Image.new("RGB", (32, 32), c) for c in ("red", "lime", "blue", "yellow"))
-            yield Reconstruction(str(path), Image.new("RGB", (32, 32), "black"), prefixes)
+    def read(self, pictures: Sequence[Path], listeners: Sequence[Listener]) -> Loaded:
+        if any(path.name == "folder" for path in pictures):
+            for listener in listeners:
+                listener(Warned("skipped broken.png: truncated"))
+        return Loaded(np.zeros((len(pictures), 4, 8, 8), np.uint8), tuple(map(str, pictures)), {})
 
-    def encode(self, pictures: Sequence[Path]) -> Latents:
-        names = tuple(map(str, pictures))
+    def reconstruct(self, pictures: Loaded, levels: bool = False) -> Iterator[Reconstruction]:
+        for path in pictures.names:
+            prefixes = tuple(Image.new("RGB", (32, 32), c) for c in ("red", "lime", "blue", "yellow"))
+            yield Reconstruction(path, Image.new("RGB", (32, 32), "black"), prefixes)
+
+    def encode(self, pictures: Loaded) -> Latents:
+        names = pictures.names
         return Latents(names, {"style": np.ones((len(names), 3), np.float32)}, self.identity)
 
     def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
@@ -148,7 +155,7 @@ def test_generate_writes_numbered_pictures_with_recipes(
 
 def test_count_defaults_to_16_and_start_goes_on(run: Path) -> None:
     assert call("generate run --out new") == 0
-    assert call("generate run --out new --start 16 --count 2 --batch-size 1") == 0
+    assert call("generate run --out new --start 16 --count 2") == 0
     assert sorted(p.name for p in Path("new").iterdir()) == [f"seed0-{i:04}.png" for i in range(18)]
     assert call("generate run --out alone --start 15 -n 1") == 0
     assert same(Path("new/seed0-0015.png"), Path("alone/seed0-0015.png"))
@@ -220,7 +227,6 @@ def test_recipe_refuses_what_it_decides_itself(
         "--seed -1",
         f"--seed {2**63}",
         "--start -1",
-        "--batch-size 0",
     ],
 )
 def test_numbers_out_of_range_name_their_flag(
@@ -234,6 +240,12 @@ def test_generate_needs_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "nowhere is not a run" in error_of("generate nowhere --out new", capsys)
     Path("file").touch()
     assert "--out file: it is a file" in error_of("generate run --out file", capsys)
+
+
+def test_what_is_skipped_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("reconstruct run folder --out seen") == 0
+    assert call("encode run folder --out v.npz") == 0
+    assert capsys.readouterr().err.count("warning: skipped broken.png: truncated\n") == 2
 
 
 def test_nothing_of_the_users_is_written_over(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,7 +355,7 @@ def test_progress_bar_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert call("generate run -n 4 --out new --batch-size 2") == 0
+    assert call("generate run -n 4 --out new") == 0
     text = capsys.readouterr().err
     assert "generating" in text and "4/4" in text and "step 16/16" in text
     assert len([*Path("new").iterdir()]) == 4

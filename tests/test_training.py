@@ -168,7 +168,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 ) -> None:
     loss = AutoencoderStage.loss
 
-    def limited(self, batch, rows, progress):  # noqa: ANN001, ANN202
+    def limited(self, batch, rows, progress):
         if rows.stop - rows.start > 4:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         return loss(self, batch, rows, progress)
@@ -184,7 +184,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 def test_memory_that_never_suffices_is_an_error_with_a_way_out(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(self, batch, rows, progress):  # noqa: ANN001, ANN202
+    def never(self, batch, rows, progress):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(AutoencoderStage, "loss", never)

@@ -111,12 +111,26 @@ class Model:
             )
             yield Generated(to_image(array), recipe)
 
+    def read(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
+        """Read files, folders and archives at the model's resolution and with its channels.
+
+        What lies in a folder and cannot be read is skipped, and told to ``listeners`` with its reason. Raises ImpastoError
+        for a file given by name that cannot be read, and where nothing can.
+        """
+        loaded = read_pictures(
+            list(pictures), resolution=self.config.resolution, channels=self.config.channels
+        )
+        for name, reason in loaded.skipped.items():
+            for listener in listeners:
+                listener(Warned(f"skipped {name}: {reason}"))
+        return loaded
+
     @torch.no_grad()
     def reconstruct(
-        self, pictures: Sequence[Path], levels: bool = False, listeners: Sequence[Listener] = ()
+        self, pictures: Loaded | Sequence[Path], levels: bool = False
     ) -> Iterator[Reconstruction]:
-        """Encode and paint again files, folders or archives; with ``levels`` from every coarse prefix of levels."""
-        loaded = self._read(pictures, listeners)
+        """Encode pictures and paint them again; with ``levels`` from every coarse prefix of levels."""
+        loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
         prefixes = range(1, NUM_LEVELS + 1) if levels else [NUM_LEVELS]
         for names, pixels in _batches(loaded):
             picture = self._to_device(pixels)
@@ -126,9 +140,9 @@ class Model:
                 yield Reconstruction(name, to_image(pixels[row]), images)
 
     @torch.no_grad()
-    def encode(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Latents:
+    def encode(self, pictures: Loaded | Sequence[Path]) -> Latents:
         """The posterior means of pictures at every level, style first."""
-        loaded = self._read(pictures, listeners)
+        loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
         means: list[list[np.ndarray]] = [[] for _ in LEVEL_NAMES]
         for _, pixels in _batches(loaded):
             for level, gaussian in enumerate(self.network.autoencoder.posterior(self._to_device(pixels))):
@@ -152,15 +166,6 @@ class Model:
             )
             painted = self.network.autoencoder.decode((style, coarse, middle, fine)).cpu().numpy()
             yield from zip(latents.names[part], map(to_image, painted), strict=True)
-
-    def _read(self, pictures: Sequence[Path], listeners: Sequence[Listener]) -> Loaded:
-        loaded = read_pictures(
-            list(pictures), resolution=self.config.resolution, channels=self.config.channels
-        )
-        for name, reason in loaded.skipped.items():
-            for listener in listeners:
-                listener(Warned(f"skipped {name}: {reason}"))
-        return loaded
 
     def _to_device(self, pixels: np.ndarray) -> torch.Tensor:
         picture = torch.from_numpy(pixels).to(self.device).float() / 255

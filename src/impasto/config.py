@@ -69,9 +69,11 @@ class ObjectiveConfig:
     kl_warmup: float = 0.1
     """Part of stage 1 over which the rate's weight grows from a tenth to all of its value."""
     feature_weight: float = 0.1
+    """Weight of the distance of frozen features."""
     feature_start: float = 0.5
     """Part of stage 1 after which the feature loss joins."""
     adversarial_weight: float = 0.2
+    """How loud the discriminator is against the reconstruction: a ratio of gradients."""
     adversarial_start: float = 0.7
     """Part of stage 1 after which the projected discriminator joins."""
     level_dropout: float = 0.25
@@ -90,22 +92,37 @@ class TrainConfig:
 
     pictures: Path
     out: Path
+    """Run folder: made anew, or resumed."""
     size: Size = Size.SMALL
+    """How large a model: everything else follows from it."""
     resolution: int = 64
+    """Side of the pictures in pixels, a multiple of 32."""
     minutes: float | None = None
+    """Budget of both stages together; 30 where neither this nor --images is given."""
     images: int | None = None
+    """Budget in pictures seen by both stages together: a length that can be reproduced."""
     seed: int = 0
+    """Decides the first weights, the order of the pictures and all noise."""
     batch_size: int = 16
+    """Pictures in an update of the autoencoder, over all processes."""
     learning_rate: float = 1e-3
+    """Highest learning rate of the autoencoder."""
     prior_batch_size: int = 64
+    """Pictures in an update of the prior, over all processes."""
     prior_learning_rate: float = 5e-4
+    """Highest learning rate of the prior."""
     stage1_share: float = 0.35
     """Part of the budget that the autoencoder gets; the prior gets the rest."""
     fit: Fit = Fit.AUTO
+    """How pictures become square: auto pads those with transparency and crops the others."""
     device: str = "auto"
+    """auto, cpu, cuda or mps."""
     preview_minutes: float = 5.0
+    """Between two preview sheets."""
     save_minutes: float = 2.0
+    """Between two saves of the complete state."""
     tensorboard: bool = False
+    """Write the terms for TensorBoard as well (an extra)."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
 
     def __post_init__(self) -> None:

@@ -64,8 +64,6 @@ class Generate:
     """Below 1 tamer, above 1 wilder."""
     guidance: float = 1.5
     """How strongly the style is followed; 1 is as learned."""
-    batch_size: int = 16
-    """Pictures made at a time; fewer need less memory and look the same."""
     grid: bool = False
     """Write grid.png as well, with all pictures labelled by style."""
     recipe: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="(default: none)")] = None
@@ -98,8 +96,6 @@ class Generate:
             raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
         if not 0 <= self.start < 2**31:
             raise ImpastoError(f"--start {self.start}: use a whole number from 0.")
-        if not 1 <= self.batch_size <= 4096:
-            raise ImpastoError(f"--batch-size {self.batch_size}: use a whole number from 1 to 4096.")
         if self.grid and self.count > MAX_GRID_PICTURES:
             raise ImpastoError(
                 f"--grid: a grid holds at most {MAX_GRID_PICTURES} pictures, and -n is {self.count}."
@@ -159,7 +155,6 @@ class Generate:
             steps=self.steps,
             temperature=self.temperature,
             guidance=self.guidance,
-            batch_size=self.batch_size,
             start=self.start,
             on_step=progress.on_step,
         )

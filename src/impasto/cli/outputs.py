@@ -1,10 +1,12 @@
 """Where a command writes: under safe names, and never over a file that Impasto did not make."""
 
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from impasto.errors import ImpastoError
+from impasto.events import Event, Warned
 
 
 def check_folder(out: Path) -> None:
@@ -42,3 +44,9 @@ def file_names(names: Iterable[str], suffix: str) -> list[str]:
         taken.add(candidate.lower())
         result.append(candidate + suffix)
     return result
+
+
+def warn(event: Event) -> None:
+    """A listener that prints warnings to stderr: what was skipped, and why."""
+    if isinstance(event, Warned):
+        print(f"warning: {event.text}", file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import check_folder, check_free, file_names
+from impasto.cli.outputs import check_folder, check_free, file_names, warn
 from impasto.cli.progress import Progress
 from impasto.errors import ImpastoError
 
@@ -33,7 +33,7 @@ class Reconstruct:
     pictures: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")
     ]
-    """Pictures to reconstruct."""
+    """Pictures to reconstruct: files, folders or archives."""
     out: Path
     """Folder to write to."""
     levels: bool = False
@@ -46,14 +46,15 @@ class Reconstruct:
         if not self.pictures:
             raise ImpastoError("PICTURES is missing: name at least one picture.")
         check_folder(self.out)
-        paths = [self.out / name for name in file_names(map(str, self.pictures), ".png")]
-        check_free(paths)
         from impasto import api
         from impasto.create.recipe import save_picture
 
         model = api.load(self.run_folder, self.device)
+        loaded = model.read(self.pictures, [warn])
+        paths = [self.out / name for name in file_names(loaded.names, ".png")]
+        check_free(paths)
         progress = Progress("reconstructing", len(paths))
-        results = progress.over(model.reconstruct(self.pictures, self.levels))
+        results = progress.over(model.reconstruct(loaded, self.levels))
         for path, result in zip(paths, results, strict=True):
             save_picture(_sheet(result, self.levels), path)
         print(paths[0] if len(paths) == 1 else f"{len(paths)} sheets in {self.out}")

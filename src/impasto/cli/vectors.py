@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import check_folder, check_free, file_names
+from impasto.cli.outputs import check_folder, check_free, file_names, warn
 from impasto.cli.progress import Progress
 from impasto.errors import ImpastoError
 
@@ -23,7 +23,7 @@ class Encode:
     pictures: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")
     ]
-    """Pictures to encode."""
+    """Pictures to encode: files, folders or archives."""
     out: Path
     """File to write: .npz, or .parquet where pyarrow is installed."""
     device: str = "auto"
@@ -40,7 +40,8 @@ class Encode:
         check_writable(self.out)
         from impasto import api
 
-        latents = api.load(self.run_folder, self.device).encode(self.pictures)
+        model = api.load(self.run_folder, self.device)
+        latents = model.encode(model.read(self.pictures, [warn]))
         latents.save(self.out)
         shapes = ", ".join(f"{name} {'x'.join(map(str, v.shape[1:]))}" for name, v in latents.levels.items())
         print(f"{self.out}: {len(latents.names)} pictures, {shapes}")

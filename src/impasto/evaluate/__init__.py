@@ -1,0 +1,1 @@
+"""How good pictures are, judged by a network that no loss has seen."""

@@ -32,7 +32,6 @@ class Encoder(nn.Module):
         self.widen16 = conv(widths[2], widths[3], 3)
         self.refine16 = ResidualBlock(widths[3])
         self.widen32 = conv(widths[3], widths[4], 3)
-        self.refine32 = ResidualBlock(widths[4])
         self.laterals = nn.ModuleList([conv(width, pyramid, 1, gain=1.0) for width in widths[:1:-1]])
         self.smooth = nn.ModuleList([conv(pyramid, pyramid, 3, gain=1.0) for _ in range(3)])
         self.heads = nn.ModuleList([conv(pyramid, 2 * latent, 1, gain=0.5) for latent in config.map_channels])
@@ -46,7 +45,7 @@ class Encoder(nn.Module):
         x2 = F.silu(self.stage2(F.avg_pool2d(x1, 2)))
         x8 = self.refine8(self.stage3(F.avg_pool2d(x2, 2)))
         x16 = self.refine16(self.widen16(F.avg_pool2d(F.silu(x8), 2)))
-        x32 = self.refine32(self.widen32(F.avg_pool2d(F.silu(x16), 2)))
+        x32 = self.widen32(F.avg_pool2d(F.silu(x16), 2))
 
         pyramid: list[Tensor] = []
         for x, lateral in zip((x32, x16, x8), self.laterals, strict=True):

@@ -11,7 +11,7 @@ SCALE_WEIGHTS = (1.0, 0.5, 0.5)
 """Weights of the loss at full, half and quarter resolution."""
 
 
-def reconstruction_loss(painted: Map, picture: Map, softness: float = 0.03) -> Float[Tensor, " batch"]:
+def reconstruction_loss(painted: Map, picture: Map, softness: float = 0.1) -> Float[Tensor, " batch"]:
     """Charbonnier loss sqrt(d^2 + softness^2) - softness (Charbonnier 1994), averaged over a picture, summed over scales.
 
     Nearly the absolute error, but smooth where the error is below ``softness``; values in [0, 1].

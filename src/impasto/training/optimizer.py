@@ -44,9 +44,8 @@ class Optimizer:
         norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
         accepted = self._accepts(norm)
         if accepted:
-            torch.nn.utils.clip_grads_with_norm_(
-                self.parameters, MAX_GRADIENT_NORM, torch.tensor(norm), foreach=True
-            )
+            if norm > MAX_GRADIENT_NORM:
+                torch._foreach_mul_(gradients, MAX_GRADIENT_NORM / norm)
             for group in self.adam.param_groups:
                 group["lr"] = self.schedule(progress)
             self.adam.step()

@@ -1,0 +1,128 @@
+"""The public interface on a small model with random weights: what it promises holds for any weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pictures import noise, write_noise
+
+import impasto
+from impasto.api import Model
+from impasto.cli.main import main
+from impasto.config import ModelConfig
+from impasto.create.recipe import read_recipe
+from impasto.create.vectors import Latents
+from impasto.errors import ImpastoError
+from impasto.model.impasto import Impasto, save_model
+from impasto.training.run import Run
+
+
+@pytest.fixture
+def run(tiny: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder with a model of random weights; the working directory is its parent."""
+    monkeypatch.chdir(tmp_path)
+    network = Impasto(tiny)
+    for name, parameter in network.named_parameters():
+        if name.startswith("prior.velocity"):
+            torch.nn.init.normal_(parameter, std=0.1)  # an untrained flow hardly moves
+    save_model(network, Run(tmp_path / "run").model, styles=torch.randn(2, 2, tiny.style_dim))
+    return Path("run")
+
+
+@pytest.fixture
+def model(run: Path) -> Model:
+    """The model of that run."""
+    return impasto.load(run, device="cpu")
+
+
+def arrays(model: Model, count: int, **settings: object) -> list[np.ndarray]:
+    """Generated pictures as arrays."""
+    made = model.generate(count, steps=3, **settings)  # pyrefly: ignore
+    return [np.asarray(picture.image) for picture in made]
+
+
+def test_same_seed_same_picture_whatever_is_made_beside_it(model: Model) -> None:
+    seven = arrays(model, 7, seed=3)
+    assert len({a.tobytes() for a in seven}) == 7
+    for count, start in ((1, 0), (2, 5), (3, 2), (5, 1)):
+        for offset, array in enumerate(arrays(model, count, seed=3, start=start)):
+            assert (array == seven[start + offset]).all()
+    assert not (arrays(model, 1, seed=4)[0] == seven[0]).all()
+
+
+def test_style_references_have_weights_and_no_order(model: Model) -> None:
+    write_noise(Path(), "one.png", "two.png", "three.png")
+    forward = arrays(model, 2, style=["one.png:0.7", "two.png", "a:0.2"])
+    backward = arrays(model, 2, style=["a:0.2", "two.png", "one.png:0.7"])
+    assert all((x == y).all() for x, y in zip(forward, backward, strict=True))
+    other = arrays(model, 2, style=["one.png:0.1", "two.png", "a:0.2"])
+    assert not (forward[0] == other[0]).all()
+    once, scaled = arrays(model, 1, style=["one.png"]), arrays(model, 1, style=["one.png:9"])
+    assert (once[0] == scaled[0]).all()
+
+
+def test_style_strength_does_not_depend_on_the_number_of_references(model: Model) -> None:
+    write_noise(Path(), "one.png")
+    for copy in ("two.png", "three.png"):
+        Path(copy).write_bytes(Path("one.png").read_bytes())
+    one = arrays(model, 1, style=["one.png"])[0].astype(int)
+    three = arrays(model, 1, style=["one.png", "two.png", "three.png"])[0].astype(int)
+    assert abs(one - three).max() <= 1
+
+
+def test_a_recipe_makes_the_identical_picture_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path(), "ref.png")
+    assert main("generate run -n 3 --out new --steps 3 --seed 5 --style ref.png a --device cpu".split()) == 0
+    assert main("generate --recipe new/seed5-0002.png --out again --device cpu".split()) == 0
+    with Image.open("new/seed5-0002.png") as first, Image.open("again/seed5-0002.png") as second:
+        assert first.tobytes() == second.tobytes()
+    assert read_recipe(Path("again/seed5-0002.png")).style == ("ref.png", "a")
+    noise(seed=99).save("ref.png")
+    assert main("generate --recipe new/seed5-0002.png --out third --device cpu".split()) == 2
+    assert "has changed" in capsys.readouterr().err
+
+
+def test_encode_then_decode_is_reconstruct(model: Model) -> None:
+    write_noise(Path("folder"), "one.png", "two.png", mode="RGBA")
+    Path("folder/broken.png").write_bytes(b"no picture")
+    latents = model.encode([Path("folder")])
+    assert latents.names == ("one.png", "two.png") and latents.identity == model.identity
+    latents.save(Path("v.npz"))
+    decoded = dict(model.decode(Latents.load(Path("v.npz"))))
+    for result in model.reconstruct([Path("folder")], levels=True):
+        assert len(result.prefixes) == 4
+        difference = np.asarray(result.prefixes[-1]).astype(int) - np.asarray(decoded[result.name])
+        alpha = np.asarray(decoded[result.name])[..., 3]
+        assert abs(difference[alpha > 16]).max() <= 8  # un-compositing divides by alpha
+
+
+def test_latents_that_do_not_fit_are_refused(model: Model) -> None:
+    wrong = Latents(("x",), {"style": np.zeros((1, 3), np.float32)}, model.identity)
+    with pytest.raises(ImpastoError, match=r"level style is \(3,\)"):
+        list(model.decode(wrong))
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [("nowhere", "neither a file nor a collection"), ("a:-1", "above 0"), ("a:nan", "above 0")],
+)
+def test_unusable_styles_are_named(model: Model, style: str, message: str) -> None:
+    with pytest.raises(ImpastoError, match=message):
+        list(model.generate(1, style=[style]))
+
+
+def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ImpastoError, match="no such run"):
+        impasto.load(tmp_path / "nowhere")
+    with pytest.raises(ImpastoError, match="not a trained run"):
+        impasto.load(tmp_path)
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(ImpastoError, match="not a readable model file"):
+        impasto.load(tmp_path / "text.safetensors")
+
+
+def test_transparent_models_make_transparent_pictures(model: Model) -> None:
+    picture = next(iter(model.generate(1, steps=2)))
+    assert picture.image.mode == "RGBA" and picture.image.size == (32, 32)
