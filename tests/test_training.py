@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -145,6 +146,26 @@ def test_kill_minus_nine_leaves_a_state_that_resumes(folder: Path, tmp_path: Pat
     saved = read_checkpoint(state)
     assert saved is not None and saved.numbers["autoencoder.images_seen"] > 0
     load_model(run / "model.safetensors")
+
+
+def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder: Path, tmp_path: Path) -> None:
+    settings = ["--size", "tiny", "--resolution", "32", "--device", "cpu", "--images"]
+    command = [sys.executable, "-m", "impasto", "train", str(folder), "--out", str(tmp_path / "run"), *settings]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "64"], check=True, env=environment, capture_output=True)
+    state = (tmp_path / "run" / "state" / "latest.safetensors").read_bytes()
+
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    full = subprocess.run(
+        [*command, "128"], env=environment, capture_output=True, text=True, preexec_fn=limit_file_size
+    )
+    assert full.returncode == 2, full.stderr
+    assert "cannot write" in full.stderr and "Free some space" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert (tmp_path / "run" / "state" / "latest.safetensors").read_bytes() == state
+    subprocess.run([*command, "128"], check=True, env=environment, capture_output=True)
 
 
 def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from impasto.errors import ImpastoError
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, sync it to disk, then rename it into place.
 
     The temporary name keeps the suffix of ``path``, so that writers which look at it work unchanged.

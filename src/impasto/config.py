@@ -44,7 +44,7 @@ class ModelConfig:
     collections: tuple[str, ...] = ()
     """Names of the collections (styles) seen in training."""
     style_dim: int = 64
-    map_channels: tuple[int, int, int] = (32, 24, 12)
+    map_channels: tuple[int, int, int] = (32, 24, 16)
     """Latent channels of the maps at strides 32, 16 and 8."""
     encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 160, 160)
     """Channels of an encoder's three 5x5 stages and of its residual stages at strides 16 and 32."""
@@ -76,11 +76,11 @@ class ObjectiveConfig:
     """How loud the discriminator is against the reconstruction: a ratio of gradients."""
     adversarial_start: float = 0.7
     """Part of stage 1 after which the projected discriminator joins."""
-    level_dropout: float = 0.25
+    level_dropout: float = 0.2
     """Probability that a picture of the batch keeps only a coarse prefix of its levels."""
-    single_expert: float = 0.2
+    single_expert: float = 0.15
     """Probability that a picture is described by one expert alone."""
-    random_experts: float = 0.2
+    random_experts: float = 0.15
     """Probability that a picture is described by a random subset of experts with random weights."""
     shared_style: float = 0.5
     """Probability that a picture's style comes from other pictures of its collection."""

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from impasto.model.autoencoder import LEVEL_NAMES
+from impasto.model.decoder import MAP_STRIDES
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.model.prior import MAP_STRIDES
 from impasto.model.sampler import StepCallback, draw_noise, sample
 
 CHUNK = 4

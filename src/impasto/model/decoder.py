@@ -11,11 +11,15 @@ from impasto.model.blocks import Map, StyledBlock, Upsample, conv, linear
 Latents = tuple[Tensor, Tensor, Tensor, Tensor]
 """One tensor per latent level, coarse to fine: style (batch, style_dim), then maps at strides 32, 16 and 8."""
 
+MAP_STRIDES = (32, 16, 8)
 STYLE_FEATURES = 256
 
 
 class Decoder(nn.Module):
     """From stride 32 up, each level's latent added on the way, every residual block modulated by the style.
+
+    Besides, each map gives a linear sketch of the squares that it covers (a channel-to-space shortcut, Chen 2024, "Deep
+    compression autoencoder"): the best linear code is found in the first minutes, and the network learns what is left.
 
     Fully convolutional, without any statistics of the picture: any height and width that are multiples of 32.
     """
@@ -34,6 +38,12 @@ class Decoder(nn.Module):
         )
         self.upsamples = nn.ModuleList([Upsample(a, b) for a, b in zip(widths, widths[1:], strict=False)])
         self.paint = Upsample(widths[-1], config.channels, 3, gain=0.3)
+        self.sketches = nn.ModuleList(
+            [
+                conv(latent, config.channels * stride**2, 1, gain=0.02)
+                for latent, stride in zip(config.map_channels, MAP_STRIDES, strict=True)
+            ]
+        )
 
     @torch.no_grad()
     def start_from(self, mean: Float[Tensor, " channel"]) -> None:
@@ -51,4 +61,7 @@ class Decoder(nn.Module):
                 x = block(x, style)
             if stage < len(self.upsamples):
                 x = self.upsamples[stage](x)
-        return self.paint(F.silu(x)).float() + 0.5
+        painted = self.paint(F.silu(x)).float() + 0.5
+        for latent, sketch, stride in zip(latents[1:], self.sketches, MAP_STRIDES, strict=True):
+            painted = painted + F.pixel_shuffle(sketch(latent).float(), stride)
+        return painted

@@ -28,6 +28,7 @@ class Encoder(nn.Module):
         self.stage1 = conv(view_channels, widths[0], 5)
         self.stage2 = conv(widths[0], widths[1], 5)
         self.stage3 = conv(widths[1], widths[2], 5)
+        self.shortcut = conv(16 * view_channels, widths[2], 1, gain=1.0)
         self.refine8 = ResidualBlock(widths[2])
         self.widen16 = conv(widths[2], widths[3], 3)
         self.refine16 = ResidualBlock(widths[3])
@@ -43,7 +44,9 @@ class Encoder(nn.Module):
         """The expert of every level; ``view`` is (batch, view_channels, height / 2, width / 2)."""
         x1 = F.silu(self.stage1(view))
         x2 = F.silu(self.stage2(F.avg_pool2d(x1, 2)))
-        x8 = self.refine8(self.stage3(F.avg_pool2d(x2, 2)))
+        # A space-to-channel shortcut (Chen 2024) hands the squares of stride 8 on as they are, see the decoder's sketch.
+        squares = F.pixel_unshuffle(view, 4).contiguous(memory_format=torch.channels_last)
+        x8 = self.refine8(self.stage3(F.avg_pool2d(x2, 2)) + self.shortcut(squares))
         x16 = self.refine16(self.widen16(F.avg_pool2d(F.silu(x8), 2)))
         x32 = self.widen32(F.avg_pool2d(F.silu(x16), 2))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from impasto.atomic import write_atomically
@@ -38,7 +38,7 @@ def save_model(model: Impasto, path: Path, *, styles: torch.Tensor | None = None
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
     if styles is not None:
         tensors["collection_styles"] = styles.detach().contiguous().cpu()
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, header)))
 
 
 def load_model(path: Path) -> tuple[Impasto, torch.Tensor | None]:

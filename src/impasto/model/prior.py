@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from impasto.config import ModelConfig
 from impasto.model.blocks import Vector, linear
-from impasto.model.decoder import Latents
+from impasto.model.decoder import MAP_STRIDES, Latents
 from impasto.model.encoder import Hierarchy
 
 Tokens = Float[Tensor, "_batch _token _feature"]
-
-MAP_STRIDES = (32, 16, 8)
 
 
 class PriorBlock(nn.Module):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from impasto.atomic import write_atomically
@@ -26,7 +26,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path`` (safetensors, the numbers as JSON in its header), atomically."""
     header = {"format": str(FORMAT), "numbers": json.dumps(checkpoint.numbers)}
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in checkpoint.tensors.items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+    # Bytes, not the library's own file writing: a full disk is then the OSError that it is everywhere else.
+    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, header)))
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

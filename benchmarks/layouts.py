@@ -1,0 +1,78 @@
+"""Which token layout of the prior gives the best pictures for the same minutes? Frechet distance, as JSON.
+
+python benchmarks/layouts.py runs/emoji ../shared/data/emoji128.zip --minutes 15 --out layouts.json
+
+Every layout is trained from nothing on the latents of the run's autoencoder, one after another, on the same machine.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import torch
+from quality import sample_distance
+
+from impasto import api
+from impasto.config import TrainConfig
+from impasto.data import prepare
+from impasto.model.impasto import Impasto
+from impasto.training.engine import Engine
+from impasto.training.prior_stage import PriorStage
+
+LAYOUTS: dict[str, dict[str, object]] = {
+    "21 tokens: 1 + 4 + 16, width 384": {"prior_patches": (2, 2, 2)},
+    "24 tokens: 4 + 4 + 16, width 384": {"prior_patches": (1, 2, 2)},
+    "24 tokens, width 256": {"prior_patches": (1, 2, 2), "prior_width": 256},
+    "36 tokens: 4 + 16 + 16, width 384": {"prior_patches": (1, 1, 2)},
+    "84 tokens: 4 + 16 + 64, width 256": {"prior_patches": (1, 1, 1), "prior_width": 256},
+}
+
+
+def main() -> None:
+    """Train each layout, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--only", nargs="*", default=list(LAYOUTS))
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    model = api.load(arguments.run, "cpu")
+    pictures = prepare(
+        arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache"
+    )
+    config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
+    engine = Engine("cpu")
+    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for name in arguments.only:
+        if name in results:
+            continue
+        torch.manual_seed(0)
+        network = Impasto(dataclasses.replace(model.config, **LAYOUTS[name]))  # pyrefly: ignore
+        network.autoencoder.load_state_dict(model.network.autoencoder.state_dict())
+        network.to(memory_format=torch.channels_last).autoencoder.eval().requires_grad_(False)
+        stage = PriorStage(config, engine, network.prior, network.autoencoder, pictures)
+        seen, start, limit = 0, time.monotonic(), 60 * arguments.minutes
+        losses: list[float] = []
+        while (elapsed := time.monotonic() - start) < limit:
+            terms, _ = stage.step(seen // stage.batch_size, seen, elapsed / limit)
+            seen += stage.batch_size
+            losses.append(terms.get("flow", losses[-1] if losses else 0.0))
+        network.prior.load_state_dict(stage.optimizer.average.module.state_dict())
+        trained = api.Model(network.eval(), model.styles, arguments.run, model.identity)
+        results[name] = {
+            "minutes": arguments.minutes,
+            "parameters": sum(p.numel() for p in network.prior.parameters()),
+            "pictures_per_second": seen / limit,
+            "loss_of_last_tenth": sum(losses[-len(losses) // 10 :]) / max(1, len(losses[-len(losses) // 10 :])),
+            "frechet": sample_distance(trained, pictures, arguments.samples),
+        }
+        print(name, results[name], flush=True)
+        arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
