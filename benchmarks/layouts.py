@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import torch
-from quality import sample_distance
 
 from impasto import api
 from impasto.config import TrainConfig
@@ -20,6 +19,7 @@ from impasto.data import prepare
 from impasto.model.impasto import Impasto
 from impasto.training.engine import Engine
 from impasto.training.prior_stage import PriorStage
+from quality import sample_distance
 
 LAYOUTS: dict[str, dict[str, object]] = {
     "21 tokens: 1 + 4 + 16, width 384": {"prior_patches": (2, 2, 2)},
@@ -41,9 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
-    pictures = prepare(
-        arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache"
-    )
+    pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
     config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
     engine = Engine("cpu")
     results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}

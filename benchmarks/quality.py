@@ -67,9 +67,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
-    pictures = prepare(
-        arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache"
-    )
+    pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
     scores = held_out_scores(model.network.autoencoder, pictures, model.device, most=len(pictures.held_out))
     result = {
         "held_out_pictures": scores.count,

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pictures import noise, write_noise
 
 import impasto
 from impasto.api import Model
@@ -17,6 +16,7 @@ from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
 from impasto.model.impasto import Impasto, save_model
 from impasto.training.run import Run
+from pictures import noise, write_noise
 
 
 @pytest.fixture

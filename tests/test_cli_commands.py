@@ -133,9 +133,7 @@ def same(a: Path, b: Path) -> bool:
         return first.mode == second.mode and np.array_equal(np.asarray(first), np.asarray(second))
 
 
-def test_generate_writes_numbered_pictures_with_recipes(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_generate_writes_numbered_pictures_with_recipes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "generate run -n 3 --out new --seed 7 --steps 4 --temperature 0.5 --guidance 0"
     assert call(f"{line} --style noto:0.5 cat.png") == 0
     assert sorted(p.name for p in Path("new").iterdir()) == [f"seed7-000{i}.png" for i in range(3)]
@@ -176,9 +174,7 @@ def test_recipe_makes_the_same_picture_again(run: Path, format: str, suffix: str
 def test_recipe_of_a_moved_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("generate run -n 1 --out new") == 0
     run.rename("moved")
-    assert "its model 'run' is not here" in error_of(
-        "generate --recipe new/seed0-0000.png --out again", capsys
-    )
+    assert "its model 'run' is not here" in error_of("generate --recipe new/seed0-0000.png --out again", capsys)
     assert call("generate moved --recipe new/seed0-0000.png --out again") == 0
     assert same(Path("new/seed0-0000.png"), Path("again/seed0-0000.png"))
 
@@ -205,9 +201,7 @@ def test_recipe_whose_style_picture_changed(
 @pytest.mark.parametrize(
     "flag", ["-n 2", "--seed 1", "--style a", "--start 3", "--steps 5", "--temperature 2", "--guidance 3"]
 )
-def test_recipe_refuses_what_it_decides_itself(
-    run: Path, flag: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_recipe_refuses_what_it_decides_itself(run: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = flag.split()[0]
     message = error_of(f"generate run --out new --recipe x.png {flag}", capsys)
     assert message == f"error: {name} cannot stand beside --recipe: the recipe decides it.\n"
@@ -229,9 +223,7 @@ def test_recipe_refuses_what_it_decides_itself(
         "--start -1",
     ],
 )
-def test_numbers_out_of_range_name_their_flag(
-    run: Path, flag: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_numbers_out_of_range_name_their_flag(run: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(f"generate run --out new {flag}", capsys).startswith(f"error: {flag}: use a ")
 
 

@@ -33,13 +33,9 @@ def flags(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return [line.strip() for line in lines if not line.startswith("---")]
 
 
-def test_flags_are_these_and_no_others(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flags_are_these_and_no_others(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """No flag appears or goes by accident. To renew the list, run this with IMPASTO_RENEW_GOLDEN=1."""
-    found = "".join(
-        f"{command} {flag}\n" for command in COMMANDS for flag in flags(command, capsys, monkeypatch)
-    )
+    found = "".join(f"{command} {flag}\n" for command in COMMANDS for flag in flags(command, capsys, monkeypatch))
     if os.environ.get(RENEW):
         GOLDEN.write_text(found, encoding="utf-8")
     assert found == GOLDEN.read_text(encoding="utf-8")
@@ -96,9 +92,7 @@ def test_module_and_script_give_the_version() -> None:
         (("decode", "run", "--out", "o"), "VECTORS"),
     ],
 )
-def test_wrong_command_lines(
-    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_command_lines(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
     captured = capsys.readouterr()

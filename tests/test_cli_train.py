@@ -199,9 +199,7 @@ def test_first_signal_cancels(
     assert ("same command resumes" in error) is not complete
 
 
-def test_second_signal_exits_at_once(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_second_signal_exits_at_once(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     def train(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

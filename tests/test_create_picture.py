@@ -64,9 +64,7 @@ def test_scaling_mixes_no_foreign_colour_into_the_edge() -> None:
 
 def test_inconsistent_values_are_clipped() -> None:
     # Darker than any colour at this alpha could be.
-    image = to_image(
-        np.stack([np.zeros((2, 2)), np.ones((2, 2)), np.full((2, 2), 2.0), np.full((2, 2), 0.5)])
-    )
+    image = to_image(np.stack([np.zeros((2, 2)), np.ones((2, 2)), np.full((2, 2), 2.0), np.full((2, 2), 0.5)]))
     assert image.getpixel((0, 0)) == (0, 255, 255, 128)
     assert to_image(np.zeros((4, 3, 3))).getpixel((1, 1)) == (255, 255, 255, 0)
 

@@ -108,9 +108,7 @@ def test_truncated_or_damaged_files_name_themselves(tmp_path: Path, suffix: str)
     save_picture(picture(), path, RECIPE)
     whole = path.read_bytes()
     damaged = [whole[:size] for size in range(0, min(len(whole), 900), 7)]
-    damaged += [
-        whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in range(0, min(len(whole), 900), 5)
-    ]
+    damaged += [whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in range(0, min(len(whole), 900), 5)]
     failures = 0
     for content in damaged:
         path.write_bytes(content)

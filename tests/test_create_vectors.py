@@ -16,9 +16,7 @@ SUFFIXES = [
     ".npz",
     pytest.param(
         ".parquet",
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed"
-        ),
+        marks=pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed"),
     ),
 ]
 
@@ -126,9 +124,7 @@ def test_size_limit_holds_before_reading(tmp_path: Path, monkeypatch: pytest.Mon
 def test_header_that_promises_terabytes(tmp_path: Path) -> None:
     path = write(tmp_path / "v.npz", **{"level.style": None})
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<f4", "fortran_order": False, "shape": (2, 2**40)}
-    )
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (2, 2**40)})
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("level.style.npy", header.getvalue() + b"\0" * 64)
     with pytest.raises(ImpastoError, match=r"level\.style\.npy promises more than it holds"):

@@ -154,9 +154,7 @@ def test_broken_exif_does_not_cost_the_picture():
     assert decode(data).shape == (3, 32, 32)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})]
-)
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})])
 def test_first_frame_of_an_animation(kind, options):
     frames = [flat("RGB", colour) for colour in ("red", "lime", "blue")]
     pixels = decode(encode(frames[0], kind, save_all=True, append_images=frames[1:], **options))

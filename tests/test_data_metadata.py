@@ -83,9 +83,7 @@ def test_accents_match_however_they_are_written(tmp_path):
 
 def test_a_byte_order_mark_is_no_error(tmp_path):
     write_noise(tmp_path, "a.png")
-    (tmp_path / "metadata.jsonl").write_text(
-        '\ufeff{"file_name": "a.png", "text": "x"}\r\n', encoding="utf-8"
-    )
+    (tmp_path / "metadata.jsonl").write_text('\ufeff{"file_name": "a.png", "text": "x"}\r\n', encoding="utf-8")
     assert read(tmp_path)[0] == {"a.png": Description(text="x")}
 
 

@@ -42,9 +42,7 @@ def test_the_set_describes_every_picture(folder):
     names = ["cats/a.png", "cats/b.jpg", "dogs/alpha.png", "dogs/c.webp", "dogs/wide.png", "e.png"]
     assert [entry.name for entry in pictures.entries] == names and len(pictures) == 6
     assert pictures.collections == ("cats", "dogs", "set")
-    assert (
-        pictures.collection_ids.tolist() == [0, 0, 1, 1, 1, 2] and pictures.collection_ids.dtype == np.int64
-    )
+    assert pictures.collection_ids.tolist() == [0, 0, 1, 1, 1, 2] and pictures.collection_ids.dtype == np.int64
     assert pictures.key_ids.tolist() == [-1] * 6
     assert (pictures.channels, pictures.resolution) == (4, 32)
     assert sorted([*pictures.train, *pictures.held_out]) == list(range(6)) and len(pictures.held_out) >= 1
@@ -117,9 +115,7 @@ def test_a_cache_inside_the_folder_stays_valid(folder, monkeypatch):
     assert len(prepared(folder, cache=folder / "cache")) == 6
 
 
-@pytest.mark.parametrize(
-    "damage", ["no index", "half an index", "no pixels", "half the pixels", "older index"]
-)
+@pytest.mark.parametrize("damage", ["no index", "half an index", "no pixels", "half the pixels", "older index"])
 def test_a_half_cache_is_not_taken(folder, damage):
     first = prepared(folder)
     batch = first.batch(range(6))

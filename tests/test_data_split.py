@@ -30,9 +30,7 @@ def test_pictures_with_a_key_go_together():
     assert held_out.any() and (held_out == held_out[0]).all()
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 10))), min_size=2, max_size=60)
-)
+@given(st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 10))), min_size=2, max_size=60))
 def test_both_sides_always_have_one(pictures):
     held_out = split(
         [f"c{content}" for content, _ in pictures], [key if key is None else f"k{key}" for _, key in pictures]

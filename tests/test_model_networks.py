@@ -92,9 +92,7 @@ def test_gradients_reach_every_parameter(tiny: ModelConfig) -> None:
     posterior = model.autoencoder.posterior(picture)
     noise = draw_noise(range(8), posterior)
     loss = autoencoder_loss(model.autoencoder, picture, Draws(weights, keeps, sources, noise))
-    flow = flow_matching_loss(
-        model.prior, tuple(g.mean.detach() for g in posterior), posterior, noise, torch.rand(8)
-    )
+    flow = flow_matching_loss(model.prior, tuple(g.mean.detach() for g in posterior), posterior, noise, torch.rand(8))
     (loss.total(ObjectiveConfig(), 1.0) + flow.total).backward()
     still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert still == []
@@ -129,15 +127,13 @@ def test_sampler_follows_a_known_flow() -> None:
     class Towards(torch.nn.Module):
         """The exact flow to the point 3 from anywhere: v = (3 - x) / (1 - t)."""
 
-        def forward(self, latents, time, fused):  # noqa: ANN001, ANN201
+        def forward(self, latents, time, fused):
             return tuple((3 - x) / (1 - time.reshape(-1, *[1] * (x.dim() - 1))) for x in latents)
 
     config = sized_model(Size.TINY, channels=3, resolution=32, collections=())
     posterior = Autoencoder(config).posterior(torch.rand(2, 3, 32, 32))
     calls: list[tuple[int, int]] = []
-    latents = sample(
-        Towards(), posterior, draw_noise([1, 2], posterior), steps=8, on_step=lambda *c: calls.append(c)
-    )
+    latents = sample(Towards(), posterior, draw_noise([1, 2], posterior), steps=8, on_step=lambda *c: calls.append(c))
     for x in latents:
         torch.testing.assert_close(x, torch.full_like(x, 3.0), atol=1e-4, rtol=0)
     assert calls == [(i, 8) for i in range(1, 9)]

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from impasto.version import __version__
+
 if TYPE_CHECKING:
     from impasto.api import Model, load, train
     from impasto.config import TrainConfig
 
-__version__ = "0.1.0"
+
 __all__ = ["Model", "TrainConfig", "__version__", "load", "train"]
 
 

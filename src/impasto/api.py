@@ -80,8 +80,8 @@ class Model:
         """Yield pictures number ``start`` to ``start + count`` of ``seed``; each is the same however many are made.
 
         ``style`` names collections of the model or files, folders and archives of pictures, each with an optional
-        ``":weight"``; without it every picture has a style of its own. ``guidance`` above 1 follows the style more closely;
-        ``temperature`` below 1 is tamer. Raises ImpastoError for values out of range and unknown styles.
+        ``":weight"``; without it every picture has a style of its own. ``guidance`` above 1 follows the style more
+        closely; ``temperature`` below 1 is tamer. Raises ImpastoError for values out of range and unknown styles.
         """
         check_sampling(seed=seed, steps=steps, temperature=temperature, guidance=guidance, prefix="--")
         references = [parse_reference(text, self.config.collections) for text in style]
@@ -114,21 +114,17 @@ class Model:
     def read(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
         """Read files, folders and archives at the model's resolution and with its channels.
 
-        What lies in a folder and cannot be read is skipped, and told to ``listeners`` with its reason. Raises ImpastoError
-        for a file given by name that cannot be read, and where nothing can.
+        What lies in a folder and cannot be read is skipped, and told to ``listeners`` with its reason. Raises
+        ImpastoError for a file given by name that cannot be read, and where nothing can.
         """
-        loaded = read_pictures(
-            list(pictures), resolution=self.config.resolution, channels=self.config.channels
-        )
+        loaded = read_pictures(list(pictures), resolution=self.config.resolution, channels=self.config.channels)
         for name, reason in loaded.skipped.items():
             for listener in listeners:
                 listener(Warned(f"skipped {name}: {reason}"))
         return loaded
 
     @torch.no_grad()
-    def reconstruct(
-        self, pictures: Loaded | Sequence[Path], levels: bool = False
-    ) -> Iterator[Reconstruction]:
+    def reconstruct(self, pictures: Loaded | Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
         """Encode pictures and paint them again; with ``levels`` from every coarse prefix of levels."""
         loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
         prefixes = range(1, NUM_LEVELS + 1) if levels else [NUM_LEVELS]
@@ -189,9 +185,7 @@ def load(run: Path | str, device: str = "auto") -> Model:
     return Model(network.to(name), styles, path, identity_of(file))
 
 
-def train(
-    config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
-) -> Model:
+def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Model:
     """Train a model, or resume training; ``cancel`` is asked once a step. Returns the model as saved.
 
     Raises ImpastoError when pictures or folders are not usable.

@@ -77,10 +77,7 @@ class Generate:
         """Generate and write the pictures; returns the exit code."""
         plan, wanted = (self, None) if self.recipe is None else self._from_recipe(self.recipe)
         plan._check()
-        paths = [
-            self.out / f"seed{plan.seed}-{plan.start + i:04}.{_suffix(self.format)}"
-            for i in range(plan.count)
-        ]
+        paths = [self.out / f"seed{plan.seed}-{plan.start + i:04}.{_suffix(self.format)}" for i in range(plan.count)]
         sheet = self.out / "grid.png"
         check_folder(self.out)
         check_free([*paths, sheet] if self.grid else paths)
@@ -97,9 +94,7 @@ class Generate:
         if not 0 <= self.start < 2**31:
             raise ImpastoError(f"--start {self.start}: use a whole number from 0.")
         if self.grid and self.count > MAX_GRID_PICTURES:
-            raise ImpastoError(
-                f"--grid: a grid holds at most {MAX_GRID_PICTURES} pictures, and -n is {self.count}."
-            )
+            raise ImpastoError(f"--grid: a grid holds at most {MAX_GRID_PICTURES} pictures, and -n is {self.count}.")
         check_sampling(
             seed=self.seed,
             steps=self.steps,
@@ -120,9 +115,7 @@ class Generate:
                 raise ImpastoError(f"{flag} cannot stand beside --recipe: the recipe decides it.")
         recipe = read_recipe(picture)
         if self.run_folder is None and not Path(recipe.model).is_dir():
-            raise ImpastoError(
-                f"{picture}: its model {recipe.model!r} is not here: put its RUN before --recipe."
-            )
+            raise ImpastoError(f"{picture}: its model {recipe.model!r} is not here: put its RUN before --recipe.")
         plan = dataclasses.replace(
             self,
             run_folder=self.run_folder or Path(recipe.model),
@@ -161,9 +154,7 @@ class Generate:
         shown: list[tuple[str, Image.Image]] = []
         for path, picture in zip(paths, progress.over(made), strict=True):
             if wanted is not None and picture.recipe.style_hashes != wanted.style_hashes:
-                raise ImpastoError(
-                    f"{self.recipe}: a style picture of its recipe ({wanted.style}) has changed."
-                )
+                raise ImpastoError(f"{self.recipe}: a style picture of its recipe ({wanted.style}) has changed.")
             save_picture(picture.image, path, picture.recipe)
             if sheet is not None:
                 shown.append((", ".join(picture.recipe.style) or "any style", picture.image))

@@ -8,13 +8,13 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
-from impasto import __version__
 from impasto.cli.generate import Generate
 from impasto.cli.inspect import Inspect
 from impasto.cli.reconstruct import Reconstruct
 from impasto.cli.train import INTERRUPTED, Train
 from impasto.cli.vectors import Decode, Encode
 from impasto.errors import ImpastoError
+from impasto.version import __version__
 
 WRONG_INPUT = 2
 BROKEN_PIPE = 141

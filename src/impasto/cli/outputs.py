@@ -21,9 +21,7 @@ def check_free(paths: Iterable[Path]) -> None:
 
     for path in paths:
         if path.exists() and not made_by_impasto(path):
-            raise ImpastoError(
-                f"--out: {path} exists and is not a picture that Impasto made; choose another folder."
-            )
+            raise ImpastoError(f"--out: {path} exists and is not a picture that Impasto made; choose another folder.")
 
 
 def file_names(names: Iterable[str], suffix: str) -> list[str]:

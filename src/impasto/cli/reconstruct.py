@@ -30,9 +30,7 @@ class Reconstruct:
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    pictures: Annotated[
-        Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")
-    ]
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
     """Pictures to reconstruct: files, folders or archives."""
     out: Path
     """Folder to write to."""

@@ -50,9 +50,7 @@ class Train(TrainConfig):
 
     def config(self) -> TrainConfig:
         """The plain settings, equal to those that a run folder holds."""
-        return TrainConfig(
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
-        )
+        return TrainConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)})
 
     def run(self) -> int:
         """Train until the budget is spent or Ctrl-C; returns the exit code."""

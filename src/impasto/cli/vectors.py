@@ -20,9 +20,7 @@ class Encode:
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    pictures: Annotated[
-        Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")
-    ]
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
     """Pictures to encode: files, folders or archives."""
     out: Path
     """File to write: .npz, or .parquet where pyarrow is installed."""

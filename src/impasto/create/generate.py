@@ -14,8 +14,8 @@ from impasto.model.impasto import Impasto
 from impasto.model.sampler import StepCallback, draw_noise, sample
 
 CHUNK = 4
-"""Pictures are computed this many at a time, never fewer: sums are then taken in the same order for every picture, so that
-it is the same to the last bit whatever is made beside it."""
+"""Pictures are computed this many at a time, never fewer: sums are then taken in the same order for every picture, so
+that it is the same to the last bit whatever is made beside it."""
 
 
 def silence(model: Impasto, batch: int, device: torch.device) -> Hierarchy:
@@ -26,9 +26,7 @@ def silence(model: Impasto, batch: int, device: torch.device) -> Hierarchy:
         (channels, side // stride, side // stride)
         for channels, stride in zip(config.map_channels, MAP_STRIDES, strict=True)
     ]
-    style, coarse, middle, fine = (
-        Gaussian.standard(torch.zeros(batch, *shape, device=device)) for shape in shapes
-    )
+    style, coarse, middle, fine = (Gaussian.standard(torch.zeros(batch, *shape, device=device)) for shape in shapes)
     return style, coarse, middle, fine
 
 

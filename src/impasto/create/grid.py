@@ -61,9 +61,7 @@ def _framed(picture: Image.Image, side: int, background: str) -> Image.Image:
         size = (max(1, straight.width * side // longest), max(1, straight.height * side // longest))
         straight = straight.resize(size, Image.Resampling.LANCZOS)
     elif (factor := side // longest) > 1:
-        straight = straight.resize(
-            (straight.width * factor, straight.height * factor), Image.Resampling.NEAREST
-        )
+        straight = straight.resize((straight.width * factor, straight.height * factor), Image.Resampling.NEAREST)
     frame = _checker(side) if background == "checker" else Image.new("RGBA", (side, side), "white")
     frame.alpha_composite(straight, ((side - straight.width) // 2, (side - straight.height) // 2))
     return frame.convert("RGB")

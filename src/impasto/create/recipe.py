@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from impasto import __version__
 from impasto.atomic import write_atomically
 from impasto.config import from_json
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
+from impasto.version import __version__
 
 FORMAT = 1
 """Version of the recipe's JSON."""
@@ -88,9 +88,7 @@ def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -
     limit = MAX_JPEG_CHARACTERS if kind == "JPEG" else MAX_CHARACTERS
     if len(text) > limit:
         way_out = "Use --format png" if kind == "JPEG" else "Use fewer style pictures"
-        raise ImpastoError(
-            f"cannot write {path}: its recipe has {len(text)} characters, above {limit}. {way_out}."
-        )
+        raise ImpastoError(f"cannot write {path}: its recipe has {len(text)} characters, above {limit}. {way_out}.")
     if kind == "PNG":
         chunks = PngImagePlugin.PngInfo()
         chunks.add_text("Software", f"Impasto {__version__}")
@@ -104,13 +102,9 @@ def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -
         exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + f"{KEY} {text}".encode("ascii")
     if kind == "JPEG":
         flat = over_white(image)
-        write_atomically(
-            path, lambda temporary: flat.save(temporary, "JPEG", exif=exif, quality=95, subsampling=0)
-        )
+        write_atomically(path, lambda temporary: flat.save(temporary, "JPEG", exif=exif, quality=95, subsampling=0))
     else:
-        write_atomically(
-            path, lambda temporary: image.save(temporary, "WEBP", exif=exif, lossless=True, exact=True)
-        )
+        write_atomically(path, lambda temporary: image.save(temporary, "WEBP", exif=exif, lossless=True, exact=True))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -135,9 +129,7 @@ def read_recipe(path: Path) -> Recipe:
     if type(version) is not int or version < 1:
         raise ImpastoError(f"{source} names no format.")
     if version > FORMAT:
-        raise ImpastoError(
-            f"{source} is from a newer Impasto ({values.get('impasto')!r}): upgrade to read it."
-        )
+        raise ImpastoError(f"{source} is from a newer Impasto ({values.get('impasto')!r}): upgrade to read it.")
     if missing := sorted({field.name for field in dataclasses.fields(Recipe)} - set(values)):
         raise ImpastoError(f"{source} lacks {missing}.")
     try:
@@ -191,9 +183,7 @@ def _embedded(path: Path) -> tuple[str | None, str]:
 
 def _png_text(image: Image.Image) -> tuple[str | None, str]:
     text, software = image.info.get(KEY), image.info.get("Software")
-    return (str(text) if isinstance(text, str) else None), (
-        str(software) if isinstance(software, str) else ""
-    )
+    return (str(text) if isinstance(text, str) else None), (str(software) if isinstance(software, str) else "")
 
 
 def _exif_text(image: Image.Image) -> tuple[str | None, str]:

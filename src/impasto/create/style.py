@@ -57,8 +57,8 @@ def pooled_style(
 ) -> tuple[Gaussian | None, tuple[str, ...]]:
     """The pooled style of ``references``, (1, style_dim), and the content hash of each ("" for a collection).
 
-    A logarithmic opinion pool with weights that sum to one: neither the number of references nor their order changes the
-    strength, and the order changes not even a bit. None where there are no references: any style.
+    A logarithmic opinion pool with weights that sum to one: neither the number of references nor their order changes
+    the strength, and the order changes not even a bit. None where there are no references: any style.
     """
     if not references:
         return None, ()

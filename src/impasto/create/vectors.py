@@ -48,15 +48,11 @@ class Latents:
                     f"level {name}: expected float32 vectors or maps, not {values.dtype} {values.shape}."
                 )
             if len(values) != len(self.names):
-                raise ImpastoError(
-                    f"level {name} has {len(values)} pictures, and there are {len(self.names)} names."
-                )
+                raise ImpastoError(f"level {name} has {len(values)} pictures, and there are {len(self.names)} names.")
             if not np.isfinite(values).all():
                 raise ImpastoError(f"level {name} has values that are not finite.")
         if sum(values.nbytes for values in self.levels.values()) > MAX_BYTES:
-            raise ImpastoError(
-                f"more than {MAX_BYTES >> 30} GiB of latents: encode fewer pictures at a time."
-            )
+            raise ImpastoError(f"more than {MAX_BYTES >> 30} GiB of latents: encode fewer pictures at a time.")
 
     def save(self, path: Path) -> None:
         """Write a .npz or .parquet file, whole or not at all. Raises ImpastoError for other suffixes."""
@@ -108,9 +104,7 @@ def _from_npz(path: Path) -> Latents:
             _check_format(arrays["format"].item())
             return Latents(
                 names=_names(bytes(arrays["names"])),
-                levels={
-                    key.removeprefix(_LEVEL): arrays[key] for key in arrays.files if key.startswith(_LEVEL)
-                },
+                levels={key.removeprefix(_LEVEL): arrays[key] for key in arrays.files if key.startswith(_LEVEL)},
                 identity=str(arrays["identity"].item()),
             )
     except (ImpastoError, OSError):
@@ -187,9 +181,7 @@ def _from_parquet(path: Path) -> Latents:
             table = file.read(columns=["name", *shapes])
             levels = {}
             for name, shape in shapes.items():
-                chunks = [
-                    chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table.column(name).chunks
-                ]
+                chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table.column(name).chunks]
                 levels[name] = np.concatenate(chunks).reshape(table.num_rows, *shape)
             return Latents(tuple(table.column("name").to_pylist()), levels, str(about["identity"]))
     except (pyarrow.ArrowException, LookupError, TypeError, AttributeError, ValueError) as error:

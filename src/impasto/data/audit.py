@@ -52,19 +52,13 @@ class Audit:
 
     def text(self) -> str:
         """Lines for a person."""
-        sizes = " / ".join(
-            f"{width}x{height}" for width, height in (self.smallest, self.median, self.largest)
-        )
+        sizes = " / ".join(f"{width}x{height}" for width, height in (self.smallest, self.median, self.largest))
         lines = [
             f"{_count(self.pictures, 'picture')} in {_count(len(self.collections), 'collection')}: "
             + _named(f"{name} {count:,}" for name, count in self.collections.items()),
             f"sizes (smallest / median / largest): {sizes}; {self.enlarged:,} below {self.resolution} px",
             f"{self.channels} channels: "
-            + (
-                f"{self.with_alpha:,} of {self.pictures:,} have transparency"
-                if self.with_alpha
-                else "all opaque"
-            ),
+            + (f"{self.with_alpha:,} of {self.pictures:,} have transparency" if self.with_alpha else "all opaque"),
             f"fit {self.fit.value} to {self.resolution} px: {self.padded:,} padded, "
             f"{self.cropped:,} cropped, {self.pictures - self.padded - self.cropped:,} square",
             f"{self.train:,} to train on, {self.held_out:,} held out",

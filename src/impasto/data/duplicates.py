@@ -77,9 +77,7 @@ def near_duplicates(looks: Sequence[Look]) -> list[list[int]]:
 
 def _confirmed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     difference = np.abs(one.astype(np.int16) - other)
-    return (difference.mean(axis=1) <= MAX_MEAN_DIFFERENCE) & (
-        difference.max(axis=1, initial=0) <= MAX_DIFFERENCE
-    )
+    return (difference.mean(axis=1) <= MAX_MEAN_DIFFERENCE) & (difference.max(axis=1, initial=0) <= MAX_DIFFERENCE)
 
 
 def _joined(labels: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:

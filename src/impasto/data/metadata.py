@@ -41,9 +41,7 @@ def read_metadata(source: Source, listing: Listing) -> tuple[dict[str, Descripti
             if path in seen:
                 raise ImpastoError(f"{where}: {file_name} is listed twice. Remove one of the lines.")
             seen.add(path)
-            description = Description(
-                **{name: _text(values, name, where) for name in ("text", "key", "collection")}
-            )
+            description = Description(**{name: _text(values, name, where) for name in ("text", "key", "collection")})
             if (name := names.get(_canonical(path))) is not None:
                 described[name] = description
             elif path not in listing.skipped:

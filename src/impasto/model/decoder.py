@@ -1,5 +1,7 @@
 """The decoder: paints a picture from one latent per level."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -36,7 +38,7 @@ class Decoder(nn.Module):
             nn.ModuleList([StyledBlock(width, STYLE_FEATURES) for _ in range(depth)])
             for width, depth in zip(widths, config.decoder_depths, strict=True)
         )
-        self.upsamples = nn.ModuleList([Upsample(a, b) for a, b in zip(widths, widths[1:], strict=False)])
+        self.upsamples = nn.ModuleList([Upsample(a, b) for a, b in itertools.pairwise(widths)])
         self.paint = Upsample(widths[-1], config.channels, 3, gain=0.3)
         self.sketches = nn.ModuleList(
             [
@@ -48,13 +50,16 @@ class Decoder(nn.Module):
     @torch.no_grad()
     def start_from(self, mean: Float[Tensor, " channel"]) -> None:
         """Let an untrained decoder paint the pictures' mean colour, which saves it the first hundreds of steps."""
-        self.paint.project.bias.copy_((mean - 0.5).repeat_interleave(4))
+        bias = self.paint.project.bias
+        assert bias is not None
+        bias.copy_((mean - 0.5).repeat_interleave(4))
 
     def forward(self, latents: Latents) -> Map:
         """Pictures with values around [0, 1], not clipped: (batch, channels, height, width)."""
         style = F.silu(self.style(latents[0]))
         x = self.style_bias(style)[:, :, None, None].to(memory_format=torch.channels_last)
         for stage, blocks in enumerate(self.stages):
+            assert isinstance(blocks, nn.ModuleList)
             if stage < len(self.enter):
                 x = x + self.enter[stage](latents[1 + stage])
             for block in blocks:

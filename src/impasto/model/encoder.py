@@ -18,8 +18,9 @@ Hierarchy = tuple[Gaussian, Gaussian, Gaussian, Gaussian]
 class Encoder(nn.Module):
     """Three 5x5 convolution stages with 2x2 pooling to stride 8, residual stages to 32, and a feature pyramid.
 
-    The view comes at half the picture's size, so two of the three stages pool. Every pyramid level (FPN, Lin 2017) has a
-    head for its map's Gaussian; pooled means and deviations of the first stages and of all pyramid levels give the style.
+    The view comes at half the picture's size, so two of the three stages pool. Every pyramid level (FPN, Lin 2017)
+    has a head for its map's Gaussian; pooled means and deviations of the first stages and of all pyramid levels give
+    the style.
     """
 
     def __init__(self, config: ModelConfig, view_channels: int) -> None:
@@ -44,7 +45,8 @@ class Encoder(nn.Module):
         """The expert of every level; ``view`` is (batch, view_channels, height / 2, width / 2)."""
         x1 = F.silu(self.stage1(view))
         x2 = F.silu(self.stage2(F.avg_pool2d(x1, 2)))
-        # A space-to-channel shortcut (Chen 2024) hands the squares of stride 8 on as they are, see the decoder's sketch.
+        # A space-to-channel shortcut (Chen 2024) hands the squares of stride 8 on as they are, see the decoder's
+        # sketch.
         squares = F.pixel_unshuffle(view, 4).contiguous(memory_format=torch.channels_last)
         x8 = self.refine8(self.stage3(F.avg_pool2d(x2, 2)) + self.shortcut(squares))
         x16 = self.refine16(self.widen16(F.avg_pool2d(F.silu(x8), 2)))

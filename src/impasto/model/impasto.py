@@ -13,6 +13,7 @@ from impasto.atomic import write_atomically
 from impasto.config import ModelConfig, from_json, to_json
 from impasto.errors import ImpastoError
 from impasto.model.autoencoder import Autoencoder
+from impasto.model.blocks import channels_last
 from impasto.model.prior import PriorFlow
 
 FORMAT = 1
@@ -63,7 +64,7 @@ def load_model(path: Path) -> tuple[Impasto, torch.Tensor | None]:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise ImpastoError(f"{path} does not fit its own config: {json.dumps(str(error))[:300]}") from error
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last), styles
+    return channels_last(model.eval().requires_grad_(False)), styles
 
 
 def identity_of(path: Path) -> str:

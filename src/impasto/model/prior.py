@@ -18,8 +18,8 @@ Tokens = Float[Tensor, "_batch _token _feature"]
 class PriorBlock(nn.Module):
     """Attention and a feed-forward net, both modulated by the condition (DiT, Peebles & Xie 2023).
 
-    The modulation is one projection shared by all blocks plus this block's own offset (PixArt-alpha, Chen 2024): a third of
-    the weights of DiT's, and of the time that the optimizer spends on them.
+    The modulation is one projection shared by all blocks plus this block's own offset (PixArt-alpha, Chen 2024): a
+    third of the weights of DiT's, and of the time that the optimizer spends on them.
     """
 
     def __init__(self, width: int, head_dim: int) -> None:
@@ -46,9 +46,9 @@ class PriorBlock(nn.Module):
 class PriorFlow(nn.Module):
     """The velocity field of a flow over the latents of all levels (Lipman 2023; Albergo 2023 for its source).
 
-    The source is a sample of the fused Gaussians; their means and log-variances are inputs too, so that the flow knows what
-    the experts said and how sure they are. Maps are cut into squares (DiT); the style vector is one more token, and also the
-    condition that modulates every block.
+    The source is a sample of the fused Gaussians; their means and log-variances are inputs too, so that the flow
+    knows what the experts said and how sure they are. Maps are cut into squares (DiT); the style vector is one more
+    token, and also the condition that modulates every block.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -57,9 +57,7 @@ class PriorFlow(nn.Module):
         self.width = width
         self.patches = config.prior_patches
         self.resolution = config.resolution
-        sizes = [
-            channels * patch**2 for channels, patch in zip(config.map_channels, config.prior_patches, strict=True)
-        ]
+        sizes = [channels * patch**2 for channels, patch in zip(config.map_channels, config.prior_patches, strict=True)]
         self.embed_style = linear(3 * config.style_dim, width)
         self.embed_maps = nn.ModuleList([linear(3 * size, width) for size in sizes])
         self.level_embedding = nn.Parameter(0.5 * torch.randn(4, width))
@@ -67,15 +65,13 @@ class PriorFlow(nn.Module):
         self.condition_style = linear(2 * config.style_dim, width)
         self.condition_hidden = linear(width, width)
         self.modulation = linear(width, 6 * width, gain=0.5)
-        self.blocks = nn.ModuleList(
-            [PriorBlock(width, config.prior_head_dim) for _ in range(config.prior_depth)]
-        )
+        self.blocks = nn.ModuleList([PriorBlock(width, config.prior_head_dim) for _ in range(config.prior_depth)])
         self.final_modulation = linear(width, 2 * width, gain=0.5)
         self.velocity_style = linear(width, config.style_dim, gain=0.1)
         self.velocity_maps = nn.ModuleList([linear(width, size, gain=0.1) for size in sizes])
 
     def forward(self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy) -> Latents:
-        """The velocity of ``latents`` at ``time`` in [0, 1] (0 the source, 1 real latents), under ``fused`` as condition."""
+        """The velocity of ``latents`` at ``time`` in [0, 1] (0 source, 1 real latents), told ``fused``."""
         told = [torch.cat([g.mean, g.log_variance], 1) for g in fused]
         condition = self.time_hidden(_fourier(time)) + self.condition_style(told[0])
         condition = F.silu(condition + self.condition_hidden(F.silu(condition)))

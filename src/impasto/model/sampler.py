@@ -15,7 +15,7 @@ VelocityField = Callable[[Latents, Tensor, Hierarchy], Latents]
 
 
 def draw_noise(seeds: Sequence[int], like: Hierarchy) -> Latents:
-    """Standard normal noise in the shape of ``like``, one generator per picture: its noise depends on its seed alone."""
+    """Standard normal noise in the shape of ``like``, one generator a picture: its noise depends on its seed alone."""
     rows = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
@@ -50,10 +50,8 @@ def sample(
     before: list[Tensor] | None = None
     for step in range(steps):
         velocity = _velocity(prior, x, step / steps, fused, guidance)
-        if before is None:
-            direction = velocity
-        else:
-            direction = [1.5 * v - 0.5 * b for v, b in zip(velocity, before, strict=True)]
+        earlier = before or velocity
+        direction = [1.5 * v - 0.5 * e for v, e in zip(velocity, earlier, strict=True)]
         x = [z + d / steps for z, d in zip(x, direction, strict=True)]
         before = velocity
         if on_step is not None:

@@ -44,7 +44,7 @@ def views_of(picture: Map) -> Views:
 
 
 def guided_filter(picture: Map, radius: int = 2, epsilon: float = 0.01) -> Map:
-    """The picture smoothed where it varies by less than sqrt(``epsilon``), its edges kept (He, Sun & Tang 2013, self-guided)."""
+    """The picture, smoothed where it varies by less than sqrt(``epsilon``) (He, Sun & Tang 2013, self-guided)."""
     mean = _box(picture, radius)
     variance = (_box(picture.square(), radius) - mean.square()).clamp(min=0)
     a = variance / (variance + epsilon)
@@ -54,8 +54,8 @@ def guided_filter(picture: Map, radius: int = 2, epsilon: float = 0.01) -> Map:
 def orientation(picture: Map) -> Map:
     """Where edges run, at three scales: double-angle structure tensors (Bigun & Granlund 1987), contrast-normalised.
 
-    Three channels a scale: edge strength s in [0, 1) and s cos 2a, s sin 2a of the edge's angle a. Gradients of luminance
-    and of alpha add up as tensors, so that a white shape on a transparent ground has its outline too.
+    Three channels a scale: edge strength s in [0, 1) and s cos 2a, s sin 2a of the edge's angle a. Gradients of
+    luminance and of alpha add up as tensors, so that a white shape on a transparent ground has its outline too.
     """
     luma = (picture[:, :3] * picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
     planes = torch.cat([luma, picture[:, 3:]], 1)
@@ -94,6 +94,6 @@ def _box_sum(x: Map, radius: int) -> Map:
     # Shifted sums: six times as fast as average pooling with so large a window.
     height, width = x.shape[2:]
     padded = F.pad(x, (0, 0, radius, radius))
-    rows = sum(padded[:, :, shift : shift + height] for shift in range(2 * radius + 1))
+    rows = sum((padded[:, :, shift : shift + height] for shift in range(2 * radius + 1)), torch.zeros(()))
     padded = F.pad(rows, (radius, radius))
-    return sum(padded[:, :, :, shift : shift + width] for shift in range(2 * radius + 1))
+    return sum((padded[:, :, :, shift : shift + width] for shift in range(2 * radius + 1)), torch.zeros(()))

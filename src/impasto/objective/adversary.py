@@ -1,4 +1,4 @@
-"""A projected multi-scale discriminator (Sauer 2021) on frozen features, and differentiable augmentation (Zhao 2020)."""
+"""A projected discriminator (Sauer 2021) on frozen features, and differentiable augmentation (Zhao 2020)."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ WIDTH = 64
 class ProjectedDiscriminator(nn.Module):
     """Small heads that tell real from painted on four frozen feature maps.
 
-    The maps are first mixed over channels and from coarse to fine by random convolutions that never train, so that the heads
-    cannot settle on a few easy features.
+    The maps are first mixed over channels and from coarse to fine by random convolutions that never train, so that
+    the heads cannot settle on a few easy features.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -50,7 +50,8 @@ class AutoencoderLoss:
     def total(self, config: ObjectiveConfig, progress: float) -> Float[Tensor, ""]:
         """Reconstruction plus the weighted rate; ``progress`` is the part of the stage that is over.
 
-        While the weight warms up, levels that carry more than their share of the rate pay more of it (Vahdat & Kautz 2020).
+        While the weight warms up, levels that carry more than their share of the rate pay more of it (Vahdat & Kautz
+        2020).
         """
         warmth = min(1.0, progress / config.kl_warmup) if config.kl_warmup > 0 else 1.0
         weight = config.kl_weight * (0.1 + 0.9 * warmth)

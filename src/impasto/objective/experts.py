@@ -1,8 +1,9 @@
 """Which experts speak for a picture of the batch, and whose style it is painted in.
 
-A product of experts is only usable one expert at a time if it was trained so: each batch holds full sets, single experts
-and random subsets with random weights. Fine levels are left out at random (nested dropout, Rippel 2014), so that each
-coarse prefix paints the best picture it can. Styles often come from other pictures of the collection (Bouchacourt 2018).
+A product of experts is only usable one expert at a time if it was trained so: each batch holds full sets, single
+experts and random subsets with random weights. Fine levels are left out at random (nested dropout, Rippel 2014), so
+that each coarse prefix paints the best picture it can. Styles often come from other pictures of the collection
+(Bouchacourt 2018).
 """
 
 import torch

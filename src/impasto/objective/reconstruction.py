@@ -12,7 +12,7 @@ SCALE_WEIGHTS = (1.0, 0.5, 0.5)
 
 
 def reconstruction_loss(painted: Map, picture: Map, softness: float = 0.1) -> Float[Tensor, " batch"]:
-    """Charbonnier loss sqrt(d^2 + softness^2) - softness (Charbonnier 1994), averaged over a picture, summed over scales.
+    """Charbonnier loss sqrt(d^2 + softness^2) - softness (Charbonnier 1994), averaged over pixels, summed over scales.
 
     Nearly the absolute error, but smooth where the error is below ``softness``; values in [0, 1].
     """

@@ -27,7 +27,7 @@ from impasto.training.seeds import Order, generator, rng
 from impasto.training.stage import TrainingStage
 
 STYLE_GROUP = 8
-"""Pictures share styles within groups of so many rows of a batch, so that a share of a batch is computed like the whole."""
+"""Pictures share styles within groups of so many rows of a batch: a share of a batch is computed like the whole."""
 LOOKED_AT = 4
 """The losses that look at features see one picture in so many: they cost as much as the painting itself."""
 
@@ -77,7 +77,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         return Batch(pixels, draws, augmentation)
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction and rate of some rows; later in the stage feature distance and the discriminator's word too."""
+        """Reconstruction and rate of some rows; later in the stage features and the discriminator's word too."""
         objective = self.config.objective
         picture = to_device(batch.pixels[rows], self.engine.device)
         loss = autoencoder_loss(self.model, picture, batch.draws.rows(rows, self.engine.device))

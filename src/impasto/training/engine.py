@@ -18,11 +18,14 @@ class Engine:
     def __init__(self, device: str = "auto") -> None:
         name, reason = choose_device(device)
         self.state = PartialState(cpu=name == "cpu")
-        self.device: torch.device = self.state.device
+        self.device = torch.device(self.state.device or name)
         self.rank: int = self.state.process_index
         self.num_processes: int = self.state.num_processes
         self.is_main: bool = self.state.is_main_process
-        self.precision, precision_reason = choose_precision(self.device)
+        precision, precision_reason = choose_precision(self.device)
+        # Timing decides on a CPU, and no two processes may decide differently.
+        (in_half,) = self.from_main([float(precision == torch.bfloat16)])
+        self.precision = torch.bfloat16 if in_half else torch.float32
         together = f"{self.num_processes} processes; " if self.num_processes > 1 else ""
         self.reason = f"{together}{reason}; {precision_reason}"
 
@@ -68,7 +71,12 @@ def choose_device(device: str) -> tuple[str, str]:
     if device == "auto":
         name = next(name for name, there in available.items() if there)
         others = " and ".join(n for n, there in available.items() if not there) or "nothing better"
-        return name, f"{name}, as {others} {'are' if ' and ' in others else 'is'} not there" if name == "cpu" else f"{name} found"
+        return (
+            name,
+            f"{name}, as {others} {'are' if ' and ' in others else 'is'} not there"
+            if name == "cpu"
+            else f"{name} found",
+        )
     if device not in available:
         raise ImpastoError(f"--device {device}: use one of auto, {', '.join(available)}.")
     if not available[device]:
@@ -79,8 +87,8 @@ def choose_device(device: str) -> tuple[str, str]:
 def choose_precision(device: torch.device) -> tuple[torch.dtype, str]:
     """The number format for the network's arithmetic, and why.
 
-    On a CPU that has bfloat16 instructions both formats are timed: on some processors bfloat16 is twice as fast as float32,
-    on others half as fast, and no flag tells which.
+    On a CPU that has bfloat16 instructions both formats are timed: on some processors bfloat16 is twice as fast as
+    float32, on others half as fast, and no flag tells which.
     """
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported():

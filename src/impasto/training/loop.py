@@ -8,17 +8,18 @@ import torch
 from impasto.atomic import write_atomically, write_text_atomically
 from impasto.config import TrainConfig, sized_model
 from impasto.data import PictureSet, prepare
-from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned
 from impasto.model.autoencoder import LEVEL_NAMES, Autoencoder
+from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto, save_model
 from impasto.model.prior import PriorFlow
 from impasto.training.autoencoder_stage import AutoencoderStage
-from impasto.training.budget import StageClock, clocks
+from impasto.training.budget import clocks
 from impasto.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from impasto.training.engine import Engine
 from impasto.training.log import json_log, tensorboard_log
 from impasto.training.measure import held_out_scores
+from impasto.training.optimizer import below
 from impasto.training.plan import plan
 from impasto.training.preview import collection_styles, preview
 from impasto.training.prior_stage import PriorStage
@@ -83,7 +84,7 @@ class Training:
             collections=self.pictures.collections,
         )
         torch.manual_seed(seed_of(config.seed, "weights"))
-        self.model = Impasto(model_config).to(self.engine.device, memory_format=torch.channels_last)
+        self.model = channels_last(Impasto(model_config).to(self.engine.device))
         self.clocks = clocks(config)
         self.dead_levels: set[str] = set()
 
@@ -106,42 +107,36 @@ class Training:
     def train(self) -> bool:
         """Both stages, from wherever the saved state left them; True when the budget is spent, False when cancelled."""
         saved = read_checkpoint(self.run.state)
-        if saved is None:
-            self._start_from_mean()
-        stage: TrainingStage = AutoencoderStage(
-            self.config, self.engine, self.model.autoencoder, self.pictures
-        )
-        for line in plan(self.config, self.engine, self.model, self.pictures, self.clocks):
-            self.tell(Note(line))
-        in_prior = saved is not None and saved.numbers["stage"] == 1
         if saved is not None:
-            for which, clock in self.clocks.items():
-                clock.images_seen = int(saved.numbers[f"{which}.images_seen"])
-                clock.seconds = saved.numbers[f"{which}.seconds"]
-            seen = self.clocks[Stage.PRIOR if in_prior else Stage.AUTOENCODER].images_seen
-            self.tell(Note(f"resuming after {seen:,} pictures of stage {2 if in_prior else 1}"))
-        if not in_prior:
+            self._restore_clocks(saved)
+        if saved is None or saved.numbers["stage"] == 0:
+            first = AutoencoderStage(self.config, self.engine, self.model.autoencoder, self.pictures)
             if saved is not None:
-                stage.restore(saved)
-            if not self._run_stage(stage):
+                first.restore(saved)
+            else:
+                self._start_from_mean()
+                for line in plan(self.config, self.engine, self.model, first, self.clocks):
+                    self.tell(Note(line))
+            if not self._run_stage(first):
                 return False
-            average = stage.optimizer.average.module
-            self.model.autoencoder.load_state_dict(average.state_dict())
+            self.model.autoencoder.load_state_dict(first.optimizer.average.module.state_dict())
+            del first
+            saved = None
         else:
-            assert saved is not None
-            stage.optimizer.average.module.load_state_dict(
-                {k.removeprefix("autoencoder."): v for k, v in saved.tensors.items() if k.startswith("autoencoder.")}
-            )
-            self.model.autoencoder.load_state_dict(stage.optimizer.average.module.state_dict())
-        del stage
+            self.model.autoencoder.load_state_dict(below(saved.tensors, "autoencoder."))
         self.model.autoencoder.eval().requires_grad_(False)
         self.clocks[Stage.PRIOR].start()
-        stage = PriorStage(
-            self.config, self.engine, self.model.prior, self.model.autoencoder, self.pictures
-        )
-        if in_prior and saved is not None:
-            stage.restore(saved)
-        return self._run_stage(stage)
+        second = PriorStage(self.config, self.engine, self.model.prior, self.model.autoencoder, self.pictures)
+        if saved is not None:
+            second.restore(saved)
+        return self._run_stage(second)
+
+    def _restore_clocks(self, saved: Checkpoint) -> None:
+        for which, clock in self.clocks.items():
+            clock.images_seen = int(saved.numbers[f"{which}.images_seen"])
+            clock.seconds = saved.numbers[f"{which}.seconds"]
+        stage = list(Stage)[int(saved.numbers["stage"])]
+        self.tell(Note(f"resuming after {self.clocks[stage].images_seen:,} pictures of stage {stage}"))
 
     def _start_from_mean(self) -> None:
         some = self.pictures.train[:: max(1, len(self.pictures.train) // 256)]
@@ -225,7 +220,7 @@ class Training:
         if self.engine.is_main:
             state = stage.state()
             tensors, numbers = state.tensors, dict(state.numbers)
-            numbers["stage"] = 0 if stage.stage is Stage.AUTOENCODER else 1
+            numbers["stage"] = list(Stage).index(stage.stage)
             for which, clock in self.clocks.items():
                 numbers |= {f"{which}.images_seen": clock.images_seen, f"{which}.seconds": clock.seconds}
             whole = Impasto(self.model.config)
@@ -237,16 +232,14 @@ class Training:
                 whole.prior.load_state_dict(stage.optimizer.average.module.state_dict())
                 tensors |= {f"autoencoder.{k}": v for k, v in whole.autoencoder.state_dict().items()}
             write_checkpoint(self.run.state, Checkpoint(tensors, numbers))
-            whole.to(self.engine.device, memory_format=torch.channels_last)
+            channels_last(whole.to(self.engine.device))
             styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
             save_model(whole, self.run.model, styles=styles)
             self.tell(Saved(self.run.model, self.clocks[stage.stage].images_seen))
         self.engine.wait()
 
 
-def train(
-    config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
-) -> Run:
+def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Run:
     """Train a model on ``config.pictures`` into the run folder ``config.out``, or resume what is there.
 
     Raises ImpastoError when the pictures or the folder are not usable, and when memory runs out with single pictures.

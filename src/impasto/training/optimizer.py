@@ -34,7 +34,7 @@ class Optimizer:
         self.running_log_norm = 0.0
 
     def schedule(self, progress: float) -> float:
-        """The learning rate at this part of the stage: linear warm-up, level, then cosine to zero over the last half."""
+        """The learning rate at this part of the stage: linear warm-up, level, then cosine to zero in the last half."""
         tail = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, 2 * progress - 1))))
         return self.learning_rate * min(1.0, (self.updates + 1) / self.warmup) * tail
 
@@ -109,7 +109,7 @@ def below(values: dict[str, V], prefix: str) -> dict[str, V]:
     return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 
-def _warm_average(decay: float):  # noqa: ANN202 - the type is torch's own callback
+def _warm_average(decay: float):
     @torch.no_grad()
     def average(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         # Early on, an average over the few updates there are, not over the initial weights.

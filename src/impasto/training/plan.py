@@ -1,31 +1,92 @@
-"""What a run will manage, said before it starts."""
+"""What a run will manage, measured and said before it starts."""
 
-from collections.abc import Iterator
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
 
+import torch
 from torch import nn
 
 from impasto.config import TrainConfig
-from impasto.data import PictureSet
+from impasto.create.generate import silence
 from impasto.events import Stage
 from impasto.model.impasto import Impasto
+from impasto.model.sampler import draw_noise
+from impasto.objective.flow import flow_matching_loss
+from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import StageClock
 from impasto.training.engine import Engine
 
+UPDATE_SHARE = 1.1
+"""What a whole step costs against forward and backward alone: optimizer and moving average."""
+
 
 def plan(
-    config: TrainConfig, engine: Engine, model: Impasto, pictures: PictureSet, clocks: dict[Stage, StageClock]
+    config: TrainConfig,
+    engine: Engine,
+    model: Impasto,
+    stage: AutoencoderStage,
+    clocks: dict[Stage, StageClock],
 ) -> Iterator[str]:
-    """Lines for a person: device and why, model size, budget."""
+    """Lines for a person: device and why, model size, speed, memory, and how far the budget reaches.
+
+    Runs a few batches forward and backward, and leaves weights and random numbers as they were.
+    """
     yield f"device: {engine.reason}"
-    sizes = {name: _millions(part) for name, part in (("autoencoder", model.autoencoder), ("prior", model.prior))}
     yield (
-        f"model: {config.size}, {sizes['autoencoder']} M parameters in the autoencoder, {sizes['prior']} M in the prior, "
-        f"{config.resolution} px, {pictures.channels} channels"
+        f"model: {config.size}, {_millions(model.autoencoder)} M parameters in the autoencoder, "
+        f"{_millions(model.prior)} M in the prior, {config.resolution} px, {model.config.channels} channels"
     )
-    for stage, clock in clocks.items():
-        amount = f"{clock.limit:,.0f} pictures" if clock.counts_images else f"{clock.limit / 60:.1f} minutes"
-        yield f"stage {stage}: {amount}"
+    speeds = {
+        Stage.AUTOENCODER: config.batch_size / _seconds(stage.rehearse, engine),
+        Stage.PRIOR: config.prior_batch_size / _seconds(lambda: _rehearse_prior(config, engine, model), engine),
+    }
+    for which, clock in clocks.items():
+        speed = speeds[which] / UPDATE_SHARE
+        pictures = clock.limit if clock.counts_images else clock.limit * speed
+        minutes = (clock.limit / speed if clock.counts_images else clock.limit) / 60
+        epochs = pictures / len(stage.pictures.train)
+        yield (
+            f"stage {which}: about {speed:.0f} pictures/s, {_rounded(pictures)} pictures "
+            f"({epochs:.1f} times each) in {minutes:.1f} minutes"
+        )
+    if stage.micro_batch < config.batch_size // engine.num_processes:
+        yield f"memory ran out: computing {stage.micro_batch} pictures at a time; the batch stays the same"
+    yield f"memory: {_memory(engine) / 2**30:.1f} GiB"
+
+
+def _rehearse_prior(config: TrainConfig, engine: Engine, model: Impasto) -> None:
+    batch = config.prior_batch_size // engine.num_processes
+    fused = silence(model, batch, engine.device)
+    noise = draw_noise(range(batch), fused)
+    with engine.autocast():
+        flow_matching_loss(model.prior, noise, fused, noise, noise[0][:, 0].sigmoid()).total.backward()
+    model.prior.zero_grad(set_to_none=True)
+
+
+def _seconds(run: Callable[[], object], engine: Engine) -> float:
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        run()
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _memory(engine: Engine) -> float:
+    if engine.device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated())
+    # Kibibytes, except on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
 def _millions(module: nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters()) / 1e6:.1f}"
+
+
+def _rounded(number: float) -> str:
+    digits = max(0, len(str(int(number))) - 2)
+    return f"{round(number, -digits):,.0f}"

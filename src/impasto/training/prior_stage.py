@@ -62,9 +62,7 @@ class Cache:
     def told(self, coupling: Coupling, rows: slice, device: torch.device) -> Hierarchy:
         """The fused Gaussians of what some rows of a coupling tell: weighted experts, pooled styles."""
         content = [level[coupling.content[rows]].to(device).float() for level in self.said]
-        experts = [
-            tuple(_gaussian(level[:, expert].unbind(1)) for level in content) for expert in range(NUM_EXPERTS)
-        ]
+        experts = [tuple(_gaussian(level[:, expert].unbind(1)) for level in content) for expert in range(NUM_EXPERTS)]
         weights = torch.from_numpy(coupling.weights[rows]).to(device)
         _, coarse, middle, fine = fuse(experts, weights)  # pyrefly: ignore
 

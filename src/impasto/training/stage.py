@@ -36,19 +36,26 @@ class TrainingStage(ABC, Generic[B]):
 
     def step(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
         """One update. Returns the named terms, and a warning where memory ran out and micro-batches were halved."""
+        terms, warning = self._gradients(step, images_seen, progress)
+        self.engine.average(p.grad for p in self.optimizer.parameters if p.grad is not None)
+        accepted = self.optimizer.update(progress)
+        return (terms if accepted else {}), warning
+
+    def rehearse(self) -> None:
+        """Forward and backward on the first batch, without an update: what a step costs, whether memory suffices."""
+        self._gradients(0, 0, 0.0)
+        self.optimizer.adam.zero_grad(set_to_none=True)
+
+    def _gradients(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
         warning = None
         while True:
             try:
-                terms = self._accumulate(self.draw(step, images_seen), progress)
-                break
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+                return self._accumulate(self.draw(step, images_seen), progress), warning
+            except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
             self._halve()
             warning = f"memory ran out: now computing {self.micro_batch} pictures at a time; the batch stays the same"
-        self.engine.average(p.grad for p in self.optimizer.parameters if p.grad is not None)
-        accepted = self.optimizer.update(progress)
-        return (terms if accepted else {}), warning
 
     def state(self) -> Checkpoint:
         """All that resuming this stage needs."""
@@ -79,9 +86,7 @@ class TrainingStage(ABC, Generic[B]):
     def _halve(self) -> None:
         self.optimizer.adam.zero_grad(set_to_none=True)
         if self.micro_batch == 1:
-            raise ImpastoError(
-                "memory ran out even with one picture at a time: use a smaller --size or --resolution."
-            )
+            raise ImpastoError("memory ran out even with one picture at a time: use a smaller --size or --resolution.")
         self.micro_batch = (self.micro_batch + 1) // 2
         if self.engine.device.type == "cuda":
             torch.cuda.empty_cache()

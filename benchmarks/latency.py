@@ -1,0 +1,81 @@
+"""How long does a person wait? `impasto --help`, and 16 pictures of 64 px with guidance, as JSON.
+
+python benchmarks/latency.py --out latency.json
+
+The weights are random: they cost the same time as trained ones. Medians of repetitions, without loading the model.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from impasto.api import Model
+from impasto.config import Size, sized_model
+from impasto.model.blocks import channels_last
+from impasto.model.impasto import Impasto
+from impasto.training.engine import choose_device
+
+STEPS = (4, 8, 16, 32)
+
+
+def median_seconds(run: Callable[[], object], repetitions: int) -> float:
+    """Median of the times of ``run``, after one to warm up."""
+    times = []
+    for _ in range(repetitions + 1):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--size", type=Size, default=Size.SMALL)
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--count", type=int, default=16, help="pictures at a time")
+    parser.add_argument("--quick", action="store_true", help="only to see that it runs: one repetition, few pictures")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    repetitions, count = (1, 2) if arguments.quick else (5, arguments.count)
+    command = [sys.executable, "-m", "impasto", "--help"]
+    seconds_of_help = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), repetitions)
+
+    torch.manual_seed(0)
+    shape = sized_model(arguments.size, channels=4, resolution=arguments.resolution, collections=("any",))
+    device, reason = choose_device("auto")
+    network = channels_last(Impasto(shape).to(device)).eval().requires_grad_(False)
+    style = torch.zeros(1, 2, shape.style_dim, device=device)
+    model = Model(network, style, Path("random"), "0" * 16)
+    generation = {
+        steps: median_seconds(
+            lambda steps=steps: list(model.generate(count, style=["any"], steps=steps, guidance=1.5)), repetitions
+        )
+        for steps in STEPS
+    }
+    result = {
+        "device": reason,
+        "threads": torch.get_num_threads(),
+        "help_seconds": seconds_of_help,
+        "size": arguments.size,
+        "resolution": arguments.resolution,
+        "pictures": count,
+        "guidance": 1.5,
+        "generation_seconds_by_steps": generation,
+    }
+    print(f"{seconds_of_help:8.2f} s  impasto --help")
+    for steps, seconds in generation.items():
+        print(f"{seconds:8.2f} s  {count} pictures of {arguments.resolution} px, {steps} steps")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""How much of the machine does training use? Model FLOPs a second against the measured peak, as JSON.
+
+python benchmarks/throughput.py --out throughput.json
+
+First the peak: the best of several convolutions and a matrix product, forward and backward, in float32 and bfloat16,
+measured before and after training, the higher of the two. Then whole training steps of both stages, as `impasto train`
+makes them, on pictures that examples/shapes.py draws: stage 1 without (progress 0.4) and with (progress 0.9) feature loss
+and discriminator. FLOPs are those of convolutions and matrix products (torch.utils.flop_counter).
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from impasto.config import Size, TrainConfig, sized_model
+from impasto.data import prepare
+from impasto.model.blocks import channels_last
+from impasto.model.impasto import Impasto
+from impasto.training.autoencoder_stage import AutoencoderStage
+from impasto.training.engine import Engine
+from impasto.training.prior_stage import PriorStage
+from impasto.training.stage import TrainingStage
+
+CONVOLUTIONS = ((16, 64, 32, 5), (16, 128, 16, 3), (16, 128, 32, 3), (16, 256, 16, 3))
+"""Batch, channels, side and kernel of the convolutions that are tried for the peak."""
+PRODUCT = (1536, 1024)
+"""Rows and width of the matrix product."""
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for a GPU; a CPU has already done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds_of(run: Callable[[], object], device: torch.device, limit: float) -> list[float]:
+    """Seconds of each repetition, for ``limit`` seconds and at least three times, after two to warm up."""
+    times: list[float] = []
+    for _ in range(2):
+        run()
+    synchronize(device)
+    end = time.perf_counter() + limit
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        synchronize(device)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def peak(device: torch.device, limit: float) -> dict[str, float]:
+    """GFLOP/s of each operation, forward and backward, in its fastest repetition."""
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        for batch, channels, side, kernel in CONVOLUTIONS:
+            x = channels_last_random(batch, channels, side, side, dtype=dtype, device=device)
+            weight = channels_last_random(channels, channels, kernel, kernel, dtype=dtype, device=device)
+            flops = 3 * 2 * x.numel() * channels * kernel**2
+            key = f"{name} convolution {kernel}x{kernel}, {channels} channels, side {side}"
+            found[key] = rate(lambda x=x, w=weight, k=kernel: torch.conv2d(x, w, padding=k // 2), flops, device, limit)
+        rows, width = PRODUCT
+        x = torch.randn(rows, width, dtype=dtype, device=device, requires_grad=True)
+        weight = torch.randn(width, width, dtype=dtype, device=device, requires_grad=True)
+        found[f"{name} product"] = rate(lambda x=x, w=weight: x @ w, 6 * rows * width**2, device, limit)
+    return found
+
+
+def channels_last_random(*shape: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A leaf for convolutions, in the layout that training uses."""
+    x = torch.randn(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+    return x.requires_grad_()
+
+
+def rate(forward: Callable[[], torch.Tensor], flops: int, device: torch.device, limit: float) -> float:
+    """GFLOP/s of ``forward`` and its backward pass."""
+    gradient = torch.randn_like(forward())
+    return flops / min(seconds_of(lambda: forward().backward(gradient), device, limit)) / 1e9
+
+
+def measure(stage: TrainingStage, progress: float, device: torch.device, limit: float) -> dict[str, float]:
+    """Pictures a second of whole steps, and the FLOPs of one."""
+    with FlopCounterMode(display=False) as counter:
+        stage.step(0, 0, progress)
+    times = seconds_of(lambda: stage.step(0, 0, progress), device, limit)
+    seconds = sum(times) / len(times)
+    return {
+        "gflop_per_picture": counter.get_total_flops() / stage.batch_size / 1e9,
+        "pictures_per_second": stage.batch_size / seconds,
+        "gflop_per_second": counter.get_total_flops() / seconds / 1e9,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--size", type=Size, default=Size.SMALL)
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=30.0, help="for each measurement of training")
+    parser.add_argument("--quick", action="store_true", help="only to see that it runs: three steps of each")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    limit = 0.0 if arguments.quick else arguments.seconds
+    engine = Engine()
+    before = peak(engine.device, limit / 15)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script, count = Path(__file__).parents[1] / "examples" / "shapes.py", "24" if arguments.quick else "240"
+        subprocess.run([sys.executable, script, folder / "shapes", "--count", count], check=True, capture_output=True)
+        config = TrainConfig(folder / "shapes", folder / "run", size=arguments.size, resolution=arguments.resolution)
+        pictures = prepare(config.pictures, resolution=config.resolution, cache=folder / "cache")
+        shape = sized_model(config.size, channels=4, resolution=config.resolution, collections=pictures.collections)
+        model = channels_last(Impasto(shape).to(engine.device))
+        first = AutoencoderStage(config, engine, model.autoencoder, pictures)
+        stages = {f"stage 1, progress {p}": measure(first, p, engine.device, limit) for p in (0.4, 0.9)}
+        second = PriorStage(config, engine, model.prior, model.autoencoder, pictures)
+        stages["stage 2"] = measure(second, 0.4, engine.device, limit)
+    after = peak(engine.device, limit / 15)
+    kernels = {name: max(value, after[name]) for name, value in before.items()}
+    highest = max(kernels.values())
+    for values in stages.values():
+        values["share_of_peak"] = values["gflop_per_second"] / highest
+    scale = 1 if sys.platform == "darwin" else 1024
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
+    result = {"device": engine.reason, "threads": torch.get_num_threads(), "size": config.size}
+    result |= {"resolution": config.resolution, "peak_gflop_per_second": kernels, "training": stages}
+    result |= {"peak_memory_gib": memory}
+    for name, value in kernels.items():
+        print(f"{value:10,.0f} GFLOP/s  {name}")
+    for name, values in stages.items():
+        print(
+            f"{values['gflop_per_second']:10,.0f} GFLOP/s  {name}: {values['share_of_peak']:.0%} of the peak, "
+            f"{values['pictures_per_second']:.1f} pictures/s of {values['gflop_per_picture']:.2f} GFLOP each"
+        )
+    print(f"{memory:10.2f} GiB of memory at most; {engine.reason}")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
