@@ -4,8 +4,8 @@ python benchmarks/throughput.py --out throughput.json
 
 First the peak: the best of several convolutions and a matrix product, forward and backward, in float32 and bfloat16,
 measured before and after training, the higher of the two. Then whole training steps of both stages, as `impasto train`
-makes them, on pictures that examples/shapes.py draws: stage 1 without (progress 0.4) and with (progress 0.9) feature loss
-and discriminator. FLOPs are those of convolutions and matrix products (torch.utils.flop_counter).
+makes them, on pictures that examples/shapes.py draws: stage 1 without (progress 0.4) and with (progress 0.9) feature
+loss and discriminator. FLOPs are those of convolutions and matrix products (torch.utils.flop_counter).
 """
 
 import argparse
@@ -131,9 +131,8 @@ def main() -> None:
         values["share_of_peak"] = values["gflop_per_second"] / highest
     scale = 1 if sys.platform == "darwin" else 1024
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
-    result = {"device": engine.reason, "threads": torch.get_num_threads(), "size": config.size}
+    result = {"device": engine.reason, "threads": torch.get_num_threads(), "size": config.size, "memory_gib": memory}
     result |= {"resolution": config.resolution, "peak_gflop_per_second": kernels, "training": stages}
-    result |= {"peak_memory_gib": memory}
     for name, value in kernels.items():
         print(f"{value:10,.0f} GFLOP/s  {name}")
     for name, values in stages.items():

@@ -2,7 +2,6 @@
 
 import itertools
 from typing import Any
-from typing import Any
 
 import numpy as np
 import torch
