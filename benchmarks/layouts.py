@@ -1,6 +1,6 @@
 """Which token layout of the prior gives the best pictures for the same minutes? Frechet distance, as JSON.
 
-python benchmarks/layouts.py runs/emoji ../shared/data/emoji128.zip --minutes 15 --out layouts.json
+python benchmarks/layouts.py runs/emoji emoji128.zip --minutes 15 --out layouts.json
 
 Every layout is trained from nothing on the latents of the run's autoencoder, one after another, on the same machine.
 """

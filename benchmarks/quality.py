@@ -1,6 +1,6 @@
 """Held-out reconstruction and distance of samples, of a trained run, as JSON.
 
-python benchmarks/quality.py runs/emoji ../shared/data/emoji128.zip --samples 1000 --out quality.json
+python benchmarks/quality.py runs/emoji emoji128.zip --samples 1000 --out quality.json
 
 Beside the samples' Frechet distance stands that of as many real training pictures: the bound of a perfect model.
 """

@@ -35,6 +35,11 @@ class Engine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
+    def keep_precision(self, bfloat16: bool) -> None:
+        """Go on in the precision that a run began with, whatever the clock would choose today (on CPUs only)."""
+        if self.device.type == "cpu":
+            self.precision = torch.bfloat16 if bfloat16 else torch.float32
+
     def rows(self, total: int) -> slice:
         """This process's rows of a batch of ``total`` pictures."""
         share = total // self.num_processes

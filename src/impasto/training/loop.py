@@ -108,6 +108,7 @@ class Training:
         """Both stages, from wherever the saved state left them; True when the budget is spent, False when cancelled."""
         saved = read_checkpoint(self.run.state)
         if saved is not None:
+            self.engine.keep_precision(bool(saved.numbers["bfloat16"]))
             self._restore_clocks(saved)
         if saved is None or saved.numbers["stage"] == 0:
             first = AutoencoderStage(self.config, self.engine, self.model.autoencoder, self.pictures)
@@ -221,6 +222,7 @@ class Training:
             state = stage.state()
             tensors, numbers = state.tensors, dict(state.numbers)
             numbers["stage"] = list(Stage).index(stage.stage)
+            numbers["bfloat16"] = self.engine.precision == torch.bfloat16
             for which, clock in self.clocks.items():
                 numbers |= {f"{which}.images_seen": clock.images_seen, f"{which}.seconds": clock.seconds}
             whole = Impasto(self.model.config)
