@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,9 +66,11 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = os.times()
         result = run(code=code)
-        seconds.append(time.perf_counter() - start)
+        end = os.times()
+        # The processor's time, not the clock's: other work on the machine must not fail a test.
+        seconds.append(end.children_user + end.children_system - start.children_user - start.children_system)
     assert result.stdout.splitlines()[-1] == "[]", result.stderr
     assert all(command in result.stdout for command in COMMANDS)
     assert min(seconds) < 0.5
