@@ -68,8 +68,6 @@ class ObjectiveConfig:
     """Weight of the rate in nats against a mean absolute error in [0, 1]."""
     kl_warmup: float = 0.1
     """Part of stage 1 over which the rate's weight grows from a tenth to all of its value."""
-    sketch_weight: float = 0.12
-    """Weight of the coarse sketches: it makes coarse levels carry what a linear code would."""
     feature_weight: float = 0.1
     """Weight of the distance of frozen features."""
     feature_start: float = 0.5

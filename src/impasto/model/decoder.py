@@ -66,12 +66,7 @@ class Decoder(nn.Module):
                 x = block(x, style)
             if stage < len(self.upsamples):
                 x = self.upsamples[stage](x)
-        return self.paint(F.silu(x)).float() + self.sketch(latents)[-1]
-
-    def sketch(self, latents: Latents) -> list[Map]:
-        """The linear sketches of the maps: from stride 32 alone, from 32 and 16, from all three."""
-        prefixes: list[Map] = []
-        for latent, layer, stride in zip(latents[1:], self.sketches, MAP_STRIDES, strict=True):
-            part = F.pixel_shuffle(layer(latent).float(), stride)
-            prefixes.append(part + (prefixes[-1] if prefixes else 0.5))
-        return prefixes
+        painted = self.paint(F.silu(x)).float() + 0.5
+        for latent, sketch, stride in zip(latents[1:], self.sketches, MAP_STRIDES, strict=True):
+            painted = painted + F.pixel_shuffle(sketch(latent).float(), stride)
+        return painted

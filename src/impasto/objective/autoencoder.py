@@ -44,8 +44,6 @@ class AutoencoderLoss:
     painted: Map
     """The decoder's pictures, for the losses that look at features."""
     reconstruction: Float[Tensor, ""]
-    sketches: Float[Tensor, ""]
-    """Reconstruction by the linear sketches of the coarse prefixes, those of strides 32 and 32 + 16."""
     rates: Float[Tensor, " level"]
     """KL divergence of each level from the prior in nats; dropped levels count as zero."""
 
@@ -57,16 +55,15 @@ class AutoencoderLoss:
         """
         warmth = min(1.0, progress / config.kl_warmup) if config.kl_warmup > 0 else 1.0
         weight = config.kl_weight * (0.1 + 0.9 * warmth)
-        rate = self.rates.sum()
         if warmth < 1:
-            share = self.rates.detach() + 0.05 * rate.detach() + 1e-6
-            rate = (self.rates * (warmth + (1 - warmth) * share / share.mean())).sum()
-        return self.reconstruction + config.sketch_weight * self.sketches + weight * rate
+            share = self.rates.detach() + 0.05 * self.rates.detach().sum() + 1e-6
+            return self.reconstruction + weight * (self.rates * (warmth + (1 - warmth) * share / share.mean())).sum()
+        return self.reconstruction + weight * self.rates.sum()
 
     def terms(self) -> dict[str, Tensor]:
         """The terms by name, for the log."""
         rates = {f"rate_{name}": rate.detach() for name, rate in zip(LEVEL_NAMES, self.rates, strict=True)}
-        return {"reconstruction": self.reconstruction.detach(), "sketches": self.sketches.detach(), **rates}
+        return {"reconstruction": self.reconstruction.detach(), **rates}
 
 
 def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws) -> AutoencoderLoss:
@@ -74,12 +71,10 @@ def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws) -> Autoenco
     posterior = list(fuse(model.experts(picture), draws.weights))
     posterior[0] = pool(posterior[0], draws.style_sources)
     kept = draws.keeps.unbind(1)
-    kept_latents = [
+    latents = [
         g.sample(n) * keep.reshape(-1, *[1] * (n.dim() - 1))
         for g, n, keep in zip(posterior, draws.noise, kept, strict=True)
     ]
-    latents = (kept_latents[0], kept_latents[1], kept_latents[2], kept_latents[3])
-    painted = model.decoder(latents)
-    sketches = [reconstruction_loss(sketch, picture).mean() for sketch in model.decoder.sketch(latents)[:-1]]
+    painted = model.decoder((latents[0], latents[1], latents[2], latents[3]))
     rates = torch.stack([(g.kl() * keep).mean() for g, keep in zip(posterior, kept, strict=True)])
-    return AutoencoderLoss(painted, reconstruction_loss(painted, picture).mean(), torch.stack(sketches).sum(), rates)
+    return AutoencoderLoss(painted, reconstruction_loss(painted, picture).mean(), rates)
