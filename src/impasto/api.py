@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from impasto.config import ModelConfig, TrainConfig
-from impasto.create.generate import generate, level_shapes
+from impasto.create.generate import generate
 from impasto.create.picture import to_image
 from impasto.create.recipe import Recipe, check_sampling
 from impasto.create.style import parse_reference, pooled_style
@@ -18,6 +18,7 @@ from impasto.data import Loaded, read_pictures
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
 from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
+from impasto.model.decoder import latent_shapes
 from impasto.model.impasto import Impasto, identity_of, load_model
 from impasto.training.engine import choose_device
 from impasto.training.loop import train as _train
@@ -149,7 +150,7 @@ class Model:
     @torch.no_grad()
     def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
         """Paint latents; yields (name, picture). Raises ImpastoError where they do not fit this model."""
-        for name, shape in level_shapes(self.network).items():
+        for name, shape in zip(LEVEL_NAMES, latent_shapes(self.config), strict=True):
             if name not in latents.levels:
                 raise ImpastoError(f"the latents have no level {name!r}; this model needs {', '.join(LEVEL_NAMES)}.")
             if latents.levels[name].shape[1:] != shape:

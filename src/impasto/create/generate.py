@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from impasto.model.autoencoder import LEVEL_NAMES
-from impasto.model.decoder import MAP_STRIDES
+from impasto.config import ModelConfig
+from impasto.model.decoder import latent_shapes
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
@@ -18,14 +18,9 @@ CHUNK = 4
 that it is the same to the last bit whatever is made beside it."""
 
 
-def silence(model: Impasto, batch: int, device: torch.device) -> Hierarchy:
+def silence(config: ModelConfig, batch: int, device: torch.device) -> Hierarchy:
     """The fused Gaussians when no expert speaks: the prior N(0, 1) on every level."""
-    config = model.config
-    side = config.resolution
-    shapes = [(config.style_dim,)] + [
-        (channels, side // stride, side // stride)
-        for channels, stride in zip(config.map_channels, MAP_STRIDES, strict=True)
-    ]
+    shapes = latent_shapes(config)
     style, coarse, middle, fine = (Gaussian.standard(torch.zeros(batch, *shape, device=device)) for shape in shapes)
     return style, coarse, middle, fine
 
@@ -52,7 +47,7 @@ def generate(
     for number, start in enumerate(starts):
         chunk = list(indices[start : start + CHUNK])
         padded = chunk + [chunk[-1]] * (CHUNK - len(chunk))
-        fused = silence(model, CHUNK, device)
+        fused = silence(model.config, CHUNK, device)
         if style is not None:
             shape = (CHUNK, -1)
             fused = (Gaussian(style.mean.expand(shape), style.log_variance.expand(shape)), *fused[1:])
@@ -78,9 +73,3 @@ def picture_seed(seed: int, index: int) -> int:
     """The seed of one picture's own noise generator."""
     digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def level_shapes(model: Impasto) -> dict[str, tuple[int, ...]]:
-    """Shape of one picture's latents at every level, at the model's own resolution."""
-    like = silence(model, 1, torch.device("cpu"))
-    return {name: tuple(g.mean.shape[1:]) for name, g in zip(LEVEL_NAMES, like, strict=True)}

@@ -17,6 +17,12 @@ MAP_STRIDES = (32, 16, 8)
 STYLE_FEATURES = 256
 
 
+def latent_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
+    """Shape of one picture's latent at every level, style first, at the model's own resolution."""
+    sides = [config.resolution // stride for stride in MAP_STRIDES]
+    return [(config.style_dim,), *((n, side, side) for n, side in zip(config.map_channels, sides, strict=True))]
+
+
 class Decoder(nn.Module):
     """From stride 32 up, each level's latent added on the way, every residual block modulated by the style.
 

@@ -11,6 +11,7 @@ from impasto.data import PictureSet
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map
+from impasto.model.decoder import latent_shapes
 from impasto.objective.adversary import (
     Augmentation,
     ProjectedDiscriminator,
@@ -65,12 +66,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         draw, objective = generator(self.config.seed, self.stage, step), self.config.objective
         weights, keeps = draw_weights(objective, self.batch_size, draw)
         groups = [draw_style_sources(objective, part, draw) for part in collections.split(STYLE_GROUP)]
-        model, side = self.model.config, self.model.config.resolution
-        shapes = [(model.style_dim,)] + [
-            (channels, side // stride, side // stride)
-            for channels, stride in zip(model.map_channels, (32, 16, 8), strict=True)
-        ]
-        noise = [torch.randn(self.batch_size, *shape, generator=draw) for shape in shapes]
+        noise = [torch.randn(self.batch_size, *shape, generator=draw) for shape in latent_shapes(self.model.config)]
         pixels = self.pictures.batch(chosen, rng(self.config.seed, self.stage, step))
         draws = Draws(weights, keeps, torch.block_diag(*groups), (noise[0], noise[1], noise[2], noise[3]))
         augmentation = Augmentation.draw(self.batch_size, draw, self.engine.device)

@@ -58,7 +58,7 @@ def plan(
 
 def _rehearse_prior(config: TrainConfig, engine: Engine, model: Impasto) -> None:
     batch = config.prior_batch_size // engine.num_processes
-    fused = silence(model, batch, engine.device)
+    fused = silence(model.config, batch, engine.device)
     noise = draw_noise(range(batch), fused)
     with engine.autocast():
         flow_matching_loss(model.prior, noise, fused, noise, noise[0][:, 0].sigmoid()).total.backward()

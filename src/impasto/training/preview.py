@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from impasto.create.generate import silence
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
 from impasto.data import PictureSet
 from impasto.model.autoencoder import LEVEL_NAMES, NUM_EXPERTS, NUM_LEVELS, Autoencoder
-from impasto.model.encoder import Hierarchy
 from impasto.model.fuser import fuse, pool
 from impasto.model.gaussian import Gaussian
 from impasto.model.prior import PriorFlow
@@ -47,7 +47,7 @@ def preview(
         labels.append(f"{name} alone")
     if prior is not None:
         noise = draw_noise(range(COLUMNS), posterior)
-        nothing = silence(posterior)
+        nothing = silence(autoencoder.config, COLUMNS, device)
         for temperature in TEMPERATURES:
             latents = sample(prior, nothing, noise, steps=STEPS, temperature=temperature)
             rows.append(autoencoder.decode(latents))
@@ -60,12 +60,6 @@ def preview(
             labels.append(name)
     images = [[to_image(p) for p in row.float().cpu().numpy()] for row in rows]
     return grid(images, row_labels=labels)
-
-
-def silence(like: Hierarchy) -> Hierarchy:
-    """The fused Gaussians when no expert speaks: the prior N(0, 1) on every level."""
-    style, coarse, middle, fine = (Gaussian.standard(g.mean) for g in like)
-    return style, coarse, middle, fine
 
 
 @torch.no_grad()
