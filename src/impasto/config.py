@@ -44,7 +44,7 @@ class ModelConfig:
     collections: tuple[str, ...] = ()
     """Names of the collections (styles) seen in training."""
     style_dim: int = 64
-    map_channels: tuple[int, int, int] = (32, 24, 16)
+    map_channels: tuple[int, int, int] = (64, 32, 16)
     """Latent channels of the maps at strides 32, 16 and 8."""
     encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 160, 160)
     """Channels of an encoder's three 5x5 stages and of its residual stages at strides 16 and 32."""
@@ -68,6 +68,8 @@ class ObjectiveConfig:
     """Weight of the rate in nats against a mean absolute error in [0, 1]."""
     kl_warmup: float = 0.1
     """Part of stage 1 over which the rate's weight grows from a tenth to all of its value."""
+    sketch_weight: float = 0.3
+    """Weight of the linear sketches of the coarse levels, which must say what the picture is before the fine ones do."""
     feature_weight: float = 0.1
     """Weight of the distance of frozen features."""
     feature_start: float = 0.5
@@ -76,7 +78,7 @@ class ObjectiveConfig:
     """How loud the discriminator is against the reconstruction: a ratio of gradients."""
     adversarial_start: float = 0.7
     """Part of stage 1 after which the projected discriminator joins."""
-    level_dropout: float = 0.2
+    level_dropout: float = 0.25
     """Probability that a picture of the batch keeps only a coarse prefix of its levels."""
     single_expert: float = 0.15
     """Probability that a picture is described by one expert alone."""

@@ -89,7 +89,8 @@ class StyledBlock(nn.Module):
         power = self.weight.square().sum((2, 3))
         demodulation = self.gain * torch.rsqrt(scale.square() @ power.T + 1e-6)
         h = F.conv2d(F.silu(normalize(x)) * scale[:, :, None, None], self.weight, padding=1)
-        h = torch.addcmul(self.bias[None, :, None, None], h, demodulation[:, :, None, None])
+        # Cast first: under autocast a mixed addcmul would widen the whole map.
+        h = torch.addcmul(self.bias.to(h.dtype)[:, None, None], h, demodulation.to(h.dtype)[:, :, None, None])
         return x + self.second(F.silu(h))
 
 

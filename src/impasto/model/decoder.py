@@ -15,6 +15,8 @@ Latents = tuple[Tensor, Tensor, Tensor, Tensor]
 
 MAP_STRIDES = (32, 16, 8)
 STYLE_FEATURES = 256
+SKETCH_SIDE = 8
+"""Height and width, in samples, of what one position of a map adds to the linear sketch."""
 
 
 def latent_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
@@ -26,7 +28,7 @@ def latent_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
 class Decoder(nn.Module):
     """From stride 32 up, each level's latent added on the way, every residual block modulated by the style.
 
-    Besides, each map gives a linear sketch of the squares that it covers (a channel-to-space shortcut, Chen 2024, "Deep
+    Besides, the maps draw a linear sketch, each its part of a pyramid (a channel-to-space shortcut, Chen 2024, "Deep
     compression autoencoder"): the best linear code is found in the first minutes, and the network learns what is left.
 
     Fully convolutional, without any statistics of the picture: any height and width that are multiples of 32.
@@ -46,19 +48,15 @@ class Decoder(nn.Module):
         )
         self.upsamples = nn.ModuleList([Upsample(a, b) for a, b in itertools.pairwise(widths)])
         self.paint = Upsample(widths[-1], config.channels, 3, gain=0.3)
-        self.sketches = nn.ModuleList(
-            [
-                conv(latent, config.channels * stride**2, 1, gain=0.02)
-                for latent, stride in zip(config.map_channels, MAP_STRIDES, strict=True)
-            ]
-        )
+        samples = config.channels * SKETCH_SIDE**2
+        self.sketches = nn.ModuleList([conv(latent, samples, 1, gain=0.02) for latent in config.map_channels])
 
     @torch.no_grad()
     def start_from(self, mean: Float[Tensor, " channel"]) -> None:
         """Let an untrained decoder paint the pictures' mean colour, which saves it the first hundreds of steps."""
-        bias = self.paint.project.bias
-        assert bias is not None
-        bias.copy_((mean - 0.5).repeat_interleave(4))
+        coarsest = self.sketches[0]
+        assert isinstance(coarsest, nn.Conv2d) and coarsest.bias is not None
+        coarsest.bias.copy_((mean - 0.5).repeat_interleave(SKETCH_SIDE**2))
 
     def forward(self, latents: Latents) -> Map:
         """Pictures with values around [0, 1], not clipped: (batch, channels, height, width)."""
@@ -72,7 +70,15 @@ class Decoder(nn.Module):
                 x = block(x, style)
             if stage < len(self.upsamples):
                 x = self.upsamples[stage](x)
-        painted = self.paint(F.silu(x)).float() + 0.5
-        for latent, sketch, stride in zip(latents[1:], self.sketches, MAP_STRIDES, strict=True):
-            painted = painted + F.pixel_shuffle(sketch(latent).float(), stride)
-        return painted
+        return self.sketch(latents)[-1] + self.paint(F.silu(x)).float()
+
+    def sketch(self, latents: Latents) -> list[Map]:
+        """What each coarse prefix of the maps says linearly, at a quarter, half and all of the picture's height and width.
+
+        Every map draws ``SKETCH_SIDE``^2 samples per position, on top of the coarser sketch, smoothly enlarged.
+        """
+        drawn: list[Map] = []
+        for latent, layer in zip(latents[1:], self.sketches, strict=True):
+            ground = F.interpolate(drawn[-1], scale_factor=2, mode="bilinear") if drawn else 0.5
+            drawn.append(F.pixel_shuffle(layer(latent).float(), SKETCH_SIDE) + ground)
+        return drawn

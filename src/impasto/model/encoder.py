@@ -65,6 +65,7 @@ class Encoder(nn.Module):
 
 
 def _mean_and_deviation(x: Map) -> Vector:
+    x = x.float()
     mean = x.mean((2, 3))
     variance = x.square().mean((2, 3)) - mean.square()
     return torch.cat([mean, torch.sqrt(variance.clamp(min=0) + 1e-5)], 1)

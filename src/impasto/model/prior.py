@@ -33,14 +33,15 @@ class PriorBlock(nn.Module):
 
     def forward(self, x: Tokens, modulation: Float[Tensor, "batch 6 width"]) -> Tokens:
         """Same shape in and out."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offset)[:, :, None].unbind(1)
+        modulation = modulation + self.offset.to(modulation.dtype)
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation[:, :, None].unbind(1)
         x = torch.addcmul(x, gate1, self._attend(_modulated(x, shift1, scale1)))
         hidden = F.silu(self.expand(_modulated(x, shift2, scale2)))
         return torch.addcmul(x, gate2, self.contract(hidden))
 
     def _attend(self, x: Tokens) -> Tokens:
         q, k, v = self.query_key_value(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.attended(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.attended(_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class PriorFlow(nn.Module):
@@ -87,7 +88,7 @@ class PriorFlow(nn.Module):
             tokens.append(self.embed_maps[level](inputs) + position + self.level_embedding[1 + level])
             grids.append(grid)
 
-        x = torch.cat(tokens, 1)
+        x = torch.cat(tokens, 1).to(condition.dtype)
         modulation = self.modulation(condition).unflatten(1, (6, -1))
         for block in self.blocks:
             x = block(x, modulation)
@@ -98,6 +99,16 @@ class PriorFlow(nn.Module):
             for head, x, grid, patch in zip(self.velocity_maps, maps, grids, self.patches, strict=True)
         )
         return self.velocity_style(style[:, 0]), coarse, middle, fine
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention of (batch, head, token, feature).
+
+    On CPUs spelled out: for so few tokens the fused kernel's backward pass in bfloat16 takes five times as long.
+    """
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    return torch.softmax(q @ (k.transpose(2, 3) / math.sqrt(q.shape[-1])), -1) @ v
 
 
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor) -> Tokens:

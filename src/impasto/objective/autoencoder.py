@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from impasto.model.autoencoder import LEVEL_NAMES, Autoencoder
 from impasto.model.blocks import Map
 from impasto.model.decoder import Latents
 from impasto.model.fuser import fuse, pool
-from impasto.objective.reconstruction import reconstruction_loss
+from impasto.objective.reconstruction import charbonnier, reconstruction_loss
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class AutoencoderLoss:
     painted: Map
     """The decoder's pictures, for the losses that look at features."""
     reconstruction: Float[Tensor, ""]
+    sketch: Float[Tensor, ""]
+    """How far the linear sketches of the coarse prefixes are from the picture, at their own resolutions."""
     rates: Float[Tensor, " level"]
     """KL divergence of each level from the prior in nats; dropped levels count as zero."""
 
@@ -53,17 +56,18 @@ class AutoencoderLoss:
         While the weight warms up, levels that carry more than their share of the rate pay more of it (Vahdat & Kautz
         2020).
         """
+        distortion = self.reconstruction + config.sketch_weight * self.sketch
         warmth = min(1.0, progress / config.kl_warmup) if config.kl_warmup > 0 else 1.0
         weight = config.kl_weight * (0.1 + 0.9 * warmth)
         if warmth < 1:
             share = self.rates.detach() + 0.05 * self.rates.detach().sum() + 1e-6
-            return self.reconstruction + weight * (self.rates * (warmth + (1 - warmth) * share / share.mean())).sum()
-        return self.reconstruction + weight * self.rates.sum()
+            return distortion + weight * (self.rates * (warmth + (1 - warmth) * share / share.mean())).sum()
+        return distortion + weight * self.rates.sum()
 
     def terms(self) -> dict[str, Tensor]:
         """The terms by name, for the log."""
         rates = {f"rate_{name}": rate.detach() for name, rate in zip(LEVEL_NAMES, self.rates, strict=True)}
-        return {"reconstruction": self.reconstruction.detach(), **rates}
+        return {"reconstruction": self.reconstruction.detach(), "sketch": self.sketch.detach(), **rates}
 
 
 def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws) -> AutoencoderLoss:
@@ -71,10 +75,11 @@ def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws) -> Autoenco
     posterior = list(fuse(model.experts(picture), draws.weights))
     posterior[0] = pool(posterior[0], draws.style_sources)
     kept = draws.keeps.unbind(1)
-    latents = [
-        g.sample(n) * keep.reshape(-1, *[1] * (n.dim() - 1))
-        for g, n, keep in zip(posterior, draws.noise, kept, strict=True)
-    ]
+    samples = [g.sample(n) for g, n in zip(posterior, draws.noise, strict=True)]
+    latents = [z * keep.reshape(-1, *[1] * (z.dim() - 1)) for z, keep in zip(samples, kept, strict=True)]
     painted = model.decoder((latents[0], latents[1], latents[2], latents[3]))
+    half = F.avg_pool2d(picture, 2)
+    coarse, middle, _ = model.decoder.sketch((samples[0], samples[1], samples[2], samples[3].detach()))
+    sketch = charbonnier(coarse - F.avg_pool2d(half, 2)).mean() + charbonnier(middle - half).mean()
     rates = torch.stack([(g.kl() * keep).mean() for g, keep in zip(posterior, kept, strict=True)])
-    return AutoencoderLoss(painted, reconstruction_loss(painted, picture).mean(), rates)
+    return AutoencoderLoss(painted, reconstruction_loss(painted, picture).mean(), sketch, rates)

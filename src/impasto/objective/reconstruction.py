@@ -11,15 +11,20 @@ SCALE_WEIGHTS = (1.0, 0.5, 0.5)
 """Weights of the loss at full, half and quarter resolution."""
 
 
-def reconstruction_loss(painted: Map, picture: Map, softness: float = 0.1) -> Float[Tensor, " batch"]:
-    """Charbonnier loss sqrt(d^2 + softness^2) - softness (Charbonnier 1994), averaged over pixels, summed over scales.
+SOFTNESS = 0.1
+"""Differences of this size and above count by their size, smaller ones by their square."""
 
-    Nearly the absolute error, but smooth where the error is below ``softness``; values in [0, 1].
-    """
-    total = painted.new_zeros(len(painted))
+
+def charbonnier(difference: Map) -> Float[Tensor, " batch"]:
+    """sqrt(d^2 + softness^2) - softness (Charbonnier 1994), averaged over channels and pixels; values in [0, 1]."""
+    return (torch.sqrt(difference.square() + SOFTNESS**2) - SOFTNESS).flatten(1).mean(1)
+
+
+def reconstruction_loss(painted: Map, picture: Map) -> Float[Tensor, " batch"]:
+    """Charbonnier losses of the difference at full, half and quarter resolution, weighted and summed."""
     difference = painted - picture
-    for weight in SCALE_WEIGHTS:
-        robust = torch.sqrt(difference.square() + softness**2) - softness
-        total = total + weight * robust.flatten(1).mean(1)
+    total = SCALE_WEIGHTS[0] * charbonnier(difference)
+    for weight in SCALE_WEIGHTS[1:]:
         difference = F.avg_pool2d(difference, 2)
+        total = total + weight * charbonnier(difference)
     return total

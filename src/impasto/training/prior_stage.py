@@ -41,10 +41,11 @@ class Cache:
     def __init__(self, model: Autoencoder, pictures: PictureSet, engine: Engine, batch_size: int = 32) -> None:
         said: list[list[Tensor]] = [[] for _ in range(NUM_LEVELS)]
         fused: list[list[Tensor]] = [[] for _ in range(NUM_LEVELS)]
-        with torch.no_grad(), engine.autocast():
+        with torch.no_grad():
             for start in range(0, len(pictures.train), batch_size):
                 picture = to_device(pictures.batch(pictures.train[start : start + batch_size]), engine.device)
-                experts = model.experts(picture)
+                with engine.autocast():
+                    experts = model.experts(picture)
                 weights = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
                 for level, gaussian in enumerate(fuse(experts, weights)):
                     fused[level].append(_half(gaussian))
