@@ -10,7 +10,7 @@ import pytest
 import impasto
 from impasto.cli import inspect, main, outputs, terminal
 
-GOLDEN = Path(__file__).parent / "golden_flags.txt"
+GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
 RENEW = "IMPASTO_RENEW_GOLDEN"
 COMMANDS = ("train", "generate", "reconstruct", "encode", "decode", "inspect")
 

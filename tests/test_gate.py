@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -11,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "style": ["ruff", "check", "."],
     "format": ["ruff", "format", "--check", "."],
-    "types": ["pyrefly", "check"],
+    "types": ["pyrefly", "check", "--python-interpreter-path", sys.executable],
     "imports": ["lint-imports", "--no-cache"],
 }
 

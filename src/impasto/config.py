@@ -69,7 +69,7 @@ class ObjectiveConfig:
     kl_warmup: float = 0.1
     """Part of stage 1 over which the rate's weight grows from a tenth to all of its value."""
     sketch_weight: float = 0.3
-    """Weight of the linear sketches of the coarse levels, which must say what the picture is before the fine ones do."""
+    """Weight of the coarse levels' linear sketches, which say what the picture is before the fine levels do."""
     feature_weight: float = 0.1
     """Weight of the distance of frozen features."""
     feature_start: float = 0.5

@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         return self.sketch(latents)[-1] + self.paint(F.silu(x)).float()
 
     def sketch(self, latents: Latents) -> list[Map]:
-        """What each coarse prefix of the maps says linearly, at a quarter, half and all of the picture's height and width.
+        """What each coarse prefix of the maps says linearly, at a quarter, half and all of the height and width.
 
         Every map draws ``SKETCH_SIDE``^2 samples per position, on top of the coarser sketch, smoothly enlarged.
         """

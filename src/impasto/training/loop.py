@@ -5,60 +5,25 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from impasto.atomic import write_atomically, write_text_atomically
+from impasto.atomic import write_text_atomically
 from impasto.config import TrainConfig, sized_model
 from impasto.data import PictureSet, prepare
-from impasto.events import Event, Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned
-from impasto.model.autoencoder import LEVEL_NAMES, Autoencoder
+from impasto.events import Event, Finished, Listener, Note, Stage, Warned
 from impasto.model.blocks import channels_last
-from impasto.model.impasto import Impasto, save_model
-from impasto.model.prior import PriorFlow
+from impasto.model.impasto import Impasto
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import clocks
-from impasto.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from impasto.training.checkpoint import Checkpoint, read_checkpoint
 from impasto.training.engine import Engine
 from impasto.training.log import json_log, tensorboard_log
-from impasto.training.measure import held_out_scores
+from impasto.training.meter import Meter
 from impasto.training.optimizer import below
 from impasto.training.plan import plan
-from impasto.training.preview import collection_styles, preview
 from impasto.training.prior_stage import PriorStage
 from impasto.training.run import Run, open_run
 from impasto.training.seeds import seed_of
+from impasto.training.snapshots import Snapshots
 from impasto.training.stage import TrainingStage
-
-TELL_SECONDS = 0.5
-"""Between two events about steps: a listener needs no more, and reading the loss costs time on a GPU."""
-
-
-class _Since:
-    """Pictures and terms since the last event about steps."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._pictures = self._updates = 0
-        self._sums: dict[str, float] = {}
-
-    def add(self, pictures: int, terms: dict[str, float]) -> None:
-        """Count one step; ``terms`` is empty where its update was skipped."""
-        self._pictures += pictures
-        self._updates += bool(terms)
-        for name, value in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-
-    @property
-    def seconds(self) -> float:
-        """Since the last event."""
-        return time.monotonic() - self._start
-
-    @property
-    def images_per_second(self) -> float:
-        """Over that time."""
-        return self._pictures / max(self.seconds, 1e-9)
-
-    def means(self) -> dict[str, float]:
-        """The terms, averaged over the updates that were not skipped."""
-        return {name: value / self._updates for name, value in self._sums.items()}
 
 
 class Training:
@@ -86,7 +51,7 @@ class Training:
         torch.manual_seed(seed_of(config.seed, "weights"))
         self.model = channels_last(Impasto(model_config).to(self.engine.device))
         self.clocks = clocks(config)
-        self.dead_levels: set[str] = set()
+        self.snapshots = Snapshots(self.run, self.engine, self.model, self.pictures, self.tell)
 
     def _prepare(self) -> PictureSet:
         config = self.config
@@ -149,96 +114,30 @@ class Training:
         clock.start()
         step = clock.images_seen // stage.batch_size
         last_saved = last_preview = time.monotonic()
-        since = _Since()
+        meter = Meter(config, self.clocks)
         while True:
             clock.tick()
             progress, stop = self.engine.from_main([clock.progress, float(self.cancel())])
             now = time.monotonic()
             over = progress >= 1
-            if over or now - last_preview >= 60 * config.preview_minutes:
-                self._preview(stage)
+            if self.engine.is_main and (over or now - last_preview >= 60 * config.preview_minutes):
+                self.snapshots.preview(stage, clock)
                 last_preview = now
             if over or stop or now - last_saved >= 60 * config.save_minutes:
-                self._save(stage)
+                if self.engine.is_main:
+                    self.snapshots.save(stage, self.clocks)
+                self.engine.wait()
                 last_saved = time.monotonic()
             if over or stop:
                 return over
             terms, warning = stage.step(step, clock.images_seen, progress)
             clock.images_seen += stage.batch_size
-            since.add(stage.batch_size, terms)
             step += 1
             if warning is not None:
                 self.tell(Warned(warning))
-            if since.seconds >= TELL_SECONDS or clock.progress >= 1:
-                self._tell_step(stage, since)
-                since = _Since()
-
-    def _tell_step(self, stage: TrainingStage, since: "_Since") -> None:
-        clock = self.clocks[stage.stage]
-        clock.tick()
-        shares = {Stage.AUTOENCODER: self.config.stage1_share, Stage.PRIOR: 1 - self.config.stage1_share}
-        before = self.config.stage1_share if stage.stage is Stage.PRIOR else 0.0
-        total = before + shares[stage.stage] * min(1.0, clock.progress)
-        rest = clock.seconds_left
-        if stage.stage is Stage.AUTOENCODER:
-            other = self.clocks[Stage.PRIOR]
-            rest += other.limit / since.images_per_second if other.counts_images else other.limit
-        self.tell(
-            Stepped(
-                stage=stage.stage,
-                images_seen=clock.images_seen,
-                stage_progress=clock.progress,
-                total_progress=total,
-                seconds_left=rest,
-                images_per_second=since.images_per_second,
-                terms=since.means(),
-                skipped_updates=stage.optimizer.skipped,
-            )
-        )
-
-    def _preview(self, stage: TrainingStage) -> None:
-        if not self.engine.is_main:
-            return
-        clock = self.clocks[stage.stage]
-        if stage.stage is Stage.AUTOENCODER:
-            autoencoder, prior = stage.optimizer.average.module, None
-        else:
-            autoencoder, prior = self.model.autoencoder, stage.optimizer.average.module
-        assert isinstance(autoencoder, Autoencoder) and (prior is None or isinstance(prior, PriorFlow))
-        sheet = preview(autoencoder, prior, self.pictures, self.engine.device)
-        path = self.run.previews / f"{stage.stage}-{clock.images_seen:09d}.png"
-        write_atomically(path, lambda temporary: sheet.save(temporary))
-        self.tell(Previewed(path))
-        if stage.stage is Stage.AUTOENCODER:
-            scores = held_out_scores(autoencoder, self.pictures, self.engine.device)
-            self.tell(Note(scores.text()))
-            for level, rate in zip(LEVEL_NAMES, scores.rates, strict=True):
-                if clock.progress > 0.2 and rate < 0.01 * sum(scores.rates) and level not in self.dead_levels:
-                    self.dead_levels.add(level)
-                    self.tell(Warned(f"level {level} is dying: {rate:.2f} of {sum(scores.rates):.0f} nats"))
-
-    def _save(self, stage: TrainingStage) -> None:
-        if self.engine.is_main:
-            state = stage.state()
-            tensors, numbers = state.tensors, dict(state.numbers)
-            numbers["stage"] = list(Stage).index(stage.stage)
-            numbers["bfloat16"] = self.engine.precision == torch.bfloat16
-            for which, clock in self.clocks.items():
-                numbers |= {f"{which}.images_seen": clock.images_seen, f"{which}.seconds": clock.seconds}
-            whole = Impasto(self.model.config)
-            if stage.stage is Stage.AUTOENCODER:
-                whole.autoencoder.load_state_dict(stage.optimizer.average.module.state_dict())
-                whole.prior.load_state_dict(self.model.prior.state_dict())
-            else:
-                whole.autoencoder.load_state_dict(self.model.autoencoder.state_dict())
-                whole.prior.load_state_dict(stage.optimizer.average.module.state_dict())
-                tensors |= {f"autoencoder.{k}": v for k, v in whole.autoencoder.state_dict().items()}
-            write_checkpoint(self.run.state, Checkpoint(tensors, numbers))
-            channels_last(whole.to(self.engine.device))
-            styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
-            save_model(whole, self.run.model, styles=styles)
-            self.tell(Saved(self.run.model, self.clocks[stage.stage].images_seen))
-        self.engine.wait()
+            meter.add(stage.batch_size, terms)
+            if (stepped := meter.read(stage)) is not None:
+                self.tell(stepped)
 
 
 def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Run:
