@@ -5,8 +5,6 @@ python benchmarks/latency.py --out latency.json
 The weights are random: they cost the same time as trained ones. Medians of repetitions, without loading the model.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from common import options, write
 from impasto.api import Model
 from impasto.config import Size, sized_model
 from impasto.model.blocks import channels_last
@@ -37,12 +36,11 @@ def median_seconds(run: Callable[[], object], repetitions: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--size", type=Size, default=Size.SMALL)
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--count", type=int, default=16, help="pictures at a time")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs: one repetition, few pictures")
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     repetitions, count = (1, 2) if arguments.quick else (5, arguments.count)
     command = [sys.executable, "-m", "impasto", "--help"]
@@ -73,8 +71,7 @@ def main() -> None:
     print(f"{seconds_of_help:8.2f} s  impasto --help")
     for steps, seconds in generation.items():
         print(f"{seconds:8.2f} s  {count} pictures of {arguments.resolution} px, {steps} steps")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write(result, arguments.out)
 
 
 if __name__ == "__main__":

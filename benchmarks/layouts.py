@@ -3,9 +3,9 @@
 python benchmarks/layouts.py runs/emoji emoji128.zip --minutes 15 --out layouts.json
 
 Every layout is trained from nothing on the latents of the run's autoencoder, one after another, on the same machine.
+Interrupted, it goes on with the layouts that ``--out`` does not hold yet.
 """
 
-import argparse
 import dataclasses
 import json
 import time
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from common import options, write
 from impasto import api
 from impasto.config import TrainConfig
 from impasto.data import prepare
@@ -32,19 +33,18 @@ LAYOUTS: dict[str, dict[str, object]] = {
 
 def main() -> None:
     """Train each layout, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--only", nargs="*", default=list(LAYOUTS))
-    parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
     config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
     engine = Engine("cpu")
-    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
         if name in results:
             continue
@@ -69,7 +69,7 @@ def main() -> None:
             "frechet": sample_distance(trained, pictures, arguments.samples),
         }
         print(name, results[name], flush=True)
-        arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write(results, arguments.out)
 
 
 if __name__ == "__main__":

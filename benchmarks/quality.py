@@ -5,7 +5,6 @@ python benchmarks/quality.py runs/emoji emoji128.zip --samples 1000 --out qualit
 Beside the samples' Frechet distance stands that of as many real training pictures: the bound of a perfect model.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common import options, write
 from impasto import api
 from impasto.create.generate import generate
 from impasto.create.style import parse_reference, pooled_style
@@ -60,11 +60,10 @@ def sample_distance(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
@@ -83,10 +82,8 @@ def main() -> None:
         result["frechet_real_split"] = frechet_distance(
             real_pictures(pictures, np.sort(some[half:])), real_pictures(pictures, np.sort(some[:half]))
         )
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+    write(result, arguments.out)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 python benchmarks/throughput.py --out throughput.json
 
-First the peak: the best of several convolutions and a matrix product, forward and backward, in float32 and bfloat16,
-measured before and after training, the higher of the two. Then whole training steps of both stages, as `impasto train`
-makes them, on pictures that examples/shapes.py draws: stage 1 without (progress 0.4) and with (progress 0.9) feature
-loss and discriminator. FLOPs are those of convolutions and matrix products (torch.utils.flop_counter).
+First the peaks in float32 and bfloat16: the best of several convolutions and a matrix product, forward and backward,
+measured before and after training, the higher of the two. Then whole training steps of both stages in each precision,
+as `impasto train` makes them, on pictures that examples/shapes.py draws: stage 1 without (progress 0.4) and with
+(progress 0.9) feature loss and discriminator. FLOPs are those of convolutions and matrix products
+(torch.utils.flop_counter); shares are of the peak of the same precision.
 """
 
-import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -21,8 +20,9 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from common import options, write
 from impasto.config import Size, TrainConfig, sized_model
-from impasto.data import prepare
+from impasto.data import PictureSet, prepare
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
 from impasto.training.autoencoder_stage import AutoencoderStage
@@ -34,6 +34,13 @@ CONVOLUTIONS = ((16, 64, 32, 5), (16, 128, 16, 3), (16, 128, 32, 3), (16, 256, 1
 """Batch, channels, side and kernel of the convolutions that are tried for the peak."""
 PRODUCT = (1536, 1024)
 """Rows and width of the matrix product."""
+
+PRECISIONS = (torch.float32, torch.bfloat16)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """float32 or bfloat16."""
+    return str(dtype).removeprefix("torch.")
 
 
 def synchronize(device: torch.device) -> None:
@@ -60,8 +67,8 @@ def seconds_of(run: Callable[[], object], device: torch.device, limit: float) ->
 def peak(device: torch.device, limit: float) -> dict[str, float]:
     """GFLOP/s of each operation, forward and backward, in its fastest repetition."""
     found = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        name = str(dtype).removeprefix("torch.")
+    for dtype in PRECISIONS:
+        name = name_of(dtype)
         for batch, channels, side, kernel in CONVOLUTIONS:
             x = channels_last_random(batch, channels, side, side, dtype=dtype, device=device)
             weight = channels_last_random(channels, channels, kernel, kernel, dtype=dtype, device=device)
@@ -100,49 +107,66 @@ def measure(stage: TrainingStage, progress: float, device: torch.device, limit: 
     }
 
 
+def train_in(
+    precision: torch.dtype, config: TrainConfig, pictures: PictureSet, engine: Engine, limit: float
+) -> dict[str, dict[str, float]]:
+    """What both stages reach in one precision."""
+    engine.keep_precision(bfloat16=precision == torch.bfloat16)
+    shape = sized_model(config.size, channels=4, resolution=config.resolution, collections=pictures.collections)
+    model = channels_last(Impasto(shape).to(engine.device))
+    first = AutoencoderStage(config, engine, model.autoencoder, pictures)
+    stages = {f"stage 1, progress {p}": measure(first, p, engine.device, limit) for p in (0.4, 0.9)}
+    second = PriorStage(config, engine, model.prior, model.autoencoder, pictures)
+    return stages | {"stage 2": measure(second, 0.4, engine.device, limit)}
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--size", type=Size, default=Size.SMALL)
     parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=30.0, help="for each measurement of training")
+    parser.add_argument("--batch-size", type=int, default=16, help="of stage 1")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement of training")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs: three steps of each")
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     limit = 0.0 if arguments.quick else arguments.seconds
     engine = Engine()
+    chosen = engine.precision
     before = peak(engine.device, limit / 15)
+    training = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         script, count = Path(__file__).parents[1] / "examples" / "shapes.py", "24" if arguments.quick else "240"
         subprocess.run([sys.executable, script, folder / "shapes", "--count", count], check=True, capture_output=True)
-        config = TrainConfig(folder / "shapes", folder / "run", size=arguments.size, resolution=arguments.resolution)
+        config = TrainConfig(
+            folder / "shapes",
+            folder / "run",
+            size=arguments.size,
+            resolution=arguments.resolution,
+            batch_size=arguments.batch_size,
+        )
         pictures = prepare(config.pictures, resolution=config.resolution, cache=folder / "cache")
-        shape = sized_model(config.size, channels=4, resolution=config.resolution, collections=pictures.collections)
-        model = channels_last(Impasto(shape).to(engine.device))
-        first = AutoencoderStage(config, engine, model.autoencoder, pictures)
-        stages = {f"stage 1, progress {p}": measure(first, p, engine.device, limit) for p in (0.4, 0.9)}
-        second = PriorStage(config, engine, model.prior, model.autoencoder, pictures)
-        stages["stage 2"] = measure(second, 0.4, engine.device, limit)
+        for precision in PRECISIONS if engine.device.type == "cpu" else [chosen]:
+            training[name_of(precision)] = train_in(precision, config, pictures, engine, limit)
     after = peak(engine.device, limit / 15)
     kernels = {name: max(value, after[name]) for name, value in before.items()}
-    highest = max(kernels.values())
-    for values in stages.values():
-        values["share_of_peak"] = values["gflop_per_second"] / highest
-    scale = 1 if sys.platform == "darwin" else 1024
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
-    result = {"device": engine.reason, "threads": torch.get_num_threads(), "size": config.size, "memory_gib": memory}
-    result |= {"resolution": config.resolution, "peak_gflop_per_second": kernels, "training": stages}
     for name, value in kernels.items():
         print(f"{value:10,.0f} GFLOP/s  {name}")
-    for name, values in stages.items():
-        print(
-            f"{values['gflop_per_second']:10,.0f} GFLOP/s  {name}: {values['share_of_peak']:.0%} of the peak, "
-            f"{values['pictures_per_second']:.1f} pictures/s of {values['gflop_per_picture']:.2f} GFLOP each"
-        )
+    for precision, stages in training.items():
+        highest = max(value for name, value in kernels.items() if name.startswith(precision))
+        for name, values in stages.items():
+            values["share_of_peak"] = values["gflop_per_second"] / highest
+            print(
+                f"{values['gflop_per_second']:10,.0f} GFLOP/s  {precision}, {name}: "
+                f"{values['share_of_peak']:.0%} of the peak, {values['pictures_per_second']:.1f} pictures/s "
+                f"of {values['gflop_per_picture']:.2f} GFLOP each"
+            )
+    scale = 1 if sys.platform == "darwin" else 1024
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
     print(f"{memory:10.2f} GiB of memory at most; {engine.reason}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result = {"device": engine.reason, "threads": torch.get_num_threads(), "size": config.size, "memory_gib": memory}
+    result |= {"resolution": config.resolution, "batch_size": config.batch_size}
+    write(result | {"peak_gflop_per_second": kernels, "training": training}, arguments.out)
 
 
 if __name__ == "__main__":

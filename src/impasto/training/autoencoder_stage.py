@@ -57,6 +57,12 @@ class AutoencoderStage(TrainingStage[Batch]):
         discriminator = ProjectedDiscriminator(config.seed % 2**32).to(engine.device)
         self.judge = Optimizer(discriminator, config.learning_rate)
 
+    def begin(self) -> None:
+        """Let the untrained decoder paint the pictures' mean colour."""
+        some = self.pictures.train[:: max(1, len(self.pictures.train) // 256)]
+        mean = torch.from_numpy(self.pictures.batch(some)).float().mean((0, 2, 3)) / 255
+        self.model.decoder.start_from(mean.to(self.engine.device))
+
     def draw(self, step: int, images_seen: int) -> Batch:
         """Pictures by the seeded order, those of a collection side by side; random crops."""
         chosen = self.order.take(images_seen, self.batch_size)

@@ -80,7 +80,7 @@ class Training:
             if saved is not None:
                 first.restore(saved)
             else:
-                self._start_from_mean()
+                first.begin()
                 for line in plan(self.config, self.engine, self.model, first, self.clocks):
                     self.tell(Note(line))
             if not self._run_stage(first):
@@ -103,11 +103,6 @@ class Training:
             clock.seconds = saved.numbers[f"{which}.seconds"]
         stage = list(Stage)[int(saved.numbers["stage"])]
         self.tell(Note(f"resuming after {self.clocks[stage].images_seen:,} pictures of stage {stage}"))
-
-    def _start_from_mean(self) -> None:
-        some = self.pictures.train[:: max(1, len(self.pictures.train) // 256)]
-        mean = torch.from_numpy(self.pictures.batch(some)).float().mean((0, 2, 3)) / 255
-        self.model.autoencoder.decoder.start_from(mean.to(self.engine.device))
 
     def _run_stage(self, stage: TrainingStage) -> bool:
         config, clock = self.config, self.clocks[stage.stage]
