@@ -15,12 +15,16 @@ import torch
 
 from common import options, write
 from impasto import api
+from impasto.backbone import Backbone, Lite
 from impasto.config import TrainConfig
-from impasto.data import prepare
+from impasto.create.generate import generate
+from impasto.data import PictureSet, prepare
+from impasto.evaluate.distances import frechet_distance
+from impasto.evaluate.looks import look
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.training.engine import Engine
 from impasto.training.prior_stage import PriorStage
-from quality import sample_distance
 
 LAYOUTS: dict[str, dict[str, object]] = {
     "21 tokens: 1 + 4 + 16, width 384": {"prior_patches": (2, 2, 2)},
@@ -29,6 +33,22 @@ LAYOUTS: dict[str, dict[str, object]] = {
     "36 tokens: 4 + 16 + 16, width 384": {"prior_patches": (1, 1, 2)},
     "84 tokens: 4 + 16 + 64, width 256": {"prior_patches": (1, 1, 1), "prior_width": 256},
 }
+
+
+def sample_distance(model: api.Model, pictures: PictureSet, samples: int, backbone: Backbone) -> float:
+    """Frechet distance of samples to the training pictures, collections in their real proportions."""
+    assert model.styles is not None
+    ids, start = pictures.collection_ids[pictures.train], 0
+    made: list[torch.Tensor] = []
+    for style, index in zip(model.styles, range(len(pictures.collections)), strict=True):
+        count = round(samples * float((ids == index).mean()))
+        told = Gaussian(style[:1], style[1:])
+        indices = range(start, start + count)
+        found = generate(model.network, told, indices, seed=0, steps=16, temperature=1.0, guidance=1.5)
+        made += [torch.from_numpy(array[None]) for array in found]
+        start += count
+    real = (torch.from_numpy(pictures.batch([i])).float() / 255 for i in pictures.train)
+    return frechet_distance(look(real, backbone).pooled, look(made, backbone).pooled)
 
 
 def main() -> None:
@@ -43,7 +63,7 @@ def main() -> None:
     model = api.load(arguments.run, "cpu")
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
     config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
-    engine = Engine("cpu")
+    engine, backbone = Engine("cpu"), Backbone(Lite.LITE2)
     results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
         if name in results:
@@ -66,7 +86,7 @@ def main() -> None:
             "parameters": sum(p.numel() for p in network.prior.parameters()),
             "pictures_per_second": seen / limit,
             "loss_of_last_tenth": sum(losses[-len(losses) // 10 :]) / max(1, len(losses[-len(losses) // 10 :])),
-            "frechet": sample_distance(trained, pictures, arguments.samples),
+            "frechet_lite2": sample_distance(trained, pictures, arguments.samples, backbone),
         }
         print(name, results[name], flush=True)
         write(results, arguments.out)

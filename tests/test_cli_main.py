@@ -12,7 +12,7 @@ from impasto.cli import inspect, main, outputs, terminal
 
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
 RENEW = "IMPASTO_RENEW_GOLDEN"
-COMMANDS = ("train", "generate", "reconstruct", "encode", "decode", "inspect")
+COMMANDS = ("train", "generate", "reconstruct", "encode", "decode", "inspect", "evaluate")
 
 
 def run(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:

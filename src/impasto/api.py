@@ -1,20 +1,22 @@
 """The public interface: `impasto.train`, `impasto.load`, and a model's generate, reconstruct, encode and decode."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
-from impasto.config import ModelConfig, TrainConfig
+from impasto.config import Against, Fit, ModelConfig, TrainConfig, from_json
 from impasto.create.generate import generate
 from impasto.create.picture import to_image
 from impasto.create.recipe import Recipe, check_sampling
 from impasto.create.style import parse_reference, pooled_style
 from impasto.create.vectors import Latents
-from impasto.data import Loaded, read_pictures
+from impasto.data import Loaded, prepare, read_pictures
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
 from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
@@ -23,6 +25,9 @@ from impasto.model.impasto import Impasto, identity_of, load_model
 from impasto.training.engine import choose_device
 from impasto.training.loop import train as _train
 from impasto.training.run import Run
+
+if TYPE_CHECKING:
+    from impasto.evaluate.evaluate import Report
 
 PICTURES_AT_A_TIME = 8
 
@@ -163,6 +168,55 @@ class Model:
             )
             painted = self.network.autoencoder.decode((style, coarse, middle, fine)).cpu().numpy()
             yield from zip(latents.names[part], map(to_image, painted), strict=True)
+
+    def evaluate(
+        self,
+        pictures: Path,
+        *,
+        against: Against = Against.HELD_OUT,
+        samples: int = 2000,
+        seed: int = 0,
+        steps: int = 16,
+        temperature: float = 1.0,
+        guidance: float = 1.5,
+        trust: float = 0.3,
+        fit: Fit | None = None,
+        progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    ) -> "Report":
+        """Measure this model on the folder or archive that it was trained on; see `impasto.evaluate.evaluate`.
+
+        ``fit`` is how pictures become square, as in training where not given. Raises ImpastoError where the pictures
+        do not fit the model, and where the extra for measuring is not installed.
+        """
+        from impasto.evaluate.evaluate import evaluate
+
+        check_sampling(seed=seed, steps=steps, temperature=temperature, guidance=guidance, prefix="--")
+        if self.styles is None:
+            raise ImpastoError(f"{self.path}: the model has no collections to make samples of.")
+        with tempfile.TemporaryDirectory() as folder:
+            found = prepare(
+                pictures,
+                resolution=self.config.resolution,
+                fit=fit or self._fit(),
+                cache=Path(folder),
+            )
+            return evaluate(
+                self.network,
+                self.styles,
+                found,
+                against=against,
+                samples=samples,
+                seed=seed,
+                steps=steps,
+                temperature=temperature,
+                guidance=guidance,
+                trust=trust,
+                progress=progress,
+            )
+
+    def _fit(self) -> Fit:
+        file = Run(self.path).config
+        return from_json(TrainConfig, file.read_text(encoding="utf-8"), str(file)).fit if file.exists() else Fit.AUTO
 
     def _to_device(self, pixels: np.ndarray) -> torch.Tensor:
         picture = torch.from_numpy(pixels).to(self.device).float() / 255

@@ -30,6 +30,13 @@ class Fit(StrEnum):
     CROP = "crop"
 
 
+class Against(StrEnum):
+    """Which real pictures samples are compared with."""
+
+    HELD_OUT = "held-out"
+    ALL = "all"
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of one model; stored in the header of its weights.

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
+from impasto.cli.evaluate import Evaluate
 from impasto.cli.generate import Generate
 from impasto.cli.inspect import Inspect
 from impasto.cli.reconstruct import Reconstruct
@@ -28,6 +29,7 @@ Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Generate, subcommand("generate")]
     | Annotated[Reconstruct, subcommand("reconstruct")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Encode, subcommand("encode")]
     | Annotated[Decode, subcommand("decode")]
     | Annotated[Inspect, subcommand("inspect")]

@@ -1,5 +1,6 @@
 """A projected discriminator (Sauer 2021) on frozen features, and differentiable augmentation (Zhao 2020)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,27 +10,26 @@ from torch import Generator, Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from impasto.model.blocks import Map, conv, upsample_nearest
-from impasto.objective.features import FrozenFeatures
 
 WIDTH = 64
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Small heads that tell real from painted on four frozen feature maps.
+    """Small heads that tell real from painted on frozen feature maps of so many ``channels``, fine to coarse.
 
     The maps are first mixed over channels and from coarse to fine by random convolutions that never train, so that
     the heads cannot settle on a few easy features.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, channels: Sequence[int], seed: int = 0) -> None:
         super().__init__()
         state = torch.random.get_rng_state()
         torch.manual_seed(seed)  # the random projections belong to the run, not to whatever was drawn before
-        self.mix_channels = nn.ModuleList([conv(n, WIDTH, 1, gain=1.0) for n in FrozenFeatures.channels])
-        self.mix_scales = nn.ModuleList([conv(WIDTH, WIDTH, 3, gain=1.0) for _ in FrozenFeatures.channels])
+        self.mix_channels = nn.ModuleList([conv(n, WIDTH, 1, gain=1.0) for n in channels])
+        self.mix_scales = nn.ModuleList([conv(WIDTH, WIDTH, 3, gain=1.0) for _ in channels])
         for module in (*self.mix_channels, *self.mix_scales):
             module.requires_grad_(False)
-        self.heads = nn.ModuleList([_head() for _ in FrozenFeatures.channels])
+        self.heads = nn.ModuleList([_head() for _ in channels])
         torch.random.set_rng_state(state)
 
     def forward(self, features: list[Map]) -> list[Float[Tensor, " batch"]]:

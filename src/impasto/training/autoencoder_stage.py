@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impasto.backbone import Backbone, Lite, feature_distance
 from impasto.config import TrainConfig
 from impasto.data import PictureSet
 from impasto.events import Stage
@@ -20,7 +21,6 @@ from impasto.objective.adversary import (
 )
 from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
-from impasto.objective.features import FrozenFeatures, feature_distance
 from impasto.training.checkpoint import Checkpoint
 from impasto.training.engine import Engine
 from impasto.training.optimizer import Optimizer, below
@@ -53,8 +53,8 @@ class AutoencoderStage(TrainingStage[Batch]):
         self.model = model
         self.pictures = pictures
         self.order = Order(pictures.train, config.seed, self.stage)
-        self.features = FrozenFeatures().to(engine.device)
-        discriminator = ProjectedDiscriminator(config.seed % 2**32).to(engine.device)
+        self.features = Backbone(Lite.LITE1).to(engine.device)
+        discriminator = ProjectedDiscriminator(self.features.channels, config.seed % 2**32).to(engine.device)
         self.judge = Optimizer(discriminator, config.learning_rate)
 
     def begin(self) -> None:
@@ -91,7 +91,7 @@ class AutoencoderStage(TrainingStage[Batch]):
             painted, real = loss.painted[few], picture[few]
             if len(painted):
                 if features_on:
-                    distance = feature_distance(self.features(painted), self.features(real))
+                    distance = feature_distance(self.features(painted), self.features(real)).mean()
                     total = total + objective.feature_weight * distance
                     terms["features"] = distance.detach()
                 if judge_on:

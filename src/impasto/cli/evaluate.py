@@ -1,0 +1,101 @@
+"""impasto evaluate: how good a model is, in numbers that stand beside what they must be compared with."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.outputs import check_folder
+from impasto.config import Against, Fit
+from impasto.errors import ImpastoError
+
+LINE_SECONDS = 10.0
+"""Between two lines of progress where the output is a file or a pipe."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a model on a folder of pictures: reconstruction, samples, style, copies, likelihood, swaps.
+
+    impasto evaluate runs/emoji emoji --out report
+
+    impasto evaluate runs/emoji emoji --samples 500 --against all --out report
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
+    """The folder or archive that it was trained on: its held-out part is found again by content."""
+    out: Path
+    """Folder for report.html, report.json and the sheets."""
+    against: Against = Against.HELD_OUT
+    """Compare samples with held-out pictures, or with all (half of them, beside the other half)."""
+    samples: int = 2000
+    """How many samples to make."""
+    seed: int = 0
+    """The same seed gives the same numbers."""
+    steps: int = 16
+    """Steps of the sampler."""
+    temperature: float = 1.0
+    """Below 1 tamer, above 1 wilder."""
+    guidance: float = 1.5
+    """How strongly the style is followed."""
+    trust: float = 0.3
+    """How much of the content's word counts when styles are swapped, 0 to 1."""
+    fit: Fit | None = None
+    """How pictures become square; as in training where not given."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Measure, print and write the report; returns the exit code."""
+        if not 2 <= self.samples <= 1_000_000:
+            raise ImpastoError(f"--samples {self.samples}: use a whole number from 2.")
+        if not 0 <= self.trust <= 1:
+            raise ImpastoError(f"--trust {self.trust}: use a number from 0 to 1.")
+        check_folder(self.out)
+        from impasto import api
+        from impasto.evaluate.report import to_text, write_report
+
+        model = api.load(self.run_folder, self.device)
+        report = model.evaluate(
+            self.pictures,
+            against=self.against,
+            samples=self.samples,
+            seed=self.seed,
+            steps=self.steps,
+            temperature=self.temperature,
+            guidance=self.guidance,
+            trust=self.trust,
+            fit=self.fit,
+            progress=_Told(),
+        )
+        print(to_text(report))
+        written = write_report(report, self.out, f"Impasto: {self.run_folder} on {self.pictures}")
+        print(f"{len(written)} files in {self.out}; open {self.out / 'report.html'}")
+        return 0
+
+
+class _Told:
+    """Shows what is being measured on stderr: one changing line on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._last = (-LINE_SECONDS, "")
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        terminal = sys.stderr.isatty()
+        seconds, before = self._last
+        if what == before and now - seconds < (0.2 if terminal else LINE_SECONDS):
+            return
+        self._last = (now, what)
+        text = f"{what}: {done:,} of {total:,}" if total > 1 else what
+        print(
+            f"\r\033[K{text if what != 'done' else ''}" if terminal else text,
+            end="" if terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )

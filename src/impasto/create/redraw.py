@@ -1,0 +1,42 @@
+"""A picture's content in another style: its experts on the maps, references on the style level, the flow between."""
+
+from collections.abc import Sequence
+
+import torch
+
+from impasto.model.blocks import Map
+from impasto.model.encoder import Hierarchy
+from impasto.model.fuser import fuse
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto
+from impasto.model.sampler import draw_noise, sample
+
+
+@torch.no_grad()
+def redraw(
+    model: Impasto,
+    picture: Map,
+    style: Gaussian,
+    *,
+    trust: float,
+    seeds: Sequence[int],
+    steps: int = 16,
+    guidance: float = 1.5,
+    temperature: float = 1.0,
+) -> Map:
+    """Pictures in [0, 1] with the content of ``picture`` (also in [0, 1]) and ``style``, one Gaussian for each.
+
+    ``trust`` is the weight of all the picture's experts on the maps: at 0 only the style is told, at 1 the content is
+    all but kept as it is. One seed for each picture decides what the flow adds.
+    """
+    fused = told(model, picture, style, trust)
+    noise = draw_noise(seeds, fused)
+    latents = sample(model.prior, fused, noise, steps=steps, guidance=guidance, temperature=temperature)
+    return model.autoencoder.decode(latents)
+
+
+def told(model: Impasto, picture: Map, style: Gaussian, trust: float) -> Hierarchy:
+    """The fused Gaussians: content on the maps by ``trust``, nothing but ``style`` on the style level."""
+    experts = model.autoencoder.experts(picture)
+    weights = picture.new_full((len(picture), len(experts), len(experts[0])), trust)
+    return style, *fuse(experts, weights)[1:]

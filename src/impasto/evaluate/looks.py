@@ -1,0 +1,54 @@
+"""What the measuring network saw of a set of pictures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from impasto.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A set of pictures as evaluation sees them, a row each, on the CPU."""
+
+    pixels: UInt8[Tensor, "picture channel height width"]
+    """RGB over white, and alpha where there is one."""
+    pooled: Float[Tensor, "picture feature"]
+    """What is in it: EfficientNet-Lite2's pooled features."""
+    statistics: Float[Tensor, "picture statistic"]
+    """How it looks: channel means and standard deviations of the early maps."""
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Looks":
+        return Looks(self.pixels[rows], self.pooled[rows], self.statistics[rows])
+
+
+@torch.no_grad()
+def look(batches: Iterable[Float[Tensor, "_batch channel height width"]], backbone: Backbone) -> Looks:
+    """Look at batches of pictures in [0, 1]. Raises ValueError where there are none."""
+    device = next(backbone.parameters()).device
+    pixels, pooled, statistics = [], [], []
+    for batch in batches:
+        maps, features = backbone.look(batch.to(device))
+        pixels.append((batch * 255).round().clamp(0, 255).byte().cpu())
+        pooled.append(features.float().cpu())
+        statistics.append(channel_statistics(maps).cpu())
+    if not pixels:
+        raise ValueError("no pictures to look at")
+    return Looks(torch.cat(pixels), torch.cat(pooled), torch.cat(statistics))
+
+
+def channel_statistics(
+    maps: list[Float[Tensor, "_batch _channel _height _width"]],
+) -> Float[Tensor, "_batch statistic"]:
+    """Mean and standard deviation of every channel of every map (Huang & Belongie 2017 match these to move style)."""
+    parts = []
+    for early in maps:
+        values = early.float().flatten(2)
+        parts += [values.mean(2), values.std(2, correction=0)]
+    return torch.cat(parts, 1)

@@ -1,0 +1,36 @@
+"""How faithfully pictures come back."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.backbone import Backbone, feature_distance
+from impasto.model.blocks import Map
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Per picture, on RGB over white."""
+
+    psnr: Float[Tensor, " picture"]
+    """Peak signal-to-noise ratio in dB, at most 100."""
+    ssim: Float[Tensor, " picture"]
+    """Structural similarity (Wang 2004), 1 for the same picture."""
+    feature: Float[Tensor, " picture"]
+    """Distance of EfficientNet-Lite2's early features, 0 for the same picture; not LPIPS, though of its form."""
+
+
+@torch.no_grad()
+def faithfulness(painted: Map, picture: Map, backbone: Backbone) -> Faithfulness:
+    """Compare pictures in [0, 1] with what they should be."""
+    from torchmetrics.functional.image.ssim import structural_similarity_index_measure
+
+    painted, picture = painted[:, :3].contiguous(), picture[:, :3].contiguous()
+    error = (painted - picture).square().flatten(1).mean(1)
+    similarity = structural_similarity_index_measure(painted, picture, data_range=1.0, reduction="none")
+    assert isinstance(similarity, Tensor)
+    return Faithfulness(
+        -10 * torch.log10(error.clamp(min=1e-10)), similarity, feature_distance(backbone(painted), backbone(picture))
+    )

@@ -1,0 +1,125 @@
+"""A report for people and for programs: text, JSON, and one HTML page that needs no other file."""
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from impasto.atomic import write_atomically, write_text_atomically
+from impasto.evaluate.evaluate import Measured, Report
+from impasto.evaluate.scores import Best, Score
+from impasto.version import __version__
+
+FORMAT = 1
+"""Version of the JSON."""
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; width: 100%; margin: 0.5rem 0 2rem; }
+th, td { text-align: left; padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.quiet { color: #777; }
+img { max-width: 100%; image-rendering: pixelated; }
+"""
+
+
+def to_text(report: Report) -> str:
+    """Lines for a terminal: every score beside its references."""
+    lines = []
+    for group, scores in report.groups.items():
+        lines.append(group)
+        for score in scores:
+            if isinstance(score, Score):
+                parts = [f"  {score.name:34} {_number(score.value):>9}", _interval(score), f"n={score.count}"]
+                parts += [f"{name} {_number(value)}" for name, value in score.references.items()]
+                lines.append("  ".join(part for part in parts if part))
+            else:
+                lines.append(f"  {score.name:34} not measured: {score.reason}")
+    return "\n".join(lines)
+
+
+def to_json(report: Report) -> str:
+    """The same for programs."""
+    groups = {
+        group: {
+            score.name: {
+                "value": score.value,
+                "best": score.best,
+                "count": score.count,
+                "interval": score.interval,
+                "references": dict(score.references),
+            }
+            if isinstance(score, Score)
+            else {"value": None, "reason": score.reason}
+            for score in scores
+        }
+        for group, scores in report.groups.items()
+    }
+    whole = {"format": FORMAT, "impasto": __version__, "settings": dict(report.settings), "scores": groups}
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def to_html(report: Report, title: str) -> str:
+    """One page with tables and pictures, everything inside it."""
+    parts = [
+        "<!doctype html>",
+        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
+        f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>",
+        "<p>Intervals cover about 95 %. Every number stands beside the same number for something known; "
+        "features are EfficientNet-Lite2's, so none compares with numbers on other networks.</p>",
+    ]
+    for group, scores in report.groups.items():
+        parts.append(f"<h2>{html.escape(group.capitalize())}</h2><table>")
+        parts.append("<tr><th>score</th><th>value</th><th>interval</th><th>pictures</th><th>compare with</th></tr>")
+        parts += [_row(score) for score in scores]
+        parts.append("</table>")
+    for name, sheet in report.sheets.items():
+        parts.append(f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" src="{_inline(sheet)}">')
+    settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
+    parts.append(f"<p>Impasto {__version__}: {html.escape(settings)}</p></body></html>")
+    return "\n".join(parts) + "\n"
+
+
+def write_report(report: Report, folder: Path, title: str) -> list[Path]:
+    """Write report.json, report.html and one PNG per sheet; returns what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "report.json", folder / "report.html"]
+    write_text_atomically(written[0], to_json(report))
+    write_text_atomically(written[1], to_html(report, title))
+    for name, sheet in report.sheets.items():
+        path = folder / f"{'-'.join(name.lower().replace(',', '').split()[:4])}.png"
+        write_atomically(path, lambda temporary, sheet=sheet: sheet.save(temporary))
+        written.append(path)
+    return written
+
+
+def _row(score: Measured) -> str:
+    name = html.escape(score.name)
+    if not isinstance(score, Score):
+        return f'<tr><td>{name}</td><td class="quiet" colspan="4">not measured: {html.escape(score.reason)}</td></tr>'
+    hint = {Best.HIGH: "higher is better", Best.LOW: "lower is better", Best.NEAR: "near its references is best"}
+    references = "<br>".join(f"{html.escape(n)} {_number(v)}" for n, v in score.references.items())
+    cells = [
+        f'<td title="{hint[score.best]}">{name}</td>',
+        f'<td class="number">{_number(score.value)}</td>',
+        f'<td class="number quiet">{_interval(score)}</td>',
+        f'<td class="number quiet">{score.count}</td>',
+        f"<td>{references}</td>",
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def _interval(score: Score) -> str:
+    return "" if score.interval is None else f"[{_number(score.interval[0])}, {_number(score.interval[1])}]"
+
+
+def _inline(sheet: Image.Image) -> str:
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,55 @@
+"""Are samples of one style, and of the right one?"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Statistics = Float[Tensor, "_picture statistic"]
+
+
+def unity(statistics: Statistics, scale: Float[Tensor, " statistic"]) -> Float[Tensor, ""]:
+    """Mean cosine between the early-stage statistics of all pairs of pictures; 1 when all look the same.
+
+    ``scale`` is the root mean square of every statistic in the folder: each then counts alike.
+    """
+    unit = F.normalize(statistics.double() / scale.double().clamp(min=1e-6), dim=1)
+    count = len(unit)
+    return (unit.sum(0).square().sum() - count) / (count * (count - 1))
+
+
+def scale_of(statistics: Statistics) -> Float[Tensor, " statistic"]:
+    """The root mean square of every statistic of a folder."""
+    return statistics.double().square().mean(0).sqrt()
+
+
+class Probe:
+    """A linear classifier of collections, on standardised features of real pictures (Alain & Bengio 2017)."""
+
+    def __init__(
+        self, features: Float[Tensor, "picture feature"], labels: Int[Tensor, " picture"], decay: float = 1e-2
+    ) -> None:
+        """Fit multinomial logistic regression; ``decay`` weighs the squared norm of its weights."""
+        self.mean = features.mean(0)
+        self.deviation = features.std(0).clamp(min=1e-6)
+        x = self._standardised(features)
+        classes = int(labels.max()) + 1
+        weight = torch.zeros(features.shape[1], classes, requires_grad=True)
+        bias = torch.zeros(classes, requires_grad=True)
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=10, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            total = F.cross_entropy(x @ weight + bias, labels) + decay * weight.square().sum()
+            total.backward()
+            return total
+
+        optimizer.step(loss)  # pyrefly: ignore - its type says float, and it takes tensors
+        self.weight, self.bias = weight.detach(), bias.detach()
+
+    def __call__(self, features: Float[Tensor, "_picture feature"]) -> Int[Tensor, " _picture"]:
+        """The collection that each picture looks like."""
+        return (self._standardised(features) @ self.weight + self.bias).argmax(1)
+
+    def _standardised(self, features: Float[Tensor, "_picture feature"]) -> Float[Tensor, "_picture feature"]:
+        return (features - self.mean) / self.deviation

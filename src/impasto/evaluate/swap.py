@@ -1,0 +1,104 @@
+"""How well a picture is redrawn in another collection's style, where that collection has drawn the same thing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.backbone import Backbone, feature_distance
+from impasto.create.redraw import redraw
+from impasto.data import PictureSet
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The same thing in two collections, both held out: indices into the picture set."""
+
+    content: np.ndarray
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """Feature distances to the target collection's own drawing, one per pair; lower is nearer."""
+
+    redrawn: Float[Tensor, " pair"]
+    copied: Float[Tensor, " pair"]
+    """The content picture as it is."""
+    other: Float[Tensor, " pair"]
+    """The target collection's training picture that is nearest to the content picture."""
+    reconstructed: Float[Tensor, " pair"]
+    """The target itself through the autoencoder: as near as this model can come."""
+    pictures: Float[Tensor, "pair channel height width"]
+    """What was redrawn."""
+
+
+def held_out_pairs(pictures: PictureSet, most: int, seed: int) -> Pairs:
+    """Up to ``most`` pairs of held-out pictures with one key in two collections, drawn by ``seed``."""
+    by_key: dict[int, list[int]] = {}
+    for index in pictures.held_out.tolist():
+        if (key := int(pictures.key_ids[index])) >= 0:
+            by_key.setdefault(key, []).append(index)
+    pairs = [
+        (a, b)
+        for group in by_key.values()
+        for a in group
+        for b in group
+        if pictures.collection_ids[a] != pictures.collection_ids[b]
+    ]
+    chosen = np.random.default_rng(seed).permutation(len(pairs))[:most]
+    found = np.array(pairs, np.int64).reshape(-1, 2)[np.sort(chosen)]
+    return Pairs(found[:, 0], found[:, 1])
+
+
+@torch.no_grad()
+def swap(
+    model: Impasto,
+    pictures: PictureSet,
+    pairs: Pairs,
+    styles: Float[Tensor, "collection 2 style"],
+    training: Float[Tensor, "picture feature"],
+    backbone: Backbone,
+    *,
+    trust: float,
+    seed: int,
+    steps: int,
+) -> Swaps:
+    """Redraw the content of each pair in the pooled style of the target's collection, and measure.
+
+    ``training`` holds pooled features of ``pictures.train``, in which the nearest other drawing is looked for.
+    """
+    device = next(model.parameters()).device
+    collections = pictures.collection_ids[pictures.train]
+    parts: list[tuple[Tensor, ...]] = []
+    for start in range(0, len(pairs.content), BATCH):
+        rows = slice(start, start + BATCH)
+        content, target = (_pictures(pictures, indices[rows], device) for indices in (pairs.content, pairs.target))
+        wanted = pictures.collection_ids[pairs.target[rows]]
+        style = styles[torch.from_numpy(wanted)].to(device)
+        seeds = [seed + int(index) for index in pairs.content[rows]]
+        told = Gaussian(style[:, 0], style[:, 1])
+        redrawn = redraw(model, content, told, trust=trust, seeds=seeds, steps=steps)
+        target_maps = backbone(target)
+        content_maps, looks = backbone.look(content)
+        others = []
+        for features, collection in zip(looks.cpu(), wanted, strict=True):
+            members = np.flatnonzero(collections == collection)
+            distance = (training[torch.from_numpy(members)] - features).square().sum(1)
+            others.append(pictures.train[members[int(distance.argmin())]])
+        other = _pictures(pictures, np.array(others), device)
+        candidates = (backbone(redrawn), content_maps, backbone(other), backbone(model.autoencoder.reconstruct(target)))
+        parts.append((*(feature_distance(maps, target_maps).cpu() for maps in candidates), redrawn.cpu()))
+    redrawn, copied, other, reconstructed, painted = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Swaps(redrawn, copied, other, reconstructed, painted)
+
+
+def _pictures(pictures: PictureSet, indices: np.ndarray, device: torch.device) -> Tensor:
+    batch = torch.from_numpy(pictures.batch(indices)).to(device).float() / 255
+    return batch.contiguous(memory_format=torch.channels_last)

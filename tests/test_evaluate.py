@@ -1,0 +1,151 @@
+"""`impasto evaluate`, end to end: it catches planted copies and a style break, and says why it cannot measure."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from impasto import api
+from impasto.cli.main import main
+from impasto.config import Against, ModelConfig, Size, sized_model
+from impasto.data import PictureSet, prepare
+from impasto.errors import ImpastoError
+from impasto.evaluate import evaluate as module
+from impasto.evaluate.report import to_html, to_json, to_text
+from impasto.evaluate.scores import Score, Unmeasured
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto, save_model
+from pictures import noise
+
+
+def write_folder(folder: Path, count: int) -> Path:
+    """Two collections: blobs, and the same blobs in dark stripes; the pictures of a number share a key."""
+    lines = []
+    for number in range(count):
+        for collection in ("plain", "striped"):
+            picture = np.asarray(noise(32, 32, seed=number)).copy()
+            if collection == "striped":
+                picture[::4] = picture[1::4] = 0
+            path = folder / collection / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            api.Image.fromarray(picture).save(path)
+            lines.append(json.dumps({"file_name": f"{collection}/{number}.png", "key": str(number)}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> PictureSet:
+    """A hundred pictures, some held out."""
+    return prepare(write_folder(tmp_path / "in", 50), resolution=32, cache=tmp_path / "cache")
+
+
+def model_of(config: ModelConfig) -> tuple[Impasto, torch.Tensor]:
+    """An untrained model, and styles for its collections."""
+    return Impasto(config).eval().requires_grad_(False), torch.zeros(len(config.collections), 2, config.style_dim)
+
+
+def painter(pictures: PictureSet, indices: Sequence[int], change: float):
+    """Instead of the prior: training pictures once more, a little changed."""
+
+    def made(model: Impasto, style: Gaussian, numbers: Sequence[int], **settings: object) -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(len(numbers))
+        for number in numbers:
+            picture = pictures.batch([indices[number % len(indices)]])[0].astype(np.float32) / 255
+            yield np.clip(picture + change * rng.standard_normal(picture.shape), 0, 1).astype(np.float32)
+
+    return made
+
+
+def scores_of(report: module.Report) -> dict[str, module.Measured]:
+    """Every score by name."""
+    return {score.name: score for group in report.groups.values() for score in group}
+
+
+def value_of(report: module.Report, name: str) -> float:
+    """The value of a score that was measured."""
+    score = scores_of(report)[name]
+    assert isinstance(score, Score), score
+    return score.value
+
+
+def test_planted_copies_and_a_style_break_are_caught(pictures: PictureSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
+    model, styles = model_of(config)
+    copied = pictures.train.tolist()
+    monkeypatch.setattr(module, "generate", painter(pictures, copied, 0.002))
+    with_copies = module.evaluate(model, styles, pictures, samples=40, steps=2)
+    monkeypatch.setattr(module, "generate", painter(pictures, pictures.held_out.tolist(), 0.0))
+    honest = module.evaluate(model, styles, pictures, samples=40, steps=2)
+    assert value_of(with_copies, "copy_rate_pixels") > 0.9
+    assert value_of(with_copies, "copy_rate_features") > 0.5
+    assert value_of(honest, "copy_rate_pixels") < 0.3
+    # Samples of the one collection asked for as the other: the probe says no, and the set is less of one style.
+    plain = [i for i in copied if pictures.collection_ids[i] == 0]
+    monkeypatch.setattr(module, "generate", painter(pictures, plain, 0.0))
+    broken = module.evaluate(model, styles, pictures, samples=40, steps=2)
+    assert value_of(broken, "probe_accuracy of plain") > 0.8
+    assert value_of(broken, "probe_accuracy of striped") < 0.2
+
+
+def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:
+    config = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
+    model, styles = model_of(config)
+    told: list[str] = []
+    report = module.evaluate(
+        model,
+        styles,
+        pictures,
+        samples=30,
+        steps=2,
+        against=Against.ALL,
+        progress=lambda w, d, t: told.append(w),
+    )
+    scores = scores_of(report)
+    assert set(report.groups) == {"reconstruction", "generation", "style", "memorisation", "likelihood", "swap"}
+    for name in ("psnr_db", "frechet_lite2", "kernel_lite2", "precision", "recall", "set_unity", "swap_distance"):
+        assert isinstance(scores[name], Score), scores[name]
+    frechet = scores["frechet_lite2"]
+    assert isinstance(frechet, Score) and frechet.interval is not None
+    assert frechet.value > frechet.references["other real pictures"] >= 0
+    assert "making samples" in told and told[-1] == "done"
+    again = module.evaluate(model, styles, pictures, samples=30, steps=2, against=Against.ALL)
+    assert to_json(again) == to_json(report)
+    few = module.evaluate(model, styles, pictures, samples=4, steps=1)
+    missing = [s for s in scores_of(few).values() if isinstance(s, Unmeasured)]
+    assert any("at least 20" in s.reason for s in missing)
+    assert "not measured: it needs at least 20" in to_text(few) and "not measured" in to_html(few, "t")
+
+
+def test_pictures_that_do_not_fit_are_refused(pictures: PictureSet) -> None:
+    config = sized_model(Size.TINY, channels=4, resolution=32, collections=pictures.collections)
+    with pytest.raises(ImpastoError, match="3 channels at 32 px"):
+        module.evaluate(*model_of(config), pictures)
+    config = sized_model(Size.TINY, channels=3, resolution=32, collections=("somebody else's",))
+    with pytest.raises(ImpastoError, match="its own folder"):
+        module.evaluate(*model_of(config), pictures)
+
+
+def test_the_command_writes_a_report_that_needs_no_other_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_folder(tmp_path / "in", 12)
+    config = sized_model(Size.TINY, channels=3, resolution=32, collections=("plain", "striped"))
+    model, styles = model_of(config)
+    save_model(model, tmp_path / "model.safetensors", styles=styles)
+    arguments = [str(tmp_path / "model.safetensors"), str(folder), "--samples", "6", "--steps", "1"]
+    assert main(["evaluate", *arguments, "--out", str(tmp_path / "report")]) == 0
+    printed = capsys.readouterr().out
+    assert "psnr_db" in printed and "report.html" in printed
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") >= 3
+    assert "http" not in page and "<script" not in page
+    saved = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert saved["format"] == 1 and saved["settings"]["samples"] == 6
+    assert saved["scores"]["reconstruction"]["psnr_db"]["count"] >= 1
+    assert main(["evaluate", *arguments, "--out", str(tmp_path / "model.safetensors")]) == 2
+    assert main(["evaluate", *arguments, "--samples", "1", "--out", str(tmp_path / "x")]) == 2
+    assert "--samples 1" in capsys.readouterr().err
