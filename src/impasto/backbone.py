@@ -94,6 +94,15 @@ class Backbone(nn.Module):
         return F.interpolate(x, scale_factor=scale, mode="bilinear") if scale > 1 else x
 
 
+def channel_statistics(maps: list[Pictures]) -> Float[Tensor, "_batch statistic"]:
+    """Mean and standard deviation of every channel of every map (Huang & Belongie 2017 match these to move style)."""
+    parts = []
+    for early in maps:
+        values = early.float().flatten(2)
+        parts += [values.mean(2), values.std(2, correction=0)]
+    return torch.cat(parts, 1)
+
+
 def feature_distance(painted: list[Pictures], real: list[Pictures]) -> Float[Tensor, " batch"]:
     """Squared distance of features made unit length at each position, averaged over positions and maps; 0 to 4.
 

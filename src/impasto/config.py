@@ -77,6 +77,8 @@ class ObjectiveConfig:
     """Part of stage 1 over which the rate's weight grows from a tenth to all of its value."""
     sketch_weight: float = 0.3
     """Weight of the coarse levels' linear sketches, which say what the picture is before the fine levels do."""
+    style_weight: float = 0.02
+    """Weight of what must be readable from the style vector: how the picture looks, and its collection."""
     feature_weight: float = 0.1
     """Weight of the distance of frozen features."""
     feature_start: float = 0.5

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from impasto.backbone import Backbone
+from impasto.backbone import Backbone, channel_statistics
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,3 @@ def look(batches: Iterable[Float[Tensor, "_batch channel height width"]], backbo
     if not pixels:
         raise ValueError("no pictures to look at")
     return Looks(torch.cat(pixels), torch.cat(pooled), torch.cat(statistics))
-
-
-def channel_statistics(
-    maps: list[Float[Tensor, "_batch _channel _height _width"]],
-) -> Float[Tensor, "_batch statistic"]:
-    """Mean and standard deviation of every channel of every map (Huang & Belongie 2017 match these to move style)."""
-    parts = []
-    for early in maps:
-        values = early.float().flatten(2)
-        parts += [values.mean(2), values.std(2, correction=0)]
-    return torch.cat(parts, 1)

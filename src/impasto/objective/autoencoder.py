@@ -44,6 +44,8 @@ class AutoencoderLoss:
 
     painted: Map
     """The decoder's pictures, for the losses that look at features."""
+    style: Float[Tensor, "batch style"]
+    """The sampled styles that they were painted in."""
     reconstruction: Float[Tensor, ""]
     sketch: Float[Tensor, ""]
     """How far the linear sketches of the coarse prefixes are from the picture, at their own resolutions."""
@@ -82,4 +84,4 @@ def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws) -> Autoenco
     coarse, middle, _ = model.decoder.sketch((samples[0], samples[1], samples[2], samples[3].detach()))
     sketch = charbonnier(coarse - F.avg_pool2d(half, 2)).mean() + charbonnier(middle - half).mean()
     rates = torch.stack([(g.kl() * keep).mean() for g, keep in zip(posterior, kept, strict=True)])
-    return AutoencoderLoss(painted, reconstruction_loss(painted, picture).mean(), sketch, rates)
+    return AutoencoderLoss(painted, samples[0], reconstruction_loss(painted, picture).mean(), sketch, rates)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impasto.backbone import Backbone, Lite, feature_distance
+from impasto.backbone import Backbone, Lite, channel_statistics, feature_distance
 from impasto.config import TrainConfig
 from impasto.data import PictureSet
 from impasto.events import Stage
@@ -21,6 +21,7 @@ from impasto.objective.adversary import (
 )
 from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
+from impasto.objective.style import StyleReader
 from impasto.training.checkpoint import Checkpoint
 from impasto.training.engine import Engine
 from impasto.training.optimizer import Optimizer, below
@@ -38,6 +39,7 @@ class Batch:
     """Pictures and what was drawn for them."""
 
     pixels: np.ndarray
+    collections: Tensor
     draws: Draws
     augmentation: Augmentation
 
@@ -56,12 +58,22 @@ class AutoencoderStage(TrainingStage[Batch]):
         self.features = Backbone(Lite.LITE1).to(engine.device)
         discriminator = ProjectedDiscriminator(self.features.channels, config.seed % 2**32).to(engine.device)
         self.judge = Optimizer(discriminator, config.learning_rate)
+        self.reader = Optimizer(self._reader().to(engine.device), config.learning_rate)
+
+    def _reader(self) -> StyleReader:
+        with torch.no_grad():
+            found = [channel_statistics(self.features(picture)) for picture in self._some_pictures().split(32)]
+        statistics = torch.cat(found)
+        mean, deviation = statistics.mean(0), statistics.std(0).clamp(min=1e-3)
+        return StyleReader(self.model.config.style_dim, len(self.pictures.collections), mean, deviation)
+
+    def _some_pictures(self) -> Tensor:
+        some = self.pictures.train[:: max(1, len(self.pictures.train) // 256)]
+        return to_device(self.pictures.batch(some), self.engine.device)
 
     def begin(self) -> None:
         """Let the untrained decoder paint the pictures' mean colour."""
-        some = self.pictures.train[:: max(1, len(self.pictures.train) // 256)]
-        mean = torch.from_numpy(self.pictures.batch(some)).float().mean((0, 2, 3)) / 255
-        self.model.decoder.start_from(mean.to(self.engine.device))
+        self.model.decoder.start_from(self._some_pictures().mean((0, 2, 3)))
 
     def draw(self, step: int, images_seen: int) -> Batch:
         """Pictures by the seeded order, those of a collection side by side; random crops."""
@@ -76,7 +88,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         pixels = self.pictures.batch(chosen, rng(self.config.seed, self.stage, step))
         draws = Draws(weights, keeps, torch.block_diag(*groups), (noise[0], noise[1], noise[2], noise[3]))
         augmentation = Augmentation.draw(self.batch_size, draw, self.engine.device)
-        return Batch(pixels, draws, augmentation)
+        return Batch(pixels, collections, draws, augmentation)
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction and rate of some rows; later in the stage features and the discriminator's word too."""
@@ -84,22 +96,30 @@ class AutoencoderStage(TrainingStage[Batch]):
         picture = to_device(batch.pixels[rows], self.engine.device)
         loss = autoencoder_loss(self.model, picture, batch.draws.rows(rows, self.engine.device))
         total, terms = loss.total(objective, progress), loss.terms()
+        few = slice(-rows.start % LOOKED_AT, None, LOOKED_AT)
+        real = picture[few]
         features_on = objective.feature_weight > 0 and progress >= objective.feature_start
         judge_on = objective.adversarial_weight > 0 and progress >= objective.adversarial_start
-        if features_on or judge_on:
-            few = slice(-rows.start % LOOKED_AT, None, LOOKED_AT)
-            painted, real = loss.painted[few], picture[few]
-            if len(painted):
-                if features_on:
-                    distance = feature_distance(self.features(painted), self.features(real)).mean()
-                    total = total + objective.feature_weight * distance
-                    terms["features"] = distance.detach()
-                if judge_on:
-                    augment = batch.augmentation[rows][few]
-                    push, judged = self._adversarial(loss, few, real, augment)
-                    total = total + push
-                    terms["discriminator"] = judged
-        return total, terms
+        style_on = objective.style_weight > 0
+        reader = self.reader.module
+        assert isinstance(reader, StyleReader)
+        if style_on:
+            collections = batch.collections[rows].to(self.engine.device)
+            terms["style_maker"] = reader.maker_error(loss.style, collections)
+            total = total + objective.style_weight * terms["style_maker"]
+        if len(real) and (style_on or features_on or judge_on):
+            with torch.no_grad():
+                looks = self.features(real)
+            if style_on:
+                terms["style_look"] = reader.look_error(loss.style[few], channel_statistics(looks))
+                total = total + objective.style_weight * terms["style_look"]
+            if features_on:
+                terms["features"] = feature_distance(self.features(loss.painted[few]), looks).mean()
+                total = total + objective.feature_weight * terms["features"]
+            if judge_on:
+                push, terms["discriminator"] = self._adversarial(loss, few, real, batch.augmentation[rows][few])
+                total = total + push
+        return total, {name: term.detach() for name, term in terms.items()}
 
     def _adversarial(
         self, loss: AutoencoderLoss, few: slice, real: Map, augment: Augmentation
@@ -119,24 +139,31 @@ class AutoencoderStage(TrainingStage[Batch]):
         return push, judged.detach()
 
     def step(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
-        """One update of the painter, and of the discriminator where it spoke."""
+        """One update of the painter, and of the discriminator and the style's reader where they spoke."""
         result = super().step(step, images_seen, progress)
-        heard = [p.grad for p in self.judge.parameters if p.grad is not None]
-        if heard:
-            self.engine.average(heard)
-            self.judge.update(progress)
+        for assistant in (self.judge, self.reader):
+            heard = [p.grad for p in assistant.parameters if p.grad is not None]
+            if heard:
+                self.engine.average(heard)
+                assistant.update(progress)
         return result
 
     def state(self) -> Checkpoint:
-        """The painter's and the discriminator's state."""
-        state, (tensors, numbers) = super().state(), self.judge.state()
-        tensors = state.tensors | {f"judge.{name}": tensor for name, tensor in tensors.items()}
-        return Checkpoint(tensors, state.numbers | {f"judge.{name}": number for name, number in numbers.items()})
+        """The painter's, the discriminator's and the style reader's state."""
+        state = super().state()
+        for name, assistant in (("judge", self.judge), ("reader", self.reader)):
+            tensors, numbers = assistant.state()
+            state = Checkpoint(
+                state.tensors | {f"{name}.{key}": tensor for key, tensor in tensors.items()},
+                state.numbers | {f"{name}.{key}": number for key, number in numbers.items()},
+            )
+        return state
 
     def restore(self, saved: Checkpoint) -> None:
         """The inverse of `state`."""
         super().restore(saved)
-        self.judge.restore(below(saved.tensors, "judge."), below(saved.numbers, "judge."))
+        for name, assistant in (("judge", self.judge), ("reader", self.reader)):
+            assistant.restore(below(saved.tensors, f"{name}."), below(saved.numbers, f"{name}."))
 
 
 def to_device(pixels: np.ndarray, device: torch.device) -> Map:
