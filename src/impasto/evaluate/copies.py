@@ -53,6 +53,6 @@ def copy_threshold(training: Float[Tensor, "_picture feature"], is_single: Tenso
 
 
 def thumbnails(pixels: Tensor) -> Float[Tensor, "_picture feature"]:
-    """uint8 pictures (n, channels, height, width) as small flat vectors in [0, 1]."""
-    small = torch.nn.functional.adaptive_avg_pool2d(pixels.float() / 255, LOOKED_AT_SIDE)
+    """uint8 pictures (n, channels, height, width) as small flat vectors of RGB over white, in [0, 1]."""
+    small = torch.nn.functional.adaptive_avg_pool2d(pixels[:, :3].float() / 255, LOOKED_AT_SIDE)
     return small.flatten(1)

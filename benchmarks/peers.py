@@ -1,0 +1,245 @@
+"""Impasto and its peers on the same pictures for the same minutes: a table with ratios, sample grids, JSON.
+
+python benchmarks/peers.py emoji128.zip --minutes 20 --out peers/emoji
+python benchmarks/peers.py tiles32.zip --resolution 32 --minutes 5 --out peers/tiles
+python benchmarks/peers.py emoji128.zip --minutes 60 --only impasto "diffusers pixel DDPM" --out peers/emoji-60
+
+Systems run one after another with all threads, in the precision that `impasto train` chooses, on the same training
+pictures (RGB over white), and are judged by the same code with the same seed on the same held-out pictures.
+Interrupted, it goes on where it stopped: finished systems are kept, the running one resumes from its last two minutes.
+The peers come from an extra: pip install "impasto[peers]".
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from common import options, write
+from impasto import api
+from impasto.atomic import write_atomically
+from impasto.config import Against, Size, TrainConfig
+from impasto.create.grid import grid
+from impasto.create.picture import to_image
+from impasto.data import PictureSet, prepare
+from impasto.evaluate.judge import Judge, Measured
+from impasto.evaluate.scores import Score
+from impasto.model.blocks import Map
+from impasto.model.decoder import latent_shapes
+from impasto.training.engine import Engine
+from impasto.training.seeds import Order
+from systems.diffusion import LatentDiffusion, PixelDiffusion
+from systems.plain_vae import PlainVae
+from systems.pythae_vaes import PythaeVae, PythaeVaegan
+from systems.system import System
+
+OURS = "impasto"
+PEERS = (PlainVae, PythaeVae, PythaeVaegan, LatentDiffusion, PixelDiffusion)
+SAVE_SECONDS = 120.0
+HEADLINES = ("frechet_lite2", "kernel_lite2", "copy_rate_features", "psnr_db", "feature_distance", "probe_accuracy")
+SAMPLES_AT_A_TIME = 16
+COLUMNS = 12
+
+
+def build(kind: type[System], resolution: int, num_collections: int) -> System:
+    """A fresh system; those that know collections are told how many."""
+    torch.manual_seed(0)
+    if kind in (LatentDiffusion, PixelDiffusion):
+        return kind(resolution, num_collections)  # pyrefly: ignore
+    return kind(resolution)  # pyrefly: ignore
+
+
+def train(system: System, pictures: PictureSet, engine: Engine, seconds: float, state: Path) -> dict[str, float]:
+    """Train for ``seconds`` over all resumes; returns what was seen."""
+    system.to(engine.device)
+    seen, spent, last_saved = 0, 0.0, time.monotonic()
+    if state.exists():
+        saved = torch.load(state, weights_only=True, map_location=engine.device)
+        system.load_state_dict(saved["system"])
+        for name, optimizer in system.optimizers.items():
+            optimizer.load_state_dict(saved["optimizers"][name])
+        seen, spent = saved["seen"], saved["spent"]
+    order = Order(pictures.train, 0, "peers")
+    system.train()
+    before = time.monotonic()
+    while spent < seconds:
+        chosen = order.take(seen, system.batch_size)
+        batch = torch.from_numpy(pictures.batch(chosen, np.random.default_rng(seen)))[:, :3]
+        picture = (batch.to(engine.device).float() / 255).contiguous(memory_format=torch.channels_last)
+        labels = torch.from_numpy(pictures.collection_ids[chosen]).to(engine.device)
+        with engine.autocast():
+            loss = system.step(picture, labels, spent / seconds)
+        seen += system.batch_size
+        now = time.monotonic()
+        spent, before = spent + now - before, now
+        if now - last_saved > SAVE_SECONDS or spent >= seconds:
+            optimizers = {name: optimizer.state_dict() for name, optimizer in system.optimizers.items()}
+            whole = {"system": system.state_dict(), "optimizers": optimizers, "seen": seen, "spent": spent}
+            write_atomically(state, lambda temporary, whole=whole: torch.save(whole, temporary))
+            print(f"  {spent / 60:5.1f} min  {seen:,} pictures  loss {loss:.4f}", flush=True)
+            last_saved = before = time.monotonic()
+    system.eval()
+    return {"pictures_seen": seen, "minutes": seconds / 60}
+
+
+def peer(
+    kind: type[System], pictures: PictureSet, engine: Engine, minutes: float, folder: Path
+) -> tuple[dict[str, object], Callable[[Tensor, int], Tensor], Callable[[Map], Map | None]]:
+    """A trained peer: facts, how to sample it, how to reconstruct with it."""
+    system = build(kind, pictures.resolution, len(pictures.collections))
+    trained = train(system, pictures, engine, 60 * minutes, folder / "state.pt")
+    facts: dict[str, object] = {"settings": kind.settings, "latent_numbers": system.latent_numbers(), **trained}
+    facts["parameters"] = sum(p.numel() for p in system.parameters() if p.requires_grad)
+
+    @torch.no_grad()
+    def sample(labels: Tensor, number: int) -> Tensor:
+        with engine.autocast():
+            return system.sample(labels.to(engine.device), torch.Generator().manual_seed(number)).float().cpu()
+
+    @torch.no_grad()
+    def reconstruct(picture: Map) -> Map | None:
+        return system.reconstruct(picture[:, :3])
+
+    return facts, sample, reconstruct
+
+
+def ours(
+    source: Path, pictures: PictureSet, engine: Engine, minutes: float, folder: Path, size: Size
+) -> tuple[dict[str, object], Callable[[Tensor, int], Tensor], Callable[[Map], Map | None]]:
+    """Impasto, trained as `impasto train` does it; it resumes by itself."""
+    config = TrainConfig(source, folder / "run", size=size, resolution=pictures.resolution, minutes=minutes)
+    model = api.train(config)
+    shapes = sum(int(np.prod(shape)) for shape in latent_shapes(model.config))
+    lines = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    seen = {line["stage"]: line["images_seen"] for line in lines if "images_seen" in line and "stage" in line}
+    facts: dict[str, object] = {
+        "settings": f"impasto train --size {size} --minutes {minutes:g}",
+        "latent_numbers": shapes,
+        "pictures_seen": seen,
+        "minutes": minutes,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+    }
+
+    def sample(labels: Tensor, number: int) -> Tensor:
+        start, made = number * SAMPLES_AT_A_TIME, []
+        for label, count in zip(*labels.unique_consecutive(return_counts=True), strict=True):
+            style = [pictures.collections[int(label)]]
+            made += [_over_white(new.image) for new in model.generate(int(count), style=style, start=start)]
+            start += int(count)
+        return torch.stack(made)
+
+    def reconstruct(picture: Map) -> Map:
+        return model.network.autoencoder.reconstruct(picture)
+
+    return facts, sample, reconstruct
+
+
+def _over_white(image: Image.Image) -> Tensor:
+    ground = Image.new("RGBA", image.size, "white")
+    ground.alpha_composite(image.convert("RGBA"))
+    return torch.from_numpy(np.asarray(ground.convert("RGB")).copy()).permute(2, 0, 1).float() / 255
+
+
+def judge_system(
+    judge: Judge,
+    sample: Callable[[Tensor, int], Tensor],
+    reconstruct: Callable[[Map], Map | None],
+    samples: int,
+    folder: Path,
+) -> dict[str, object]:
+    """Every score that needs no knowledge of the system, and sheets."""
+    labels = judge.labels(judge.pictures.collections, samples)
+    kept: list[Tensor] = []
+
+    def batches() -> Iterator[Tensor]:
+        for number, chunk in enumerate(labels.split(SAMPLES_AT_A_TIME)):
+            made = sample(chunk, number)
+            kept.append(made)
+            yield made
+
+    looks = judge.look(batches(), "making samples", samples)
+    scores: list[Measured] = [*judge.generation(looks, Against.ALL), *judge.style(looks, labels)]
+    copied, closest = judge.memorisation(looks)
+    scores += copied
+    if closest is not None:
+        closest.save(folder / "closest.png")
+    if reconstruct(judge.batch(judge.pictures.held_out[:1])) is not None:
+        faithful, sheet = judge.reconstruction(lambda picture: [reconstruct(picture)], ["reconstruction"])  # pyrefly: ignore
+        scores += faithful
+        sheet.save(folder / "reconstructions.png")
+    made = torch.cat(kept)
+    shown = [made[labels == c][:COLUMNS] for c in labels.unique()]
+    rows = [[to_image(p) for p in row.numpy()] for row in shown]
+    grid(rows, [judge.pictures.collections[c] for c in labels.unique()]).save(folder / "samples.png")
+    return {
+        score.name: {"value": score.value, "interval": score.interval, "references": dict(score.references)}
+        if isinstance(score, Score)
+        else {"value": None, "reason": score.reason}
+        for score in scores
+    }
+
+
+def table(results: dict[str, dict]) -> str:
+    """Markdown: every headline of every system, and its ratio to Impasto's."""
+    lines = ["| system | parameters | pictures seen | " + " | ".join(HEADLINES) + " |"]
+    lines.append("|---" * (len(HEADLINES) + 3) + "|")
+    mine = results.get(OURS, {}).get("scores", {})
+    for name, result in results.items():
+        cells = [name, f"{result['parameters'] / 1e6:.1f} M", f"{result['pictures_seen']}"]
+        for headline in HEADLINES:
+            value = result["scores"].get(headline, {}).get("value")
+            own = mine.get(headline, {}).get("value")
+            ratio = f" ({value / own:.2f}x)" if value is not None and own and name != OURS else ""
+            cells.append("-" if value is None else f"{value:.4g}{ratio}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Train, judge, print."""
+    names = [OURS, *(kind.name for kind in PEERS)]
+    parser = options(__doc__)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--minutes", type=float, default=20.0, help="of training for each system")
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--size", type=Size, default=Size.SMALL, help="of Impasto's model")
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--only", nargs="*", default=names, choices=names, metavar="SYSTEM")
+    parser.add_argument("--device", default="auto")
+    parser.set_defaults(out=Path("peers"))
+    arguments = parser.parse_args()
+    folder: Path = arguments.out
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = Engine(arguments.device)
+    print(engine.reason)
+    pictures = prepare(arguments.pictures, resolution=arguments.resolution, cache=folder / "cache")
+    judge: Judge | None = None
+    results_file = folder / "results.json"
+    results = json.loads(results_file.read_text()) if results_file.exists() else {}
+    for name in arguments.only:
+        if name in results:
+            continue
+        print(name, flush=True)
+        own = folder / name.replace(" ", "-")
+        own.mkdir(exist_ok=True)
+        if name == OURS:
+            trained = ours(arguments.pictures, pictures, engine, arguments.minutes, own, arguments.size)
+        else:
+            kind = next(kind for kind in PEERS if kind.name == name)
+            trained = peer(kind, pictures, engine, arguments.minutes, own)
+        facts, sample, reconstruct = trained
+        judge = judge or Judge(pictures, engine.device, 0, lambda what, done, total: None)
+        scores = judge_system(judge, sample, reconstruct, arguments.samples, own)
+        results[name] = facts | {"device": engine.reason, "scores": scores}
+        write(results, results_file)
+        (folder / "table.md").write_text(table(results), encoding="utf-8")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""The judge: real pictures as the measuring network sees them, and scores of anything beside them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from impasto.backbone import Backbone, Lite
+from impasto.config import Against
+from impasto.create.grid import grid
+from impasto.create.picture import to_image
+from impasto.data import PictureSet
+from impasto.evaluate import copies, style
+from impasto.evaluate.distances import (
+    Estimate,
+    frechet_distance,
+    frechet_estimate,
+    kernel_estimate,
+    precision_and_recall,
+    sliced_wasserstein_distance,
+)
+from impasto.evaluate.looks import Looks, look
+from impasto.evaluate.reconstruction import Faithfulness, faithfulness
+from impasto.evaluate.scores import Best, Score, Unmeasured, average, groups_of, share
+from impasto.model.blocks import Map
+
+BATCH = 32
+MOST_RECONSTRUCTED = 512
+COLUMNS = 10
+FEWEST_FOR_DISTRIBUTIONS = 20
+"""Fewer pictures than this say nothing about a distribution."""
+
+Measured = Score | Unmeasured
+Progress = Callable[[str, int, int], None]
+"""Told (what is being done, done, of how many)."""
+
+
+class Judge:
+    """Knows the real pictures; what it is shown may come from any model."""
+
+    def __init__(self, pictures: PictureSet, device: torch.device, seed: int, progress: Progress) -> None:
+        self.pictures = pictures
+        self.device = device
+        self.seed = seed
+        self.progress = progress
+        self.backbone = Backbone(Lite.LITE2).to(device)
+        self.train = self.look(self._real(pictures.train), "looking at training pictures", len(pictures.train))
+        self.held_out = self.look(self._real(pictures.held_out), "looking at held-out pictures", len(pictures.held_out))
+
+    def look(self, batches: Iterable[Tensor], what: str, total: int) -> Looks:
+        """Look at batches of pictures in [0, 1], saying so."""
+
+        def counted() -> Iterator[Tensor]:
+            done = 0
+            for batch in batches:
+                self.progress(what, done, total)
+                done += len(batch)
+                yield batch
+
+        return look(counted(), self.backbone)
+
+    def labels(self, names: Sequence[str], count: int) -> Tensor:
+        """Collections for ``count`` samples, in the proportions of the training pictures; only those in ``names``."""
+        ids = self.pictures.collection_ids[self.pictures.train]
+        chosen = [i for i, name in enumerate(self.pictures.collections) if name in names]
+        sizes = np.array([(ids == i).sum() for i in chosen])
+        ends = np.round(np.concatenate([[0], np.cumsum(sizes)]) / max(1, sizes.sum()) * count).astype(int)
+        return torch.from_numpy(np.repeat(np.array(chosen, np.int64), np.diff(ends)))
+
+    def batch(self, indices: np.ndarray) -> Map:
+        """Real pictures in [0, 1], on the device."""
+        batch = torch.from_numpy(self.pictures.batch(indices)).to(self.device).float() / 255
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def reconstruction(
+        self, reconstruct: Callable[[Map], Sequence[Map]], prefixes: Sequence[str]
+    ) -> tuple[tuple[Measured, ...], Image.Image]:
+        """Held-out pictures against what ``reconstruct`` makes of them, and a sheet.
+
+        It gives one version for each of ``prefixes``, the last of which counts; the others are references.
+        """
+        chosen = spread(self.pictures.held_out, MOST_RECONSTRUCTED)
+        found: list[list[Faithfulness]] = [[] for _ in prefixes]
+        with torch.no_grad():
+            for start in range(0, len(chosen), BATCH):
+                self.progress("reconstructing", start, len(chosen))
+                picture = self.batch(chosen[start : start + BATCH])
+                for level, painted in enumerate(reconstruct(picture)):
+                    found[level].append(faithfulness(painted, picture, self.backbone))
+            shown = self.batch(spread(self.pictures.held_out, COLUMNS))
+            rows = [shown, *reconstruct(shown)]
+        psnr, ssim, feature = (
+            [torch.cat([getattr(part, name) for part in level]).cpu() for level in found]
+            for name in ("psnr", "ssim", "feature")
+        )
+
+        def of_prefixes(values: list[Tensor]) -> dict[str, float]:
+            return {f"to {name}": float(v.mean()) for name, v in zip(prefixes[:-1], values, strict=False)}
+
+        scores = (
+            average("psnr_db", psnr[-1], Best.HIGH, of_prefixes(psnr)),
+            average("ssim", ssim[-1], Best.HIGH, of_prefixes(ssim) | {"the picture itself": 1.0}),
+            average("feature_distance", feature[-1], Best.LOW, of_prefixes(feature) | {"the picture itself": 0.0}),
+        )
+        return scores, sheet_of(rows, ["held out", *(f"to {name}" for name in prefixes)])
+
+    def generation(self, made: Looks, against: Against) -> tuple[Measured, ...]:
+        """Distances of samples to real pictures, beside those of as many other real pictures."""
+        names = ("frechet_lite2", "kernel_lite2", "precision", "recall", "sliced_wasserstein")
+        if against is Against.HELD_OUT:
+            real, other = self.held_out, self._some(self.train, len(self.train))
+        else:
+            pooled = torch.cat([self.train.pooled, self.held_out.pooled])
+            halves = groups_of(len(pooled), 2, self.seed)
+            real, other = (_only_pooled(pooled[half]) for half in halves)
+        count = min(len(real), len(other), len(made))
+        real, other, made = (self._some(looks, count) for looks in (real, other, made))
+        if count < 2:
+            return tuple(Unmeasured(name, "it needs at least 2 real pictures and 2 samples") for name in names)
+        self.progress("measuring distances", 0, 1)
+        sliced = Score(
+            "sliced_wasserstein",
+            sliced_wasserstein_distance(real.pooled, made.pooled, seed=self.seed),
+            Best.LOW,
+            count,
+            references={"other real pictures": sliced_wasserstein_distance(real.pooled, other.pooled, seed=self.seed)},
+        )
+        if count < FEWEST_FOR_DISTRIBUTIONS:
+            reason = f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} real pictures and samples, and there are {count}"
+            return (*(Unmeasured(name, reason) for name in names[:-1]), sliced)
+        frechet = frechet_estimate(real.pooled, made.pooled, self.seed)
+        kernel = kernel_estimate(real.pooled, made.pooled, self.seed)
+        precision, recall = precision_and_recall(real.pooled, made.pooled, seed=self.seed)
+        best_precision, best_recall = precision_and_recall(real.pooled, other.pooled, seed=self.seed)
+
+        def score(name: str, estimate: Estimate, reference: float) -> Score:
+            references = {"other real pictures": reference}
+            return Score(name, estimate.value, Best.LOW, count, estimate.interval, references)
+
+        return (
+            score(names[0], frechet, frechet_distance(real.pooled, other.pooled)),
+            score(names[1], kernel, kernel_estimate(real.pooled, other.pooled, self.seed).value),
+            Score(names[2], precision, Best.HIGH, count, references={"other real pictures": best_precision}),
+            Score(names[3], recall, Best.HIGH, count, references={"other real pictures": best_recall}),
+            sliced,
+        )
+
+    def style(self, made: Looks, labels: Tensor) -> tuple[Measured, ...]:
+        """Are the samples as much of one style as the folder, and of the collection that was asked for?"""
+        train_ids, held_ids = (
+            torch.from_numpy(self.pictures.collection_ids[indices])
+            for indices in (self.pictures.train, self.pictures.held_out)
+        )
+        scale = style.scale_of(self.train.statistics)
+        ratios, held_ratios = [], []
+        for collection in labels.unique().tolist():
+            real = self.train.statistics[train_ids == collection]
+            mine = made.statistics[labels == collection]
+            held = self.held_out.statistics[held_ids == collection]
+            if len(real) > 1 and len(mine) > 1:
+                ratios.append(style.unity(mine, scale) / style.unity(real, scale))
+                if len(held) > 1:
+                    held_ratios.append(style.unity(held, scale) / style.unity(real, scale))
+        unity = average(
+            "set_unity",
+            torch.stack(ratios) if ratios else torch.empty(0),
+            Best.NEAR,
+            {"held-out pictures": float(torch.stack(held_ratios).mean())} if held_ratios else {},
+        )
+        if len(train_ids.unique()) < 2:
+            return unity, Unmeasured("probe_accuracy", "the folder has one collection: nothing to tell apart")
+        self.progress("fitting the probe", 0, 1)
+        probe = style.Probe(self.train.statistics, train_ids)
+        right = probe(made.statistics) == labels
+        held_right = probe(self.held_out.statistics) == held_ids
+        names = self.pictures.collections
+        each = [
+            share(
+                f"probe_accuracy of {names[collection]}",
+                right[labels == collection],
+                Best.HIGH,
+                _mean_of("held-out pictures", held_right[held_ids == collection]),
+            )
+            for collection in labels.unique().tolist()
+        ]
+        chance = float(train_ids.bincount().max() / len(train_ids))
+        references = _mean_of("held-out pictures", held_right) | {"always the largest collection": chance}
+        return unity, share("probe_accuracy", right, Best.HIGH, references), *each
+
+    def memorisation(self, made: Looks) -> tuple[tuple[Measured, ...], Image.Image | None]:
+        """How many samples are nearer to a training picture than those are to each other, and the closest pairs."""
+        if len(self.train) < FEWEST_FOR_DISTRIBUTIONS:
+            reason = f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} training pictures, and there are {len(self.train)}"
+            return (Unmeasured("copy_rate_features", reason), Unmeasured("copy_rate_pixels", reason)), None
+        self.progress("looking for copies", 0, 1)
+        twins = {name for group in self.pictures.audit.duplicate_groups for name in group}
+        is_single = torch.tensor([self.pictures.entries[i].name not in twins for i in self.pictures.train.tolist()])
+        scores, pairs = [], []
+        spaces = {
+            "features": (self.train.pooled, made.pooled, self.held_out.pooled),
+            "pixels": tuple(copies.thumbnails(looks.pixels) for looks in (self.train, made, self.held_out)),
+        }
+        for space, (train, samples, held_out) in spaces.items():
+            threshold = copies.copy_threshold(train, is_single)
+            found = copies.nearest(samples, train)
+            held = copies.nearest(held_out, train)
+            references = _mean_of("held-out pictures", held.distance < threshold)
+            scores.append(share(f"copy_rate_{space}", found.distance < threshold, Best.LOW, references))
+            closest = found.distance.argsort()[:COLUMNS]
+            pairs += [made.pixels[closest], self.train.pixels[found.index[closest]]]
+        labels = ["sample, by features", "nearest in training", "sample, by pixels", "nearest in training"]
+        return tuple(scores), sheet_of([p.float() / 255 for p in pairs], labels)
+
+    def _real(self, indices: np.ndarray) -> Iterator[Tensor]:
+        for start in range(0, len(indices), BATCH):
+            yield torch.from_numpy(self.pictures.batch(indices[start : start + BATCH])).float() / 255
+
+    def _some(self, looks: Looks, count: int) -> Looks:
+        """So many, drawn by the seed."""
+        return looks[groups_of(len(looks), 1, self.seed)[0][:count]]
+
+
+def spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most so many, evenly from all."""
+    return indices[:: max(1, -(-len(indices) // most))]
+
+
+def sheet_of(rows: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
+    """Rows of pictures in [0, 1] as one labelled sheet."""
+    return grid([[to_image(p) for p in row.float().cpu().numpy()] for row in rows], labels)
+
+
+def _only_pooled(pooled: Tensor) -> Looks:
+    nothing = torch.empty(len(pooled), 0)
+    return Looks(nothing.byte().reshape(len(pooled), 0, 1, 1), pooled, nothing)
+
+
+def _mean_of(name: str, values: Tensor) -> dict[str, float]:
+    return {name: float(values.double().mean())} if len(values) else {}
