@@ -12,15 +12,18 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from common import options, write
 from impasto import api
-from impasto.backbone import Backbone, Lite
 from impasto.config import TrainConfig
 from impasto.create.generate import generate
-from impasto.data import PictureSet, prepare
+from impasto.create.grid import grid
+from impasto.create.picture import to_image
+from impasto.data import prepare
 from impasto.evaluate.distances import frechet_distance
-from impasto.evaluate.looks import look
+from impasto.evaluate.judge import Judge
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.training.engine import Engine
@@ -30,25 +33,29 @@ LAYOUTS: dict[str, dict[str, object]] = {
     "21 tokens: 1 + 4 + 16, width 384": {"prior_patches": (2, 2, 2)},
     "24 tokens: 4 + 4 + 16, width 384": {"prior_patches": (1, 2, 2)},
     "24 tokens, width 256": {"prior_patches": (1, 2, 2), "prior_width": 256},
+    "24 tokens, width 512, depth 10": {"prior_patches": (1, 2, 2), "prior_width": 512, "prior_depth": 10},
     "36 tokens: 4 + 16 + 16, width 384": {"prior_patches": (1, 1, 2)},
     "84 tokens: 4 + 16 + 64, width 256": {"prior_patches": (1, 1, 1), "prior_width": 256},
 }
 
+COLUMNS = 12
 
-def sample_distance(model: api.Model, pictures: PictureSet, samples: int, backbone: Backbone) -> float:
-    """Frechet distance of samples to the training pictures, collections in their real proportions."""
+
+def sample_features(model: api.Model, judge: Judge, samples: int, sheet: Path) -> Tensor:
+    """Pooled features of samples, collections in their real proportions; some of each go onto ``sheet``."""
     assert model.styles is not None
-    ids, start = pictures.collection_ids[pictures.train], 0
-    made: list[torch.Tensor] = []
-    for style, index in zip(model.styles, range(len(pictures.collections)), strict=True):
-        count = round(samples * float((ids == index).mean()))
-        told = Gaussian(style[:1], style[1:])
-        indices = range(start, start + count)
+    made: list[Tensor] = []
+    rows: list[list[Image.Image]] = []
+    labels, counts = judge.labels(judge.pictures.collections, samples).unique_consecutive(return_counts=True)
+    for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+        told = Gaussian(model.styles[label, :1], model.styles[label, 1:])
+        indices = range(len(made), len(made) + count)
         found = generate(model.network, told, indices, seed=0, steps=16, temperature=1.0, guidance=1.5)
-        made += [torch.from_numpy(array[None]) for array in found]
-        start += count
-    real = (torch.from_numpy(pictures.batch([i])).float() / 255 for i in pictures.train)
-    return frechet_distance(look(real, backbone).pooled, look(made, backbone).pooled)
+        arrays = list(found)
+        made += [torch.from_numpy(array[None]) for array in arrays]
+        rows.append([to_image(array) for array in arrays[:COLUMNS]])
+    grid(rows, [judge.pictures.collections[i] for i in labels.tolist()]).save(sheet)
+    return judge.look(made, "making samples", samples).pooled
 
 
 def main() -> None:
@@ -63,7 +70,8 @@ def main() -> None:
     model = api.load(arguments.run, "cpu")
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
     config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
-    engine, backbone = Engine("cpu"), Backbone(Lite.LITE2)
+    engine = Engine("cpu")
+    judge = Judge(pictures, engine.device, 0, lambda what, done, total: None)
     results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
         if name in results:
@@ -81,12 +89,15 @@ def main() -> None:
             losses.append(terms.get("flow", losses[-1] if losses else 0.0))
         network.prior.load_state_dict(stage.optimizer.average.module.state_dict())
         trained = api.Model(network.eval(), model.styles, arguments.run, model.identity)
+        sheet = (arguments.out or Path("layouts.json")).with_suffix(f".{list(LAYOUTS).index(name)}.png")
         results[name] = {
             "minutes": arguments.minutes,
             "parameters": sum(p.numel() for p in network.prior.parameters()),
             "pictures_per_second": seen / limit,
             "loss_of_last_tenth": sum(losses[-len(losses) // 10 :]) / max(1, len(losses[-len(losses) // 10 :])),
-            "frechet_lite2": sample_distance(trained, pictures, arguments.samples, backbone),
+            "frechet_lite2": frechet_distance(
+                judge.train.pooled, sample_features(trained, judge, arguments.samples, sheet)
+            ),
         }
         print(name, results[name], flush=True)
         write(results, arguments.out)
