@@ -71,7 +71,7 @@ def main() -> None:
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
     config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
     engine = Engine("cpu")
-    judge = Judge(pictures, engine.device, 0, lambda what, done, total: None)
+    judge = Judge(pictures, engine.device, 0)
     results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
         if name in results:

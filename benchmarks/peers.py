@@ -233,7 +233,7 @@ def main() -> None:
             kind = next(kind for kind in PEERS if kind.name == name)
             trained = peer(kind, pictures, engine, arguments.minutes, own)
         facts, sample, reconstruct = trained
-        judge = judge or Judge(pictures, engine.device, 0, lambda what, done, total: None)
+        judge = judge or Judge(pictures, engine.device, 0)
         scores = judge_system(judge, sample, reconstruct, arguments.samples, own)
         results[name] = facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)

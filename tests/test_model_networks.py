@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from impasto.config import ModelConfig, ObjectiveConfig, Size, sized_model
 from impasto.errors import ImpastoError
 from impasto.model.autoencoder import Autoencoder
+from impasto.model.decoder import latent_shapes
 from impasto.model.encoder import LOG_VARIANCE_BOUND
 from impasto.model.impasto import Impasto, load_model, save_model
+from impasto.model.prior import attention
 from impasto.model.sampler import draw_noise, sample
 from impasto.model.views import guided_filter, orientation, views_of
 from impasto.objective.autoencoder import Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
 from impasto.objective.flow import flow_matching_loss
+from impasto.objective.style import StyleReader
 
 
 def stripes(vertical: bool) -> torch.Tensor:
@@ -121,6 +124,44 @@ def test_a_picture_does_not_depend_on_its_neighbours(tiny: ModelConfig) -> None:
         one = sample(model.prior, told, alone, steps=3, guidance=1.5)
     for a, b in zip(all_four, one, strict=True):
         torch.testing.assert_close(a[2:3], b, atol=1e-4, rtol=1e-4)
+
+
+def test_the_sketch_is_a_pyramid_that_fine_levels_refine(tiny: ModelConfig) -> None:
+    decoder = Autoencoder(tiny).decoder
+    style, coarse, middle, fine = (torch.randn(2, *shape) for shape in latent_shapes(tiny))
+    drawn = decoder.sketch((style, coarse, middle, fine))
+    assert [sketch.shape[2] for sketch in drawn] == [8, 16, 32]
+    changed = decoder.sketch((style, coarse, middle, fine + 1))
+    assert torch.equal(drawn[0], changed[0]) and torch.equal(drawn[1], changed[1])
+    assert not torch.allclose(drawn[2], changed[2])
+    # The last sketch is the ground that the network paints on.
+    torch.nn.init.zeros_(decoder.paint.project.weight)
+    torch.testing.assert_close(decoder((style, coarse, middle, fine)), drawn[2])
+    decoder.start_from(torch.tensor([0.9, 0.2, 0.5, 1.0]))
+    empty = decoder.sketch((style * 0, coarse * 0, middle * 0, fine * 0))[2]
+    torch.testing.assert_close(empty.mean((0, 2, 3)), torch.tensor([0.9, 0.2, 0.5, 1.0]))
+
+
+def test_the_style_reader_pulls_looks_and_makers_out() -> None:
+    torch.manual_seed(0)
+    statistics, makers = torch.randn(64, 12) * 3 + 1, torch.arange(64) % 3
+    told = torch.cat([statistics, torch.nn.functional.one_hot(makers, 3).float()], 1)
+    reader = StyleReader(15, 3, statistics.mean(0), statistics.std(0))
+    before = float(reader.look_error(told, statistics)), float(reader.maker_error(told, makers))
+    optimizer = torch.optim.Adam(reader.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (reader.look_error(told, statistics) + reader.maker_error(told, makers)).backward()
+        optimizer.step()
+    assert float(reader.look_error(told, statistics)) < 0.05 < before[0]
+    assert float(reader.maker_error(told, makers)) < 0.1 < before[1]
+    alone = StyleReader(15, 1, statistics.mean(0), statistics.std(0))
+    assert float(alone.maker_error(told, makers * 0)) == 0
+
+
+def test_spelled_out_attention_is_the_fused_kernels() -> None:
+    q, k, v = torch.randn(3, 2, 4, 7, 8, dtype=torch.float64)
+    torch.testing.assert_close(attention(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
 
 
 def test_sampler_follows_a_known_flow() -> None:

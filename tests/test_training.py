@@ -19,6 +19,7 @@ from impasto.config import TrainConfig, from_json
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
 from impasto.model.impasto import load_model
+from impasto.training import engine
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import read_checkpoint
@@ -75,6 +76,20 @@ def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path)
     for line in run.log.read_text().splitlines():
         json.loads(line)
     assert not list(tmp_path.rglob(".*-*"))  # no temporary file is left
+
+
+def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "choose_precision", lambda device: (torch.bfloat16, "as asked"))
+    terms: dict[Stage, dict[str, float]] = {}
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped):
+            terms[event.stage] = dict(event.terms)
+
+    run = train(config_for(folder, tmp_path / "run", images=256), [listen])
+    assert set(terms) == set(Stage)
+    assert all(np.isfinite(value) for values in terms.values() for value in values.values())
+    assert all(torch.isfinite(tensor).all() for tensor in tensors_of(run.model).values())
 
 
 def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:

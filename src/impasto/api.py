@@ -181,18 +181,22 @@ class Model:
         guidance: float = 1.5,
         trust: float = 0.3,
         fit: Fit | None = None,
+        features: Path | None = None,
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> "Report":
         """Measure this model on the folder or archive that it was trained on; see `impasto.evaluate.evaluate`.
 
-        ``fit`` is how pictures become square, as in training where not given. Raises ImpastoError where the pictures
+        ``fit`` is how pictures become square, as in training where not given; ``features`` an ONNX network on whose
+        features distances are measured too, see `impasto.evaluate.network`. Raises ImpastoError where the pictures
         do not fit the model, and where the extra for measuring is not installed.
         """
         from impasto.evaluate.evaluate import evaluate
+        from impasto.evaluate.network import GivenNetwork
 
         check_sampling(seed=seed, steps=steps, temperature=temperature, guidance=guidance, prefix="--")
         if self.styles is None:
             raise ImpastoError(f"{self.path}: the model has no collections to make samples of.")
+        network = GivenNetwork(features) if features is not None else None
         with tempfile.TemporaryDirectory() as folder:
             found = prepare(
                 pictures,
@@ -211,6 +215,7 @@ class Model:
                 temperature=temperature,
                 guidance=guidance,
                 trust=trust,
+                network=network,
                 progress=progress,
             )
 

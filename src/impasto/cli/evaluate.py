@@ -47,6 +47,8 @@ class Evaluate:
     """How much of the content's word counts when styles are swapped, 0 to 1."""
     fit: Fit | None = None
     """How pictures become square; as in training where not given."""
+    features: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    """Measure distances on the features of this ONNX network too, such as Inception or DINOv2."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -71,6 +73,7 @@ class Evaluate:
             guidance=self.guidance,
             trust=self.trust,
             fit=self.fit,
+            features=self.features,
             progress=_Told(),
         )
         print(to_text(report))

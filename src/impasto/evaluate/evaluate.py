@@ -17,6 +17,7 @@ from impasto.data import PictureSet
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
 from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Measured, Progress, sheet_of, spread
+from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.scores import Best, Unmeasured, average
 from impasto.evaluate.swap import held_out_pairs, swap
 from impasto.model.autoencoder import LEVEL_NAMES
@@ -50,11 +51,13 @@ def evaluate(
     temperature: float = 1.0,
     guidance: float = 1.5,
     trust: float = 0.3,
+    network: GivenNetwork | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
     """Measure ``model`` on ``pictures``, whose held-out part it must not have seen.
 
-    ``styles`` are the collections' pooled styles, in the order of the model's collections. A metric that cannot be had
+    ``styles`` are the collections' pooled styles, in the order of the model's collections. A ``network`` that the user
+    brings adds distances on its features. A metric that cannot be had
     says why, and the others go on. Raises ImpastoError where the pictures do not fit the model.
     """
     if pictures.resolution != model.config.resolution or pictures.channels != model.config.channels:
@@ -70,6 +73,7 @@ def evaluate(
         "temperature": temperature,
         "guidance": guidance,
         "trust": trust,
+        "features": network.name if network is not None else "lite2",
         "train": len(pictures.train),
         "held_out": len(pictures.held_out),
     }
@@ -96,9 +100,12 @@ def evaluate(
     swapped, redrawn = _swap(judge, model, styles, trust=trust, steps=steps)
     if redrawn is not None:
         sheets["Content, redrawn in another collection's style, that collection's own drawing"] = redrawn
+    generation = judge.generation(made, against)
+    if network is not None:
+        generation += judge.generation_by(network, made, against)
     groups: dict[str, tuple[Measured, ...]] = {
         "reconstruction": reconstruction,
-        "generation": judge.generation(made, against),
+        "generation": generation,
         "style": judge.style(made, labels),
         "memorisation": memorisation,
         "likelihood": _likelihood(judge, model),

@@ -14,7 +14,6 @@ from impasto.create.picture import to_image
 from impasto.data import PictureSet
 from impasto.evaluate import copies, style
 from impasto.evaluate.distances import (
-    Estimate,
     frechet_distance,
     frechet_estimate,
     kernel_estimate,
@@ -22,6 +21,7 @@ from impasto.evaluate.distances import (
     sliced_wasserstein_distance,
 )
 from impasto.evaluate.looks import Looks, look
+from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.reconstruction import Faithfulness, faithfulness
 from impasto.evaluate.scores import Best, Score, Unmeasured, average, groups_of, share
 from impasto.model.blocks import Map
@@ -40,14 +40,24 @@ Progress = Callable[[str, int, int], None]
 class Judge:
     """Knows the real pictures; what it is shown may come from any model."""
 
-    def __init__(self, pictures: PictureSet, device: torch.device, seed: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        pictures: PictureSet,
+        device: torch.device,
+        seed: int,
+        progress: Progress = lambda what, done, total: None,
+        most: int | None = None,
+    ) -> None:
+        """Look at the real pictures once, at no more than ``most`` of each side of the split."""
         self.pictures = pictures
         self.device = device
         self.seed = seed
         self.progress = progress
         self.backbone = Backbone(Lite.LITE2).to(device)
-        self.train = self.look(self._real(pictures.train), "looking at training pictures", len(pictures.train))
-        self.held_out = self.look(self._real(pictures.held_out), "looking at held-out pictures", len(pictures.held_out))
+        self.train_indices = spread(pictures.train, most or len(pictures.train))
+        self.held_indices = spread(pictures.held_out, most or len(pictures.held_out))
+        self.train = self.look(self._real(self.train_indices), "looking at training pictures", len(self.train_indices))
+        self.held_out = self.look(self._real(self.held_indices), "looking at held-out pictures", len(self.held_indices))
 
     def look(self, batches: Iterable[Tensor], what: str, total: int) -> Looks:
         """Look at batches of pictures in [0, 1], saying so."""
@@ -109,14 +119,8 @@ class Judge:
     def generation(self, made: Looks, against: Against) -> tuple[Measured, ...]:
         """Distances of samples to real pictures, beside those of as many other real pictures."""
         names = ("frechet_lite2", "kernel_lite2", "precision", "recall", "sliced_wasserstein")
-        if against is Against.HELD_OUT:
-            real, other = self.held_out, self._some(self.train, len(self.train))
-        else:
-            pooled = torch.cat([self.train.pooled, self.held_out.pooled])
-            halves = groups_of(len(pooled), 2, self.seed)
-            real, other = (_only_pooled(pooled[half]) for half in halves)
-        count = min(len(real), len(other), len(made))
-        real, other, made = (self._some(looks, count) for looks in (real, other, made))
+        real, other, made = self._sides(made, against)
+        count = len(made)
         if count < 2:
             return tuple(Unmeasured(name, "it needs at least 2 real pictures and 2 samples") for name in names)
         self.progress("measuring distances", 0, 1)
@@ -128,30 +132,53 @@ class Judge:
             references={"other real pictures": sliced_wasserstein_distance(real.pooled, other.pooled, seed=self.seed)},
         )
         if count < FEWEST_FOR_DISTRIBUTIONS:
-            reason = f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} real pictures and samples, and there are {count}"
-            return (*(Unmeasured(name, reason) for name in names[:-1]), sliced)
-        frechet = frechet_estimate(real.pooled, made.pooled, self.seed)
-        kernel = kernel_estimate(real.pooled, made.pooled, self.seed)
+            return (*(Unmeasured(name, _too_few(count)) for name in names[:-1]), sliced)
         precision, recall = precision_and_recall(real.pooled, made.pooled, seed=self.seed)
         best_precision, best_recall = precision_and_recall(real.pooled, other.pooled, seed=self.seed)
-
-        def score(name: str, estimate: Estimate, reference: float) -> Score:
-            references = {"other real pictures": reference}
-            return Score(name, estimate.value, Best.LOW, count, estimate.interval, references)
-
         return (
-            score(names[0], frechet, frechet_distance(real.pooled, other.pooled)),
-            score(names[1], kernel, kernel_estimate(real.pooled, other.pooled, self.seed).value),
+            *self._distances(names[:2], real.pooled, other.pooled, made.pooled),
             Score(names[2], precision, Best.HIGH, count, references={"other real pictures": best_precision}),
             Score(names[3], recall, Best.HIGH, count, references={"other real pictures": best_recall}),
             sliced,
         )
 
+    def _sides(self, made: Looks, against: Against) -> tuple[Looks, Looks, Looks]:
+        """As many real pictures, other real pictures and samples."""
+        if against is Against.HELD_OUT:
+            real, other = self.held_out, self.train
+        else:
+            whole = self.train + self.held_out
+            real, other = (whole[half] for half in groups_of(len(whole), 2, self.seed))
+        count = min(len(real), len(other), len(made))
+        some = (looks[groups_of(len(looks), 1, self.seed)[0][:count]] for looks in (real, other, made))
+        real, other, made = some
+        return real, other, made
+
+    def _distances(self, names: Sequence[str], real: Tensor, other: Tensor, made: Tensor) -> tuple[Measured, ...]:
+        """Frechet and kernel distance of features, beside those of other real pictures."""
+        frechet, kernel = frechet_estimate(real, made, self.seed), kernel_estimate(real, made, self.seed)
+        best = {"other real pictures": frechet_distance(real, other)}
+        best_kernel = {"other real pictures": kernel_estimate(real, other, self.seed).value}
+        return (
+            Score(names[0], frechet.value, Best.LOW, len(made), frechet.interval, best),
+            Score(names[1], kernel.value, Best.LOW, len(made), kernel.interval, best_kernel),
+        )
+
+    def generation_by(self, network: GivenNetwork, made: Looks, against: Against) -> tuple[Measured, ...]:
+        """Frechet and kernel distance on the features of a network that the user brings."""
+        names = (f"frechet_{network.name}", f"kernel_{network.name}")
+        self.progress(f"looking through {network.name}", 0, 1)
+        real, other, made = self._sides(made, against)
+        if len(made) < FEWEST_FOR_DISTRIBUTIONS:
+            return tuple(Unmeasured(name, _too_few(len(made))) for name in names)
+        features = [network(looks.pixels) for looks in (real, other, made)]
+        return self._distances(names, *features)
+
     def style(self, made: Looks, labels: Tensor) -> tuple[Measured, ...]:
         """Are the samples as much of one style as the folder, and of the collection that was asked for?"""
         train_ids, held_ids = (
             torch.from_numpy(self.pictures.collection_ids[indices])
-            for indices in (self.pictures.train, self.pictures.held_out)
+            for indices in (self.train_indices, self.held_indices)
         )
         scale = style.scale_of(self.train.statistics)
         ratios, held_ratios = [], []
@@ -196,7 +223,7 @@ class Judge:
             return (Unmeasured("copy_rate_features", reason), Unmeasured("copy_rate_pixels", reason)), None
         self.progress("looking for copies", 0, 1)
         twins = {name for group in self.pictures.audit.duplicate_groups for name in group}
-        is_single = torch.tensor([self.pictures.entries[i].name not in twins for i in self.pictures.train.tolist()])
+        is_single = torch.tensor([self.pictures.entries[i].name not in twins for i in self.train_indices.tolist()])
         scores, pairs = [], []
         spaces = {
             "features": (self.train.pooled, made.pooled, self.held_out.pooled),
@@ -217,10 +244,6 @@ class Judge:
         for start in range(0, len(indices), BATCH):
             yield torch.from_numpy(self.pictures.batch(indices[start : start + BATCH])).float() / 255
 
-    def _some(self, looks: Looks, count: int) -> Looks:
-        """So many, drawn by the seed."""
-        return looks[groups_of(len(looks), 1, self.seed)[0][:count]]
-
 
 def spread(indices: np.ndarray, most: int) -> np.ndarray:
     """At most so many, evenly from all."""
@@ -232,9 +255,8 @@ def sheet_of(rows: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
     return grid([[to_image(p) for p in row.float().cpu().numpy()] for row in rows], labels)
 
 
-def _only_pooled(pooled: Tensor) -> Looks:
-    nothing = torch.empty(len(pooled), 0)
-    return Looks(nothing.byte().reshape(len(pooled), 0, 1, 1), pooled, nothing)
+def _too_few(count: int) -> str:
+    return f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} real pictures and samples, and there are {count}"
 
 
 def _mean_of(name: str, values: Tensor) -> dict[str, float]:

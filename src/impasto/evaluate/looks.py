@@ -24,6 +24,13 @@ class Looks:
     def __len__(self) -> int:
         return len(self.pooled)
 
+    def __add__(self, other: "Looks") -> "Looks":
+        return Looks(
+            torch.cat([self.pixels, other.pixels]),
+            torch.cat([self.pooled, other.pooled]),
+            torch.cat([self.statistics, other.statistics]),
+        )
+
     def __getitem__(self, rows: Tensor | slice) -> "Looks":
         return Looks(self.pixels[rows], self.pooled[rows], self.statistics[rows])
 

@@ -41,7 +41,7 @@ class PriorBlock(nn.Module):
 
     def _attend(self, x: Tokens) -> Tokens:
         q, k, v = self.query_key_value(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.attended(_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.attended(attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class PriorFlow(nn.Module):
@@ -101,7 +101,7 @@ class PriorFlow(nn.Module):
         return self.velocity_style(style[:, 0]), coarse, middle, fine
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Scaled dot-product attention of (batch, head, token, feature).
 
     On CPUs spelled out: for so few tokens the fused kernel's backward pass in bfloat16 takes five times as long.

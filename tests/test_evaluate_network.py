@@ -1,0 +1,50 @@
+"""Features of a network that the user brings: a small ONNX file, and files that are not what is needed."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from impasto.errors import ImpastoError
+from impasto.evaluate.network import GivenNetwork
+
+
+def write_network(path: Path, *, batch: int | str = "batch", channels: int = 3, flat: bool = True) -> Path:
+    """Writes the mean of every channel as features; ``flat`` or not."""
+    nodes = [helper.make_node("GlobalAveragePool", ["picture"], ["pooled"])]
+    shape: list[int | str] = [batch, channels, 1, 1]
+    if flat:
+        nodes.append(helper.make_node("Flatten", ["pooled"], ["features"]))
+        shape = [batch, channels]
+    graph = helper.make_graph(
+        nodes,
+        "mean",
+        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [batch, channels, 16, 16])],
+        [helper.make_tensor_value_info("features" if flat else "pooled", TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.parametrize("batch", ["batch", 4])
+def test_features_are_what_the_network_says(tmp_path: Path, batch: int | str) -> None:
+    network = GivenNetwork(write_network(tmp_path / "mean.onnx", batch=batch))
+    pixels = torch.randint(0, 256, (6, 4, 32, 32), dtype=torch.uint8)
+    found = network(pixels)
+    assert network.name == "mean" and network.side == 16 and found.shape == (6, 3)
+    torch.testing.assert_close(found, pixels[:, :3].float().mean((2, 3)) / 255, atol=0.02, rtol=0.05)
+
+
+def test_what_is_no_such_network_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImpastoError, match="no such file"):
+        GivenNetwork(tmp_path / "missing.onnx")
+    (tmp_path / "noise.onnx").write_bytes(b"not a network")
+    with pytest.raises(ImpastoError, match=r"noise\.onnx: not a readable ONNX network"):
+        GivenNetwork(tmp_path / "noise.onnx")
+    with pytest.raises(ImpastoError, match=r"needed is one float \(batch, 3, side, side\)"):
+        GivenNetwork(write_network(tmp_path / "five.onnx", channels=5))
+    with pytest.raises(ImpastoError, match=r"not \(batch, feature\)"):
+        GivenNetwork(write_network(tmp_path / "map.onnx", flat=False))
