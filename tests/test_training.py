@@ -92,6 +92,24 @@ def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch
     assert all(torch.isfinite(tensor).all() for tensor in tensors_of(run.model).values())
 
 
+def test_samples_are_measured_on_the_way(folder: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    run = config_for(folder, tmp_path / "run", images=64, measure_minutes=100)
+    train(run, [lambda event: notes.append(event.text) if isinstance(event, Note) else None])
+    (said,) = [note for note in notes if note.startswith("samples (192): frechet_lite2")]
+    assert "not measured" in said or "other real pictures" in said
+    assert "probe_accuracy" in said
+
+
+def test_measuring_without_the_extra_is_refused_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("impasto.evaluate.judge.find_spec", lambda name: None)
+    with pytest.raises(ImpastoError, match=r"impasto\[evaluate\]"):
+        train(config_for(folder, tmp_path / "run", measure_minutes=1))
+    train(config_for(folder, tmp_path / "plain", images=16))
+
+
 def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
     for number in range(4, 12):
         for collection in ("discs", "squares"):

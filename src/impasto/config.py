@@ -132,6 +132,8 @@ class TrainConfig:
     """Between two preview sheets."""
     save_minutes: float = 2.0
     """Between two saves of the complete state."""
+    measure_minutes: float = 0.0
+    """Between two measurements of samples in stage 2 (an extra); 0 for none."""
     tensorboard: bool = False
     """Write the terms for TensorBoard as well (an extra)."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)

@@ -16,7 +16,7 @@ from impasto.create.picture import to_image
 from impasto.data import PictureSet
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
-from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Measured, Progress, sheet_of, spread
+from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Measured, Progress, check_installed, sheet_of, spread
 from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.scores import Best, Unmeasured, average
 from impasto.evaluate.swap import held_out_pairs, swap
@@ -60,6 +60,7 @@ def evaluate(
     brings adds distances on its features. A metric that cannot be had
     says why, and the others go on. Raises ImpastoError where the pictures do not fit the model.
     """
+    check_installed()
     if pictures.resolution != model.config.resolution or pictures.channels != model.config.channels:
         raise ImpastoError(
             f"the pictures are {pictures.channels} channels at {pictures.resolution} px, "

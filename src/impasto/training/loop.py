@@ -8,6 +8,7 @@ import torch
 from impasto.atomic import write_text_atomically
 from impasto.config import TrainConfig, sized_model
 from impasto.data import PictureSet, prepare
+from impasto.evaluate.judge import check_installed
 from impasto.events import Event, Finished, Listener, Note, Stage, Warned
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
@@ -32,6 +33,8 @@ class Training:
     def __init__(self, config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
         self.config = config
         self.cancel = cancel
+        if config.measure_minutes > 0:
+            check_installed()
         self.engine = Engine(config.device)
         self.engine.check_batch(config.batch_size, "--batch-size")
         self.engine.check_batch(config.prior_batch_size, "--prior-batch-size")
@@ -108,7 +111,7 @@ class Training:
         config, clock = self.config, self.clocks[stage.stage]
         clock.start()
         step = clock.images_seen // stage.batch_size
-        last_saved = last_preview = time.monotonic()
+        last_saved = last_preview = last_measured = time.monotonic()
         meter = Meter(config, self.clocks)
         while True:
             clock.tick()
@@ -118,6 +121,10 @@ class Training:
             if self.engine.is_main and (over or now - last_preview >= 60 * config.preview_minutes):
                 self.snapshots.preview(stage, clock)
                 last_preview = now
+            due = over or now - last_measured >= 60 * config.measure_minutes
+            if self.engine.is_main and config.measure_minutes > 0 and due:
+                self.snapshots.measure(stage)
+                last_measured = time.monotonic()
             if over or stop or now - last_saved >= 60 * config.save_minutes:
                 if self.engine.is_main:
                     self.snapshots.save(stage, self.clocks)

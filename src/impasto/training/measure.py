@@ -1,12 +1,18 @@
-"""Cheap scores of the autoencoder on held-out pictures, while it trains."""
+"""Cheap scores on held-out pictures and of samples, while a model trains."""
 
 from dataclasses import dataclass
 
 import torch
 
+from impasto.config import Against
+from impasto.create.generate import generate
 from impasto.data import PictureSet
+from impasto.evaluate.judge import Judge, Measured
+from impasto.evaluate.scores import Score
 from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS, Autoencoder
 from impasto.model.blocks import Map
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto
 from impasto.training.autoencoder_stage import to_device
 
 
@@ -42,6 +48,37 @@ def held_out_scores(model: Autoencoder, pictures: PictureSet, device: torch.devi
             rates[level] += posterior[level].kl().sum().cpu()
     count = len(chosen)
     return HeldOutScores(tuple((psnr / count).tolist()), tuple((rates / count).tolist()), count)
+
+
+class SampleMeter:
+    """A few samples beside a few real pictures: far from `impasto evaluate`, but the same numbers."""
+
+    SAMPLES = 192
+    REAL = 768
+    STEPS = 8
+
+    def __init__(self, pictures: PictureSet, device: torch.device) -> None:
+        self._judge = Judge(pictures, device, seed=0, most=self.REAL)
+
+    def text(self, model: Impasto, styles: torch.Tensor) -> str:
+        """Kernel distance and probe accuracy of samples, the same for the same model."""
+        judge, made = self._judge, []
+        labels = judge.labels(model.config.collections, self.SAMPLES)
+        for label, count in zip(*(t.tolist() for t in labels.unique_consecutive(return_counts=True)), strict=True):
+            told = Gaussian(styles[label, :1], styles[label, 1:])
+            indices = range(len(made), len(made) + count)
+            found = generate(model, told, indices, seed=0, steps=self.STEPS, temperature=1.0, guidance=1.5)
+            made += [torch.from_numpy(array[None]) for array in found]
+        looks = judge.look(made, "making samples", self.SAMPLES)
+        scores = [*judge.generation(looks, Against.ALL)[:2], *judge.style(looks, labels)[:2]]
+        return f"samples ({len(made)}): " + ", ".join(_said(score) for score in scores)
+
+
+def _said(score: Measured) -> str:
+    if not isinstance(score, Score):
+        return f"{score.name} not measured"
+    references = ", ".join(f"{name} {value:.3g}" for name, value in score.references.items())
+    return f"{score.name} {score.value:.3g} ({references})" if references else f"{score.name} {score.value:.3g}"
 
 
 def peak_signal_to_noise(painted: Map, picture: Map) -> torch.Tensor:

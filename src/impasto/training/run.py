@@ -10,7 +10,7 @@ from impasto.atomic import write_text_atomically
 from impasto.config import TrainConfig, from_json, to_json
 from impasto.errors import ImpastoError
 
-FREE_TO_CHANGE = ("out", "pictures", "device", "preview_minutes", "save_minutes", "tensorboard")
+FREE_TO_CHANGE = ("out", "pictures", "device", "preview_minutes", "save_minutes", "measure_minutes", "tensorboard")
 """Settings that a resumed run may change without becoming another run."""
 BUDGET = ("minutes", "images")
 """Settings that may grow: the run then goes on from where it is."""

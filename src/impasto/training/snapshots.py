@@ -13,7 +13,7 @@ from impasto.model.impasto import Impasto, save_model
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import Checkpoint, write_checkpoint
 from impasto.training.engine import Engine
-from impasto.training.measure import HeldOutScores, held_out_scores
+from impasto.training.measure import HeldOutScores, SampleMeter, held_out_scores
 from impasto.training.preview import collection_styles, preview
 from impasto.training.run import Run
 from impasto.training.stage import TrainingStage
@@ -36,6 +36,7 @@ class Snapshots:
         self.pictures = pictures
         self.tell = tell
         self.dead_levels: set[str] = set()
+        self._meter: SampleMeter | None = None
 
     def preview(self, stage: TrainingStage, clock: StageClock) -> None:
         """The sheet of pictures, and in stage 1 the scores of held-out ones."""
@@ -50,6 +51,15 @@ class Snapshots:
             self.tell(Note(scores.text()))
             if clock.progress > SETTLED:
                 self._warn_of_dying_levels(scores)
+
+    def measure(self, stage: TrainingStage) -> None:
+        """Scores of samples, once there is a prior."""
+        if stage.stage is Stage.AUTOENCODER:
+            return
+        self._meter = self._meter or SampleMeter(self.pictures, self.engine.device)
+        whole = self._averaged(stage)
+        styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
+        self.tell(Note(self._meter.text(whole, styles)))
 
     def save(self, stage: TrainingStage, clocks: dict[Stage, StageClock]) -> None:
         """The complete state, then the model as it can be used now."""
