@@ -13,6 +13,7 @@ The peers come from an extra: pip install "impasto[peers]".
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,31 +25,58 @@ from common import options, write
 from impasto import api
 from impasto.atomic import write_atomically
 from impasto.config import Against, Size, TrainConfig
-from impasto.create.grid import grid
-from impasto.create.picture import to_image
+from impasto.create.redraw import redraw as redraw_picture
 from impasto.data import PictureSet, prepare
-from impasto.evaluate.judge import Judge, Measured
-from impasto.evaluate.scores import Score
+from impasto.evaluate.judge import Judge, Measured, sheet_of
+from impasto.evaluate.scores import Best, Score, average
+from impasto.evaluate.swap import Redraw, held_out_pairs, swap
 from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
+from impasto.model.gaussian import Gaussian
 from impasto.training.engine import Engine
 from impasto.training.seeds import Order
+from systems.adain import AdaIn
 from systems.diffusion import LatentDiffusion, PixelDiffusion
 from systems.plain_vae import PlainVae
 from systems.pythae_vaes import PythaeVae, PythaeVaegan
 from systems.system import System
 
 OURS = "impasto"
-PEERS = (PlainVae, PythaeVae, PythaeVaegan, LatentDiffusion, PixelDiffusion)
+PEERS = (PlainVae, PythaeVae, PythaeVaegan, LatentDiffusion, PixelDiffusion, AdaIn)
 SAVE_SECONDS = 120.0
-HEADLINES = ("frechet_lite2", "kernel_lite2", "copy_rate_features", "psnr_db", "feature_distance", "probe_accuracy")
+HEADLINES = (
+    "frechet_lite2",
+    "kernel_lite2",
+    "copy_rate_features",
+    "psnr_db",
+    "feature_distance",
+    "probe_accuracy",
+    "swap_distance",
+)
 SAMPLES_AT_A_TIME = 16
 COLUMNS = 12
+REFERENCES = 16
+TRUST = 0.3
+"""How much of the content's word counts in Impasto's swaps."""
+MOST_SWAPS = 256
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A system after training: facts, and what it can do."""
+
+    facts: dict[str, object]
+    sample: Callable[[Tensor, int], Tensor] | None = None
+    """(collections, number of the batch) to RGB over white."""
+    reconstruct: Callable[[Map], Map] | None = None
+    redraw: Redraw | None = None
 
 
 def build(kind: type[System], resolution: int, num_collections: int) -> System:
     """A fresh system; those that know collections are told how many."""
     torch.manual_seed(0)
+    if kind is AdaIn:
+        return AdaIn()
     if kind in (LatentDiffusion, PixelDiffusion):
         return kind(resolution, num_collections)  # pyrefly: ignore
     return kind(resolution)  # pyrefly: ignore
@@ -87,10 +115,8 @@ def train(system: System, pictures: PictureSet, engine: Engine, seconds: float, 
     return {"pictures_seen": seen, "minutes": seconds / 60}
 
 
-def peer(
-    kind: type[System], pictures: PictureSet, engine: Engine, minutes: float, folder: Path
-) -> tuple[dict[str, object], Callable[[Tensor, int], Tensor], Callable[[Map], Map | None]]:
-    """A trained peer: facts, how to sample it, how to reconstruct with it."""
+def peer(kind: type[System], pictures: PictureSet, engine: Engine, minutes: float, folder: Path) -> Trained:
+    """A trained peer."""
     system = build(kind, pictures.resolution, len(pictures.collections))
     trained = train(system, pictures, engine, 60 * minutes, folder / "state.pt")
     facts: dict[str, object] = {"settings": kind.settings, "latent_numbers": system.latent_numbers(), **trained}
@@ -102,15 +128,29 @@ def peer(
             return system.sample(labels.to(engine.device), torch.Generator().manual_seed(number)).float().cpu()
 
     @torch.no_grad()
-    def reconstruct(picture: Map) -> Map | None:
-        return system.reconstruct(picture[:, :3])
+    def reconstruct(picture: Map) -> Map:
+        painted = system.reconstruct(picture[:, :3])
+        assert painted is not None
+        return painted
 
-    return facts, sample, reconstruct
+    def redraw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        assert isinstance(system, AdaIn)
+        ids = pictures.collection_ids[pictures.train]
+        made = []
+        for picture, collection in zip(content[:, :3], wanted, strict=True):
+            members = pictures.train[ids == collection]
+            some = members[np.linspace(0, len(members) - 1, min(REFERENCES, len(members))).astype(int)]
+            references = torch.from_numpy(pictures.batch(some)[:, :3]).to(engine.device).float() / 255
+            made.append(system.redraw(picture[None], references))
+        return torch.cat(made)
+
+    if kind is AdaIn:
+        return Trained(facts, redraw=redraw)
+    known = system.reconstruct(torch.zeros(1, 3, pictures.resolution, pictures.resolution, device=engine.device))
+    return Trained(facts, sample, reconstruct if known is not None else None)
 
 
-def ours(
-    source: Path, pictures: PictureSet, engine: Engine, minutes: float, folder: Path, size: Size
-) -> tuple[dict[str, object], Callable[[Tensor, int], Tensor], Callable[[Map], Map | None]]:
+def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, folder: Path, size: Size) -> Trained:
     """Impasto, trained as `impasto train` does it; it resumes by itself."""
     config = TrainConfig(source, folder / "run", size=size, resolution=pictures.resolution, minutes=minutes)
     model = api.train(config)
@@ -136,7 +176,13 @@ def ours(
     def reconstruct(picture: Map) -> Map:
         return model.network.autoencoder.reconstruct(picture)
 
-    return facts, sample, reconstruct
+    def redraw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        assert model.styles is not None
+        style = model.styles[torch.from_numpy(wanted)].to(content.device)
+        told = Gaussian(style[:, 0], style[:, 1])
+        return redraw_picture(model.network, content, told, trust=TRUST, seeds=numbers.tolist())
+
+    return Trained(facts, sample, reconstruct, redraw)
 
 
 def _over_white(image: Image.Image) -> Tensor:
@@ -145,14 +191,36 @@ def _over_white(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(ground.convert("RGB")).copy()).permute(2, 0, 1).float() / 255
 
 
-def judge_system(
-    judge: Judge,
-    sample: Callable[[Tensor, int], Tensor],
-    reconstruct: Callable[[Map], Map | None],
-    samples: int,
-    folder: Path,
-) -> dict[str, object]:
+def judge_system(judge: Judge, trained: Trained, samples: int, folder: Path) -> dict[str, object]:
     """Every score that needs no knowledge of the system, and sheets."""
+    scores: list[Measured] = []
+    if trained.sample is not None:
+        scores += judge_samples(judge, trained.sample, samples, folder)
+    if trained.reconstruct is not None:
+        one = trained.reconstruct
+        faithful, sheet = judge.reconstruction(lambda picture: [one(picture)], ["reconstruction"])
+        scores += faithful
+        sheet.save(folder / "reconstructions.png")
+    pairs = held_out_pairs(judge.pictures, MOST_SWAPS, 0)
+    if trained.redraw is not None and len(pairs.content):
+        copy = trained.reconstruct or (lambda picture: picture)
+        found = swap(trained.redraw, copy, judge.pictures, pairs, judge.train.pooled, judge.backbone)
+        bounds = {"copying the content": found.copied, "nearest other drawing": found.other}
+        references = {name: float(values.mean()) for name, values in bounds.items()}
+        scores.append(average("swap_distance", found.redrawn, Best.LOW, references))
+        content, target = (judge.batch(i[:COLUMNS]) for i in (pairs.content, pairs.target))
+        rows = [content, found.pictures[:COLUMNS], target]
+        sheet_of(rows, ["content", "redrawn", "own drawing"]).save(folder / "swaps.png")
+    return {
+        score.name: {"value": score.value, "interval": score.interval, "references": dict(score.references)}
+        if isinstance(score, Score)
+        else {"value": None, "reason": score.reason}
+        for score in scores
+    }
+
+
+def judge_samples(judge: Judge, sample: Callable[[Tensor, int], Tensor], samples: int, folder: Path) -> list[Measured]:
+    """Scores of samples, collections in their real proportions."""
     labels = judge.labels(judge.pictures.collections, samples)
     kept: list[Tensor] = []
 
@@ -163,25 +231,14 @@ def judge_system(
             yield made
 
     looks = judge.look(batches(), "making samples", samples)
-    scores: list[Measured] = [*judge.generation(looks, Against.ALL), *judge.style(looks, labels)]
     copied, closest = judge.memorisation(looks)
-    scores += copied
     if closest is not None:
         closest.save(folder / "closest.png")
-    if reconstruct(judge.batch(judge.pictures.held_out[:1])) is not None:
-        faithful, sheet = judge.reconstruction(lambda picture: [reconstruct(picture)], ["reconstruction"])  # pyrefly: ignore
-        scores += faithful
-        sheet.save(folder / "reconstructions.png")
     made = torch.cat(kept)
-    shown = [made[labels == c][:COLUMNS] for c in labels.unique()]
-    rows = [[to_image(p) for p in row.numpy()] for row in shown]
-    grid(rows, [judge.pictures.collections[c] for c in labels.unique()]).save(folder / "samples.png")
-    return {
-        score.name: {"value": score.value, "interval": score.interval, "references": dict(score.references)}
-        if isinstance(score, Score)
-        else {"value": None, "reason": score.reason}
-        for score in scores
-    }
+    sheet_of([made[labels == c][:COLUMNS] for c in labels.unique()], judge.pictures.collections).save(
+        folder / "samples.png"
+    )
+    return [*judge.generation(looks, Against.ALL), *judge.style(looks, labels), *copied]
 
 
 def table(results: dict[str, dict]) -> str:
@@ -232,10 +289,9 @@ def main() -> None:
         else:
             kind = next(kind for kind in PEERS if kind.name == name)
             trained = peer(kind, pictures, engine, arguments.minutes, own)
-        facts, sample, reconstruct = trained
         judge = judge or Judge(pictures, engine.device, 0)
-        scores = judge_system(judge, sample, reconstruct, arguments.samples, own)
-        results[name] = facts | {"device": engine.reason, "scores": scores}
+        scores = judge_system(judge, trained, arguments.samples, own)
+        results[name] = trained.facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)
         (folder / "table.md").write_text(table(results), encoding="utf-8")
     print(table(results))

@@ -13,6 +13,7 @@ from impasto.config import Against
 from impasto.create.generate import generate
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
+from impasto.create.redraw import redraw
 from impasto.data import PictureSet
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
@@ -177,17 +178,14 @@ def _swap(
         return (Unmeasured("swap_distance", "no held-out pictures of different collections share a key"),), None
     judge.progress("swapping styles", 0, 1)
     order = [model.config.collections.index(name) for name in judge.pictures.collections]
-    found = swap(
-        model,
-        judge.pictures,
-        pairs,
-        styles[order],
-        judge.train.pooled,
-        judge.backbone,
-        trust=trust,
-        seed=judge.seed,
-        steps=steps,
-    )
+    own = styles[order].to(judge.device)
+
+    def redrawn(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        style = own[torch.from_numpy(wanted)]
+        seeds = [judge.seed + int(number) for number in numbers]
+        return redraw(model, content, Gaussian(style[:, 0], style[:, 1]), trust=trust, seeds=seeds, steps=steps)
+
+    found = swap(redrawn, model.autoencoder.reconstruct, judge.pictures, pairs, judge.train.pooled, judge.backbone)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
     rows = [judge.batch(pairs.content[chosen]), found.pictures[chosen], judge.batch(pairs.target[chosen])]
     sheet = sheet_of(rows, ["content", "redrawn", "own drawing"])

@@ -1,5 +1,6 @@
 """How well a picture is redrawn in another collection's style, where that collection has drawn the same thing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.backbone import Backbone, feature_distance
-from impasto.create.redraw import redraw
 from impasto.data import PictureSet
-from impasto.model.gaussian import Gaussian
-from impasto.model.impasto import Impasto
+from impasto.model.blocks import Map
 
 BATCH = 32
+
+Redraw = Callable[[Map, np.ndarray, np.ndarray], Map]
+"""(content, the collection whose style each is wanted in, the number of each content picture) to pictures in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -59,33 +61,25 @@ def held_out_pairs(pictures: PictureSet, most: int, seed: int) -> Pairs:
 
 @torch.no_grad()
 def swap(
-    model: Impasto,
+    redraw: Redraw,
+    reconstruct: Callable[[Map], Map],
     pictures: PictureSet,
     pairs: Pairs,
-    styles: Float[Tensor, "collection 2 style"],
     training: Float[Tensor, "picture feature"],
     backbone: Backbone,
-    *,
-    trust: float,
-    seed: int,
-    steps: int,
 ) -> Swaps:
-    """Redraw the content of each pair in the pooled style of the target's collection, and measure.
+    """Redraw the content of each pair in the style of the target's collection, and measure.
 
     ``training`` holds pooled features of ``pictures.train``, in which the nearest other drawing is looked for.
     """
-    device = next(model.parameters()).device
+    device = next(backbone.parameters()).device
     collections = pictures.collection_ids[pictures.train]
     parts: list[tuple[Tensor, ...]] = []
     for start in range(0, len(pairs.content), BATCH):
         rows = slice(start, start + BATCH)
         content, target = (_pictures(pictures, indices[rows], device) for indices in (pairs.content, pairs.target))
         wanted = pictures.collection_ids[pairs.target[rows]]
-        style = styles[torch.from_numpy(wanted)].to(device)
-        seeds = [seed + int(index) for index in pairs.content[rows]]
-        told = Gaussian(style[:, 0], style[:, 1])
-        redrawn = redraw(model, content, told, trust=trust, seeds=seeds, steps=steps)
-        target_maps = backbone(target)
+        redrawn = redraw(content, wanted, pairs.content[rows])
         content_maps, looks = backbone.look(content)
         others = []
         for features, collection in zip(looks.cpu(), wanted, strict=True):
@@ -93,12 +87,13 @@ def swap(
             distance = (training[torch.from_numpy(members)] - features).square().sum(1)
             others.append(pictures.train[members[int(distance.argmin())]])
         other = _pictures(pictures, np.array(others), device)
-        candidates = (backbone(redrawn), content_maps, backbone(other), backbone(model.autoencoder.reconstruct(target)))
+        target_maps = backbone(target)
+        candidates = (backbone(redrawn), content_maps, backbone(other), backbone(reconstruct(target)))
         parts.append((*(feature_distance(maps, target_maps).cpu() for maps in candidates), redrawn.cpu()))
     redrawn, copied, other, reconstructed, painted = (torch.cat(part) for part in zip(*parts, strict=True))
     return Swaps(redrawn, copied, other, reconstructed, painted)
 
 
-def _pictures(pictures: PictureSet, indices: np.ndarray, device: torch.device) -> Tensor:
+def _pictures(pictures: PictureSet, indices: np.ndarray, device: torch.device) -> Map:
     batch = torch.from_numpy(pictures.batch(indices)).to(device).float() / 255
     return batch.contiguous(memory_format=torch.channels_last)
