@@ -2,10 +2,10 @@
 
 python benchmarks/speed.py --out speed.json
 
-Each system runs in a process of its own, one after another: seconds to import what it needs, training steps on pictures
-that examples/shapes.py draws (as `benchmarks/peers.py` makes them, in the precision that `impasto train` chooses), their
-share of the peak that benchmarks/throughput.py measures in the same run, seconds of generation by number of pictures,
-and the most memory that was held.
+Each system runs in a process of its own, one after another: seconds to import what it needs, training steps on
+pictures that examples/shapes.py draws (as `benchmarks/peers.py` makes them, in the precision that `impasto train`
+chooses), their share of the peak that benchmarks/throughput.py measures in the same run, seconds of generation by
+number of pictures, and the most memory that was held.
 """
 
 import json
