@@ -11,16 +11,12 @@ from impasto.model.decoder import Latents
 from impasto.model.encoder import Hierarchy
 from impasto.model.prior import PriorFlow
 
-LEVEL_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
-"""How much a number of each level counts, coarse to fine."""
-
-
 @dataclass(frozen=True)
 class FlowLoss:
     """The loss and its parts."""
 
     total: Float[Tensor, ""]
-    """Mean squared error of the velocity over all numbers of the latents, weighted by level."""
+    """Mean squared error of the velocity over all numbers of the latents."""
     level_terms: dict[str, Float[Tensor, ""]]
     """The same for each level."""
 
@@ -30,16 +26,15 @@ def flow_matching_loss(
 ) -> FlowLoss:
     """|| v(x_t, t, fused) - (x_1 - x_0) ||^2 with x_t on the straight line between them (Lipman 2023).
 
-    x_0 is a sample of ``fused`` made from ``noise``, x_1 the ``target``, a posterior sample with all experts: a
-    coupling that depends on the data (Albergo 2023). ``time`` is in [0, 1].
+    x_0 is a sample of ``fused`` made from ``noise``, x_1 the ``target``, the posterior's mean with all experts:
+    a coupling that depends on the data (Albergo 2023). ``time`` is in [0, 1].
     """
     source = [g.sample(n) for g, n in zip(fused, noise, strict=True)]
     x = [a + _like(time, a) * (b - a) for a, b in zip(source, target, strict=True)]
     velocity = prior((x[0], x[1], x[2], x[3]), time, fused)
     errors = [(v.float() - (b - a)).square() for v, a, b in zip(velocity, source, target, strict=True)]
-    weighted = [weight * error.flatten(1).sum(1).mean() for weight, error in zip(LEVEL_WEIGHTS, errors, strict=True)]
-    count = sum(weight * error[0].numel() for weight, error in zip(LEVEL_WEIGHTS, errors, strict=True))
-    total = torch.stack(weighted).sum() / count
+    count = sum(error[0].numel() for error in errors)
+    total = torch.stack([error.flatten(1).sum(1) for error in errors]).sum(0).mean() / count
     return FlowLoss(total, {n: e.detach().mean() for n, e in zip(LEVEL_NAMES, errors, strict=True)})
 
 

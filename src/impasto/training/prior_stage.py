@@ -31,7 +31,6 @@ class Batch:
     chosen: np.ndarray
     coupling: Coupling
     time: Tensor
-    target_noise: Latents
     source_noise: Latents
 
 
@@ -102,20 +101,18 @@ class PriorStage(TrainingStage[Batch]):
         chosen = self.order.take(images_seen, self.batch_size)
         draw = generator(self.config.seed, self.stage, step)
         shapes = [level.shape[2:] for level in self.cache.fused]
-        target, source = (
-            tuple(torch.randn(self.batch_size, *shape, generator=draw) for shape in shapes) for _ in range(2)
-        )
+        source = tuple(torch.randn(self.batch_size, *shape, generator=draw) for shape in shapes)
         coupling = self.coupler.draw(chosen, rng(self.config.seed, self.stage, step))
         time = draw_time(self.batch_size, draw)
-        return Batch(chosen, coupling, time, target, source)  # pyrefly: ignore
+        return Batch(chosen, coupling, time, source)  # pyrefly: ignore
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The flow matching loss of some rows."""
         device = self.engine.device
         with torch.no_grad():
             posterior = self.cache.posterior(batch.chosen[rows], device)
-            noises = zip(posterior, batch.target_noise, strict=True)
-            target = tuple(g.sample(n[rows].to(device)) for g, n in noises)
+            # Means, not samples: the posterior's noise is nothing to be learned, and the decoder does without it.
+            target = tuple(g.mean for g in posterior)
             fused = self.cache.told(batch.coupling, rows, device)
         source_noise = tuple(n[rows].to(device) for n in batch.source_noise)
         time = batch.time[rows].to(device)
