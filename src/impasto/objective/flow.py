@@ -11,6 +11,7 @@ from impasto.model.decoder import Latents
 from impasto.model.encoder import Hierarchy
 from impasto.model.prior import PriorFlow
 
+
 @dataclass(frozen=True)
 class FlowLoss:
     """The loss and its parts."""
