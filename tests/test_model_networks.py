@@ -147,16 +147,16 @@ def test_the_style_reader_pulls_looks_and_makers_out() -> None:
     statistics, makers = torch.randn(64, 12) * 3 + 1, torch.arange(64) % 3
     told = torch.cat([statistics, torch.nn.functional.one_hot(makers, 3).float()], 1)
     reader = StyleReader(15, 3, statistics.mean(0), statistics.std(0))
-    before = float(reader.look_error(told, statistics)), float(reader.maker_error(told, makers))
+    before = reader.look_error(told, statistics).item(), reader.maker_error(told, makers).item()
     optimizer = torch.optim.Adam(reader.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
         (reader.look_error(told, statistics) + reader.maker_error(told, makers)).backward()
         optimizer.step()
-    assert float(reader.look_error(told, statistics)) < 0.05 < before[0]
-    assert float(reader.maker_error(told, makers)) < 0.1 < before[1]
+    assert reader.look_error(told, statistics).item() < 0.05 < before[0]
+    assert reader.maker_error(told, makers).item() < 0.1 < before[1]
     alone = StyleReader(15, 1, statistics.mean(0), statistics.std(0))
-    assert float(alone.maker_error(told, makers * 0)) == 0
+    assert alone.maker_error(told, makers * 0).item() == 0
 
 
 def test_spelled_out_attention_is_the_fused_kernels() -> None:
