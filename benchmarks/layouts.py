@@ -12,19 +12,14 @@ import time
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from common import options, write
 from impasto import api
 from impasto.config import TrainConfig
-from impasto.create.generate import generate
-from impasto.create.grid import grid
-from impasto.create.picture import to_image
 from impasto.data import prepare
 from impasto.evaluate.distances import frechet_distance
 from impasto.evaluate.judge import Judge
-from impasto.model.gaussian import Gaussian
+from impasto.evaluate.samples import make_samples
 from impasto.model.impasto import Impasto
 from impasto.training.engine import Engine
 from impasto.training.prior_stage import PriorStage
@@ -38,25 +33,6 @@ LAYOUTS: dict[str, dict[str, object]] = {
     "84 tokens: 4 + 16 + 64, width 256": {"prior_patches": (1, 1, 1), "prior_width": 256},
 }
 
-COLUMNS = 12
-
-
-def sample_features(model: api.Model, judge: Judge, samples: int, sheet: Path) -> Tensor:
-    """Pooled features of samples, collections in their real proportions; some of each go onto ``sheet``."""
-    assert model.styles is not None
-    made: list[Tensor] = []
-    rows: list[list[Image.Image]] = []
-    labels, counts = judge.labels(judge.pictures.collections, samples).unique_consecutive(return_counts=True)
-    for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
-        told = Gaussian(model.styles[label, :1], model.styles[label, 1:])
-        indices = range(len(made), len(made) + count)
-        found = generate(model.network, told, indices, seed=0, steps=16, temperature=1.0, guidance=1.5)
-        arrays = list(found)
-        made += [torch.from_numpy(array[None]) for array in arrays]
-        rows.append([to_image(array) for array in arrays[:COLUMNS]])
-    grid(rows, [judge.pictures.collections[i] for i in labels.tolist()]).save(sheet)
-    return judge.look(made, "making samples", samples).pooled
-
 
 def main() -> None:
     """Train each layout, measure, print."""
@@ -68,6 +44,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(LAYOUTS))
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
+    assert model.styles is not None
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
     config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
     engine = Engine("cpu")
@@ -88,16 +65,14 @@ def main() -> None:
             seen += stage.batch_size
             losses.append(terms.get("flow", losses[-1] if losses else 0.0))
         network.prior.load_state_dict(stage.optimizer.average.module.state_dict())
-        trained = api.Model(network.eval(), model.styles, arguments.run, model.identity)
-        sheet = (arguments.out or Path("layouts.json")).with_suffix(f".{list(LAYOUTS).index(name)}.png")
+        made = make_samples(network.eval(), model.styles, judge, arguments.samples)
+        made.sheet.save((arguments.out or Path("layouts.json")).with_suffix(f".{list(LAYOUTS).index(name)}.png"))
         results[name] = {
             "minutes": arguments.minutes,
             "parameters": sum(p.numel() for p in network.prior.parameters()),
             "pictures_per_second": seen / limit,
             "loss_of_last_tenth": sum(losses[-len(losses) // 10 :]) / max(1, len(losses[-len(losses) // 10 :])),
-            "frechet_lite2": frechet_distance(
-                judge.train.pooled, sample_features(trained, judge, arguments.samples, sheet)
-            ),
+            "frechet_lite2": frechet_distance(judge.train.pooled, made.looks.pooled),
         }
         print(name, results[name], flush=True)
         write(results, arguments.out)

@@ -27,8 +27,8 @@ from impasto.atomic import write_atomically
 from impasto.config import Against, Size, TrainConfig
 from impasto.create.redraw import redraw as redraw_picture
 from impasto.data import PictureSet, prepare
-from impasto.evaluate.judge import Judge, Measured, sheet_of
-from impasto.evaluate.scores import Best, Score, average
+from impasto.evaluate.judge import Judge, sheet_of
+from impasto.evaluate.scores import Best, Measured, average
 from impasto.evaluate.swap import Redraw, held_out_pairs, swap
 from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
@@ -204,19 +204,14 @@ def judge_system(judge: Judge, trained: Trained, samples: int, folder: Path) -> 
     pairs = held_out_pairs(judge.pictures, MOST_SWAPS, 0)
     if trained.redraw is not None and len(pairs.content):
         copy = trained.reconstruct or (lambda picture: picture)
-        found = swap(trained.redraw, copy, judge.pictures, pairs, judge.train.pooled, judge.backbone)
+        found = swap(judge, pairs, trained.redraw, copy)
         bounds = {"copying the content": found.copied, "nearest other drawing": found.other}
         references = {name: float(values.mean()) for name, values in bounds.items()}
         scores.append(average("swap_distance", found.redrawn, Best.LOW, references))
         content, target = (judge.batch(i[:COLUMNS]) for i in (pairs.content, pairs.target))
         rows = [content, found.pictures[:COLUMNS], target]
         sheet_of(rows, ["content", "redrawn", "own drawing"]).save(folder / "swaps.png")
-    return {
-        score.name: {"value": score.value, "interval": score.interval, "references": dict(score.references)}
-        if isinstance(score, Score)
-        else {"value": None, "reason": score.reason}
-        for score in scores
-    }
+    return {score.name: score.record() for score in scores}
 
 
 def judge_samples(judge: Judge, sample: Callable[[Tensor, int], Tensor], samples: int, folder: Path) -> list[Measured]:

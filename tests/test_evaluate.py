@@ -10,12 +10,13 @@ import torch
 
 from impasto import api
 from impasto.cli.main import main
-from impasto.config import Against, ModelConfig, Size, sized_model
+from impasto.config import Against, EvaluateConfig, ModelConfig, Size, sized_model
 from impasto.data import PictureSet, prepare
 from impasto.errors import ImpastoError
 from impasto.evaluate import evaluate as module
+from impasto.evaluate import samples as sampling
 from impasto.evaluate.report import to_html, to_json, to_text
-from impasto.evaluate.scores import Score, Unmeasured
+from impasto.evaluate.scores import Measured, Score, Unmeasured
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 from pictures import noise
@@ -60,9 +61,9 @@ def painter(pictures: PictureSet, indices: Sequence[int], change: float):
     return made
 
 
-def scores_of(report: module.Report) -> dict[str, module.Measured]:
+def scores_of(report: module.Report) -> dict[str, Measured]:
     """Every score by name."""
-    return {score.name: score for group in report.groups.values() for score in group}
+    return {score.name: score for _, group in report.scores.groups() for score in group}
 
 
 def value_of(report: module.Report, name: str) -> float:
@@ -76,45 +77,44 @@ def test_planted_copies_and_a_style_break_are_caught(pictures: PictureSet, monke
     config = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
     model, styles = model_of(config)
     copied = pictures.train.tolist()
-    monkeypatch.setattr(module, "generate", painter(pictures, copied, 0.002))
-    with_copies = module.evaluate(model, styles, pictures, samples=40, steps=2)
-    monkeypatch.setattr(module, "generate", painter(pictures, pictures.held_out.tolist(), 0.0))
-    honest = module.evaluate(model, styles, pictures, samples=40, steps=2)
+    monkeypatch.setattr(sampling, "generate", painter(pictures, copied, 0.002))
+    with_copies = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
+    monkeypatch.setattr(sampling, "generate", painter(pictures, pictures.held_out.tolist(), 0.0))
+    honest = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
     assert value_of(with_copies, "copy_rate_pixels") > 0.9
     assert value_of(with_copies, "copy_rate_features") > 0.5
     assert value_of(honest, "copy_rate_pixels") < 0.3
     # Samples of the one collection asked for as the other: the probe says no, and the set is less of one style.
     plain = [i for i in copied if pictures.collection_ids[i] == 0]
-    monkeypatch.setattr(module, "generate", painter(pictures, plain, 0.0))
-    broken = module.evaluate(model, styles, pictures, samples=40, steps=2)
+    monkeypatch.setattr(sampling, "generate", painter(pictures, plain, 0.0))
+    broken = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
     assert value_of(broken, "probe_accuracy of plain") > 0.8
     assert value_of(broken, "probe_accuracy of striped") < 0.2
 
 
 def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:
-    config = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
-    model, styles = model_of(config)
+    shape = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
+    model, styles = model_of(shape)
+    config = EvaluateConfig(samples=30, steps=2, against=Against.ALL)
     told: list[str] = []
     report = module.evaluate(
         model,
         styles,
         pictures,
-        samples=30,
-        steps=2,
-        against=Against.ALL,
+        config,
         progress=lambda w, d, t: told.append(w),
     )
     scores = scores_of(report)
-    assert set(report.groups) == {"reconstruction", "generation", "style", "memorisation", "likelihood", "swap"}
+    assert all(group for _, group in report.scores.groups())
     for name in ("psnr_db", "frechet_lite2", "kernel_lite2", "precision", "recall", "set_unity", "swap_distance"):
         assert isinstance(scores[name], Score), scores[name]
     frechet = scores["frechet_lite2"]
     assert isinstance(frechet, Score) and frechet.interval is not None
     assert frechet.value > frechet.references["other real pictures"] >= 0
     assert "making samples" in told and told[-1] == "done"
-    again = module.evaluate(model, styles, pictures, samples=30, steps=2, against=Against.ALL)
+    again = module.evaluate(model, styles, pictures, config)
     assert to_json(again) == to_json(report)
-    few = module.evaluate(model, styles, pictures, samples=4, steps=1)
+    few = module.evaluate(model, styles, pictures, EvaluateConfig(samples=4, steps=1))
     missing = [s for s in scores_of(few).values() if isinstance(s, Unmeasured)]
     assert any("at least 20" in s.reason for s in missing)
     assert "not measured: it needs at least 20" in to_text(few) and "not measured" in to_html(few, "t")

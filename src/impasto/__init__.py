@@ -6,18 +6,18 @@ from impasto.version import __version__
 
 if TYPE_CHECKING:
     from impasto.api import Model, load, train
-    from impasto.config import TrainConfig
+    from impasto.config import EvaluateConfig, TrainConfig
 
 
-__all__ = ["Model", "TrainConfig", "__version__", "load", "train"]
+__all__ = ["EvaluateConfig", "Model", "TrainConfig", "__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, so nothing is imported before it is asked for.
-    if name == "TrainConfig":
-        from impasto.config import TrainConfig
+    if name in ("EvaluateConfig", "TrainConfig"):
+        from impasto import config
 
-        return TrainConfig
+        return getattr(config, name)
     if name in __all__:
         from impasto import api
 

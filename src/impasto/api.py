@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from impasto.config import Against, Fit, ModelConfig, TrainConfig, from_json
+from impasto.config import EvaluateConfig, Fit, ModelConfig, TrainConfig, check_sampling, from_json
 from impasto.create.generate import generate
 from impasto.create.picture import to_image
-from impasto.create.recipe import Recipe, check_sampling
+from impasto.create.recipe import Recipe
 from impasto.create.style import parse_reference, pooled_style
 from impasto.create.vectors import Latents
 from impasto.data import Loaded, prepare, read_pictures
@@ -89,7 +89,7 @@ class Model:
         ``":weight"``; without it every picture has a style of its own. ``guidance`` above 1 follows the style more
         closely; ``temperature`` below 1 is tamer. Raises ImpastoError for values out of range and unknown styles.
         """
-        check_sampling(seed=seed, steps=steps, temperature=temperature, guidance=guidance, prefix="--")
+        check_sampling(seed, steps, temperature, guidance, prefix="--")
         references = [parse_reference(text, self.config.collections) for text in style]
         told, hashes = pooled_style(self.network, self.styles, references)
         indices = range(start, start + count)
@@ -172,14 +172,8 @@ class Model:
     def evaluate(
         self,
         pictures: Path,
+        config: EvaluateConfig | None = None,
         *,
-        against: Against = Against.HELD_OUT,
-        samples: int = 2000,
-        seed: int = 0,
-        steps: int = 16,
-        temperature: float = 1.0,
-        guidance: float = 1.5,
-        trust: float = 0.3,
         fit: Fit | None = None,
         features: Path | None = None,
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
@@ -193,7 +187,6 @@ class Model:
         from impasto.evaluate.evaluate import evaluate
         from impasto.evaluate.network import GivenNetwork
 
-        check_sampling(seed=seed, steps=steps, temperature=temperature, guidance=guidance, prefix="--")
         if self.styles is None:
             raise ImpastoError(f"{self.path}: the model has no collections to make samples of.")
         network = GivenNetwork(features) if features is not None else None
@@ -204,20 +197,7 @@ class Model:
                 fit=fit or self._fit(),
                 cache=Path(folder),
             )
-            return evaluate(
-                self.network,
-                self.styles,
-                found,
-                against=against,
-                samples=samples,
-                seed=seed,
-                steps=steps,
-                temperature=temperature,
-                guidance=guidance,
-                trust=trust,
-                network=network,
-                progress=progress,
-            )
+            return evaluate(self.network, self.styles, found, config, network=network, progress=progress)
 
     def _fit(self) -> Fit:
         file = Run(self.path).config

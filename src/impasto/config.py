@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -155,6 +156,45 @@ class TrainConfig:
                 raise ImpastoError(f"--{name.replace('_', '-')}: use a whole number from 1 to 4096.")
         if not 0 < self.stage1_share < 1:
             raise ImpastoError(f"--stage1-share {self.stage1_share}: use a number between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One measurement of a model."""
+
+    against: Against = Against.HELD_OUT
+    """Compare samples with held-out pictures, or with all (half of them, beside the other half)."""
+    samples: int = 2000
+    """How many samples to make."""
+    seed: int = 0
+    """The same seed gives the same numbers."""
+    steps: int = 16
+    """Steps of the sampler."""
+    temperature: float = 1.0
+    """Below 1 tamer, above 1 wilder."""
+    guidance: float = 1.5
+    """How strongly the style is followed."""
+    trust: float = 0.3
+    """How much of the content's word counts when styles are swapped, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing could be measured with, naming the flag."""
+        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="--")
+        if not 2 <= self.samples <= 1_000_000:
+            raise ImpastoError(f"--samples {self.samples}: use a whole number from 2.")
+        if not 0 <= self.trust <= 1:
+            raise ImpastoError(f"--trust {self.trust}: use a number from 0 to 1.")
+
+
+def check_sampling(seed: int, steps: int, temperature: float, guidance: float, *, prefix: str) -> None:
+    """Refuse settings that cannot sample; ``prefix`` precedes the name in the message ("--" for flags)."""
+    if not 0 <= seed < 2**63:
+        raise ImpastoError(f"{prefix}seed {seed}: use a whole number from 0 to 2**63 - 1.")
+    if not 1 <= steps <= 1000:
+        raise ImpastoError(f"{prefix}steps {steps}: use a whole number from 1 to 1000.")
+    for name, value in (("temperature", temperature), ("guidance", guidance)):
+        if not math.isfinite(value) or value < 0:
+            raise ImpastoError(f"{prefix}{name} {value}: use a number from 0.")
 
 
 def sized_model(size: Size, *, channels: int, resolution: int, collections: tuple[str, ...]) -> ModelConfig:

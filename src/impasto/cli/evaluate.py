@@ -1,5 +1,6 @@
 """impasto evaluate: how good a model is, in numbers that stand beside what they must be compared with."""
 
+import dataclasses
 import sys
 import time
 from dataclasses import dataclass
@@ -9,15 +10,14 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.outputs import check_folder
-from impasto.config import Against, Fit
-from impasto.errors import ImpastoError
+from impasto.config import EvaluateConfig, Fit
 
 LINE_SECONDS = 10.0
 """Between two lines of progress where the output is a file or a pipe."""
 
 
-@dataclass(frozen=True)
-class Evaluate:
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(EvaluateConfig):
     """Measure a model on a folder of pictures: reconstruction, samples, style, copies, likelihood, swaps.
 
     impasto evaluate runs/emoji emoji --out report
@@ -31,20 +31,6 @@ class Evaluate:
     """The folder or archive that it was trained on: its held-out part is found again by content."""
     out: Path
     """Folder for report.html, report.json and the sheets."""
-    against: Against = Against.HELD_OUT
-    """Compare samples with held-out pictures, or with all (half of them, beside the other half)."""
-    samples: int = 2000
-    """How many samples to make."""
-    seed: int = 0
-    """The same seed gives the same numbers."""
-    steps: int = 16
-    """Steps of the sampler."""
-    temperature: float = 1.0
-    """Below 1 tamer, above 1 wilder."""
-    guidance: float = 1.5
-    """How strongly the style is followed."""
-    trust: float = 0.3
-    """How much of the content's word counts when styles are swapped, 0 to 1."""
     fit: Fit | None = None
     """How pictures become square; as in training where not given."""
     features: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
@@ -52,30 +38,22 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
+    def __post_init__(self) -> None:
+        """Leave the checks to ``config``, where a mistake is reported as every command reports it."""
+
+    def config(self) -> EvaluateConfig:
+        """The plain settings."""
+        return EvaluateConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(EvaluateConfig)})
+
     def run(self) -> int:
         """Measure, print and write the report; returns the exit code."""
-        if not 2 <= self.samples <= 1_000_000:
-            raise ImpastoError(f"--samples {self.samples}: use a whole number from 2.")
-        if not 0 <= self.trust <= 1:
-            raise ImpastoError(f"--trust {self.trust}: use a number from 0 to 1.")
+        config = self.config()
         check_folder(self.out)
         from impasto import api
         from impasto.evaluate.report import to_text, write_report
 
         model = api.load(self.run_folder, self.device)
-        report = model.evaluate(
-            self.pictures,
-            against=self.against,
-            samples=self.samples,
-            seed=self.seed,
-            steps=self.steps,
-            temperature=self.temperature,
-            guidance=self.guidance,
-            trust=self.trust,
-            fit=self.fit,
-            features=self.features,
-            progress=_Told(),
-        )
+        report = model.evaluate(self.pictures, config, fit=self.fit, features=self.features, progress=_Told())
         print(to_text(report))
         written = write_report(report, self.out, f"Impasto: {self.run_folder} on {self.pictures}")
         print(f"{len(written)} files in {self.out}; open {self.out / 'report.html'}")

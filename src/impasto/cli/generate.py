@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
+from impasto.config import check_sampling
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ class Generate:
         return 0
 
     def _check(self) -> None:
-        from impasto.create.recipe import check_sampling
-
         if self.run_folder is None:
             raise ImpastoError("RUN is missing: name the folder of a run, or a picture with --recipe.")
         if not 1 <= self.count <= 1_000_000:
@@ -95,13 +94,7 @@ class Generate:
             raise ImpastoError(f"--start {self.start}: use a whole number from 0.")
         if self.grid and self.count > MAX_GRID_PICTURES:
             raise ImpastoError(f"--grid: a grid holds at most {MAX_GRID_PICTURES} pictures, and -n is {self.count}.")
-        check_sampling(
-            seed=self.seed,
-            steps=self.steps,
-            temperature=self.temperature,
-            guidance=self.guidance,
-            prefix="--",
-        )
+        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="--")
 
     def _from_recipe(self, picture: Path) -> "tuple[Generate, Recipe]":
         """The command that the recipe stands for."""

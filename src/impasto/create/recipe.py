@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import struct
 import warnings
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 from impasto.atomic import write_atomically
-from impasto.config import from_json
+from impasto.config import check_sampling, from_json
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
 from impasto.version import __version__
@@ -53,9 +52,7 @@ class Recipe:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        check_sampling(
-            seed=self.seed, steps=self.steps, temperature=self.temperature, guidance=self.guidance, prefix=""
-        )
+        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="")
         if self.index < 0:
             raise ImpastoError(f"index {self.index}: use a whole number from 0.")
         if self.style_hashes and len(self.style_hashes) != len(self.style):
@@ -64,17 +61,6 @@ class Recipe:
     def to_json(self) -> str:
         """The recipe as one line of ASCII JSON, which every kind of picture can hold."""
         return json.dumps(dataclasses.asdict(self))
-
-
-def check_sampling(*, seed: int, steps: int, temperature: float, guidance: float, prefix: str) -> None:
-    """Refuse settings that cannot sample; ``prefix`` precedes the name in the message ("--" for flags)."""
-    if not 0 <= seed < 2**63:
-        raise ImpastoError(f"{prefix}seed {seed}: use a whole number from 0 to 2**63 - 1.")
-    if not 1 <= steps <= 1000:
-        raise ImpastoError(f"{prefix}steps {steps}: use a whole number from 1 to 1000.")
-    for name, value in (("temperature", temperature), ("guidance", guidance)):
-        if not math.isfinite(value) or value < 0:
-            raise ImpastoError(f"{prefix}{name} {value}: use a number from 0.")
 
 
 def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:

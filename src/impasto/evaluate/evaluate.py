@@ -1,5 +1,6 @@
 """Judge a model on a folder of pictures: every number beside what it must be compared with."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -9,19 +10,17 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from impasto.config import Against
-from impasto.create.generate import generate
-from impasto.create.grid import grid
-from impasto.create.picture import to_image
+from impasto.config import EvaluateConfig
 from impasto.create.redraw import redraw
 from impasto.data import PictureSet
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
-from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Measured, Progress, check_installed, sheet_of, spread
+from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Progress, check_installed, sheet_of, spread
 from impasto.evaluate.network import GivenNetwork
-from impasto.evaluate.scores import Best, Unmeasured, average
+from impasto.evaluate.samples import make_samples
+from impasto.evaluate.scores import Best, Measured, Unmeasured, average
 from impasto.evaluate.swap import held_out_pairs, swap
-from impasto.model.autoencoder import LEVEL_NAMES
+from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
 from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
@@ -32,11 +31,28 @@ MOST_SWAPS = 256
 
 
 @dataclass(frozen=True)
+class Scores:
+    """Every number, in groups that answer one question each."""
+
+    reconstruction: tuple[Measured, ...]
+    generation: tuple[Measured, ...]
+    style: tuple[Measured, ...]
+    memorisation: tuple[Measured, ...]
+    likelihood: tuple[Measured, ...]
+    swap: tuple[Measured, ...]
+
+    def groups(self) -> Iterator[tuple[str, tuple[Measured, ...]]]:
+        """The groups with their names, in order."""
+        for group in dataclasses.fields(self):
+            yield group.name, getattr(self, group.name)
+
+
+@dataclass(frozen=True)
 class Report:
     """What was measured, and pictures to look at."""
 
     settings: Mapping[str, object]
-    groups: Mapping[str, tuple[Measured, ...]]
+    scores: Scores
     sheets: Mapping[str, Image.Image]
 
 
@@ -44,14 +60,8 @@ def evaluate(
     model: Impasto,
     styles: Float[Tensor, "collection 2 style"],
     pictures: PictureSet,
+    config: EvaluateConfig | None = None,
     *,
-    against: Against = Against.HELD_OUT,
-    samples: int = 2000,
-    seed: int = 0,
-    steps: int = 16,
-    temperature: float = 1.0,
-    guidance: float = 1.5,
-    trust: float = 0.3,
     network: GivenNetwork | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
@@ -62,76 +72,56 @@ def evaluate(
     says why, and the others go on. Raises ImpastoError where the pictures do not fit the model.
     """
     check_installed()
+    config = config or EvaluateConfig()
     if pictures.resolution != model.config.resolution or pictures.channels != model.config.channels:
         raise ImpastoError(
             f"the pictures are {pictures.channels} channels at {pictures.resolution} px, "
             f"the model has {model.config.channels} at {model.config.resolution} px."
         )
-    settings = {
-        "against": against,
-        "samples": samples,
-        "seed": seed,
-        "steps": steps,
-        "temperature": temperature,
-        "guidance": guidance,
-        "trust": trust,
+    if not set(pictures.collections) & set(model.config.collections):
+        raise ImpastoError("no collection of these pictures is one of the model's: evaluate it on its own folder.")
+    judge = Judge(pictures, next(model.parameters()).device, config.seed, progress)
+    made = make_samples(
+        model,
+        styles,
+        judge,
+        config.samples,
+        seed=config.seed,
+        steps=config.steps,
+        temperature=config.temperature,
+        guidance=config.guidance,
+    )
+    sheets = {"Samples by collection": made.sheet}
+
+    def reconstruct(picture: Map) -> list[Map]:
+        return [model.autoencoder.reconstruct(picture, level + 1) for level in range(NUM_LEVELS)]
+
+    reconstruction, sheet = judge.reconstruction(reconstruct, LEVEL_NAMES)
+    sheets["Held-out pictures and what each coarse prefix of levels keeps"] = sheet
+    memorisation, closest = judge.memorisation(made.looks)
+    if closest is not None:
+        sheets["Samples closest to a training picture"] = closest
+    swapped, redrawn = _swap(judge, model, styles, config)
+    if redrawn is not None:
+        sheets["Content, redrawn in another collection's style, that collection's own drawing"] = redrawn
+    generation = judge.generation(made.looks, config.against)
+    if network is not None:
+        generation += judge.generation_by(network, made.looks, config.against)
+    scores = Scores(
+        reconstruction=reconstruction,
+        generation=generation,
+        style=judge.style(made.looks, made.labels),
+        memorisation=memorisation,
+        likelihood=_likelihood(judge, model),
+        swap=swapped,
+    )
+    progress("done", 1, 1)
+    settings = dataclasses.asdict(config) | {
         "features": network.name if network is not None else "lite2",
         "train": len(pictures.train),
         "held_out": len(pictures.held_out),
     }
-    known = [name for name in pictures.collections if name in model.config.collections]
-    if not known:
-        raise ImpastoError("no collection of these pictures is one of the model's: evaluate it on its own folder.")
-    judge = Judge(pictures, next(model.parameters()).device, seed, progress)
-    sheets: dict[str, Image.Image] = {}
-    labels = judge.labels(known, samples)
-    shown: dict[str, list[Image.Image]] = {}
-    sampling = {"seed": seed, "steps": steps, "temperature": temperature, "guidance": guidance}
-    batches = _samples(model, styles, [pictures.collections[i] for i in labels], shown, sampling)
-    made = judge.look(batches, "making samples", samples)
-    sheets["Samples by collection"] = grid(list(shown.values()), list(shown))
-
-    def reconstruct(picture: Map) -> list[Map]:
-        return [model.autoencoder.reconstruct(picture, level + 1) for level in range(len(LEVEL_NAMES))]
-
-    reconstruction, sheet = judge.reconstruction(reconstruct, LEVEL_NAMES)
-    sheets["Held-out pictures and what each coarse prefix of levels keeps"] = sheet
-    memorisation, closest = judge.memorisation(made)
-    if closest is not None:
-        sheets["Samples closest to a training picture"] = closest
-    swapped, redrawn = _swap(judge, model, styles, trust=trust, steps=steps)
-    if redrawn is not None:
-        sheets["Content, redrawn in another collection's style, that collection's own drawing"] = redrawn
-    generation = judge.generation(made, against)
-    if network is not None:
-        generation += judge.generation_by(network, made, against)
-    groups: dict[str, tuple[Measured, ...]] = {
-        "reconstruction": reconstruction,
-        "generation": generation,
-        "style": judge.style(made, labels),
-        "memorisation": memorisation,
-        "likelihood": _likelihood(judge, model),
-        "swap": swapped,
-    }
-    progress("done", 1, 1)
-    return Report(settings, groups, sheets)
-
-
-def _samples(
-    model: Impasto, styles: Tensor, names: list[str], shown: dict[str, list[Image.Image]], sampling: dict[str, float]
-) -> Iterator[Tensor]:
-    """One sample after the other in the style of each name; the first few of each are kept in ``shown``."""
-    device, start = next(model.parameters()).device, 0
-    for name in dict.fromkeys(names):
-        told = styles[model.config.collections.index(name)].to(device)
-        indices = range(start, start + names.count(name))
-        made = generate(model, Gaussian(told[:1], told[1:]), indices, **sampling)  # pyrefly: ignore
-        shown[name] = []
-        for array in made:
-            if len(shown[name]) < COLUMNS:
-                shown[name].append(to_image(array))
-            yield torch.from_numpy(array[None])
-        start = indices.stop
+    return Report(settings, scores, sheets)
 
 
 def _likelihood(judge: Judge, model: Impasto) -> tuple[Measured, ...]:
@@ -167,7 +157,7 @@ def _likelihood(judge: Judge, model: Impasto) -> tuple[Measured, ...]:
 
 
 def _swap(
-    judge: Judge, model: Impasto, styles: Tensor, *, trust: float, steps: int
+    judge: Judge, model: Impasto, styles: Tensor, config: EvaluateConfig
 ) -> tuple[tuple[Measured, ...], Image.Image | None]:
     """Content of one collection in the style of another, against the other's own drawing of the same thing."""
     pairs = held_out_pairs(judge.pictures, MOST_SWAPS, judge.seed)
@@ -183,9 +173,10 @@ def _swap(
     def redrawn(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         style = own[torch.from_numpy(wanted)]
         seeds = [judge.seed + int(number) for number in numbers]
-        return redraw(model, content, Gaussian(style[:, 0], style[:, 1]), trust=trust, seeds=seeds, steps=steps)
+        told = Gaussian(style[:, 0], style[:, 1])
+        return redraw(model, content, told, trust=config.trust, seeds=seeds, steps=config.steps)
 
-    found = swap(redrawn, model.autoencoder.reconstruct, judge.pictures, pairs, judge.train.pooled, judge.backbone)
+    found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
     rows = [judge.batch(pairs.content[chosen]), found.pictures[chosen], judge.batch(pairs.target[chosen])]
     sheet = sheet_of(rows, ["content", "redrawn", "own drawing"])

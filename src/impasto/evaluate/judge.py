@@ -25,7 +25,7 @@ from impasto.evaluate.distances import (
 from impasto.evaluate.looks import Looks, look
 from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.reconstruction import Faithfulness, faithfulness
-from impasto.evaluate.scores import Best, Score, Unmeasured, average, groups_of, share
+from impasto.evaluate.scores import Best, Measured, Score, Unmeasured, average, groups_of, share
 from impasto.model.blocks import Map
 
 BATCH = 32
@@ -34,7 +34,6 @@ COLUMNS = 10
 FEWEST_FOR_DISTRIBUTIONS = 20
 """Fewer pictures than this say nothing about a distribution."""
 
-Measured = Score | Unmeasured
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, done, of how many)."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from impasto.atomic import write_atomically, write_text_atomically
-from impasto.evaluate.evaluate import Measured, Report
-from impasto.evaluate.scores import Best, Score
+from impasto.evaluate.evaluate import Report
+from impasto.evaluate.scores import Best, Measured, Score
 from impasto.version import __version__
 
 FORMAT = 1
@@ -28,7 +28,7 @@ img { max-width: 100%; image-rendering: pixelated; }
 def to_text(report: Report) -> str:
     """Lines for a terminal: every score beside its references."""
     lines = []
-    for group, scores in report.groups.items():
+    for group, scores in report.scores.groups():
         lines.append(group)
         for score in scores:
             if isinstance(score, Score):
@@ -42,21 +42,7 @@ def to_text(report: Report) -> str:
 
 def to_json(report: Report) -> str:
     """The same for programs."""
-    groups = {
-        group: {
-            score.name: {
-                "value": score.value,
-                "best": score.best,
-                "count": score.count,
-                "interval": score.interval,
-                "references": dict(score.references),
-            }
-            if isinstance(score, Score)
-            else {"value": None, "reason": score.reason}
-            for score in scores
-        }
-        for group, scores in report.groups.items()
-    }
+    groups = {group: {score.name: score.record() for score in scores} for group, scores in report.scores.groups()}
     whole = {"format": FORMAT, "impasto": __version__, "settings": dict(report.settings), "scores": groups}
     return json.dumps(whole, indent=2) + "\n"
 
@@ -70,7 +56,7 @@ def to_html(report: Report, title: str) -> str:
         "<p>Intervals cover about 95 %. Every number stands beside the same number for something known; "
         "features are EfficientNet-Lite2's, so none compares with numbers on other networks.</p>",
     ]
-    for group, scores in report.groups.items():
+    for group, scores in report.scores.groups():
         parts.append(f"<h2>{html.escape(group.capitalize())}</h2><table>")
         parts.append("<tr><th>score</th><th>value</th><th>interval</th><th>pictures</th><th>compare with</th></tr>")
         parts += [_row(score) for score in scores]

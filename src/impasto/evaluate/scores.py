@@ -1,5 +1,6 @@
 """A number that says how good something is, never alone: beside it its interval and what it must be compared with."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,12 @@ class Score:
     references: Mapping[str, float] = field(default_factory=dict)
     """The same number for something known: real pictures, the picture itself, another drawing."""
 
+    def record(self) -> dict[str, object]:
+        """What it is in JSON, under its name."""
+        record = dataclasses.asdict(self)
+        del record["name"]
+        return record
+
 
 @dataclass(frozen=True)
 class Unmeasured:
@@ -43,10 +50,18 @@ class Unmeasured:
     name: str
     reason: str
 
+    def record(self) -> dict[str, object]:
+        """What it is in JSON, under its name."""
+        return {"value": None, "reason": self.reason}
+
+
+Measured = Score | Unmeasured
+"""What comes of trying to measure."""
+
 
 def average(
     name: str, values: Float[Tensor, " item"], best: Best, references: Mapping[str, float] | None = None
-) -> Score | Unmeasured:
+) -> Measured:
     """The mean of one value per picture; its interval is 1.96 standard errors to either side."""
     if len(values) == 0:
         return Unmeasured(name, "no picture to measure on")
@@ -59,7 +74,7 @@ def average(
 
 def share(
     name: str, hits: Bool[Tensor, " item"], best: Best, references: Mapping[str, float] | None = None
-) -> Score | Unmeasured:
+) -> Measured:
     """The part of pictures of which something is true, with Wilson's interval (1927)."""
     if len(hits) == 0:
         return Unmeasured(name, "no picture to measure on")

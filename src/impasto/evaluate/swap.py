@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.backbone import Backbone, feature_distance
+from impasto.backbone import feature_distance
 from impasto.data import PictureSet
+from impasto.evaluate.judge import BATCH, Judge
 from impasto.model.blocks import Map
-
-BATCH = 32
 
 Redraw = Callable[[Map, np.ndarray, np.ndarray], Map]
 """(content, the collection whose style each is wanted in, the number of each content picture) to pictures in [0, 1]."""
@@ -60,40 +59,25 @@ def held_out_pairs(pictures: PictureSet, most: int, seed: int) -> Pairs:
 
 
 @torch.no_grad()
-def swap(
-    redraw: Redraw,
-    reconstruct: Callable[[Map], Map],
-    pictures: PictureSet,
-    pairs: Pairs,
-    training: Float[Tensor, "picture feature"],
-    backbone: Backbone,
-) -> Swaps:
-    """Redraw the content of each pair in the style of the target's collection, and measure.
-
-    ``training`` holds pooled features of ``pictures.train``, in which the nearest other drawing is looked for.
-    """
-    device = next(backbone.parameters()).device
-    collections = pictures.collection_ids[pictures.train]
+def swap(judge: Judge, pairs: Pairs, redraw: Redraw, reconstruct: Callable[[Map], Map]) -> Swaps:
+    """Redraw the content of each pair in the style of the target's collection, and measure."""
+    pictures, backbone = judge.pictures, judge.backbone
+    collections = pictures.collection_ids[judge.train_indices]
     parts: list[tuple[Tensor, ...]] = []
     for start in range(0, len(pairs.content), BATCH):
         rows = slice(start, start + BATCH)
-        content, target = (_pictures(pictures, indices[rows], device) for indices in (pairs.content, pairs.target))
+        content, target = judge.batch(pairs.content[rows]), judge.batch(pairs.target[rows])
         wanted = pictures.collection_ids[pairs.target[rows]]
         redrawn = redraw(content, wanted, pairs.content[rows])
         content_maps, looks = backbone.look(content)
         others = []
         for features, collection in zip(looks.cpu(), wanted, strict=True):
             members = np.flatnonzero(collections == collection)
-            distance = (training[torch.from_numpy(members)] - features).square().sum(1)
-            others.append(pictures.train[members[int(distance.argmin())]])
-        other = _pictures(pictures, np.array(others), device)
+            distance = (judge.train.pooled[torch.from_numpy(members)] - features).square().sum(1)
+            others.append(judge.train_indices[members[int(distance.argmin())]])
         target_maps = backbone(target)
+        other = judge.batch(np.array(others))
         candidates = (backbone(redrawn), content_maps, backbone(other), backbone(reconstruct(target)))
         parts.append((*(feature_distance(maps, target_maps).cpu() for maps in candidates), redrawn.cpu()))
     redrawn, copied, other, reconstructed, painted = (torch.cat(part) for part in zip(*parts, strict=True))
     return Swaps(redrawn, copied, other, reconstructed, painted)
-
-
-def _pictures(pictures: PictureSet, indices: np.ndarray, device: torch.device) -> Map:
-    batch = torch.from_numpy(pictures.batch(indices)).to(device).float() / 255
-    return batch.contiguous(memory_format=torch.channels_last)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import torch
 
 from impasto.config import Against
-from impasto.create.generate import generate
 from impasto.data import PictureSet
-from impasto.evaluate.judge import Judge, Measured
-from impasto.evaluate.scores import Score
+from impasto.evaluate.judge import Judge
+from impasto.evaluate.samples import make_samples
+from impasto.evaluate.scores import Measured, Score
 from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS, Autoencoder
 from impasto.model.blocks import Map
-from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.training.autoencoder_stage import to_device
 
@@ -62,16 +61,9 @@ class SampleMeter:
 
     def text(self, model: Impasto, styles: torch.Tensor) -> str:
         """Kernel distance and probe accuracy of samples, the same for the same model."""
-        judge, made = self._judge, []
-        labels = judge.labels(model.config.collections, self.SAMPLES)
-        for label, count in zip(*(t.tolist() for t in labels.unique_consecutive(return_counts=True)), strict=True):
-            told = Gaussian(styles[label, :1], styles[label, 1:])
-            indices = range(len(made), len(made) + count)
-            found = generate(model, told, indices, seed=0, steps=self.STEPS, temperature=1.0, guidance=1.5)
-            made += [torch.from_numpy(array[None]) for array in found]
-        looks = judge.look(made, "making samples", self.SAMPLES)
-        scores = [*judge.generation(looks, Against.ALL)[:2], *judge.style(looks, labels)[:2]]
-        return f"samples ({len(made)}): " + ", ".join(_said(score) for score in scores)
+        judge, made = self._judge, make_samples(model, styles, self._judge, self.SAMPLES, steps=self.STEPS)
+        scores = [*judge.generation(made.looks, Against.ALL)[:2], *judge.style(made.looks, made.labels)[:2]]
+        return f"samples ({self.SAMPLES}): " + ", ".join(_said(score) for score in scores)
 
 
 def _said(score: Measured) -> str:
