@@ -22,16 +22,15 @@ from impasto.evaluate.judge import Judge
 from impasto.evaluate.samples import make_samples
 from impasto.model.impasto import Impasto
 from impasto.training.engine import Engine
-from impasto.training.prior_stage import PriorStage
+from impasto.training.prior_stage import LatentCache, PriorStage
 
-LAYOUTS: dict[str, dict[str, object]] = {
-    "21 tokens: 1 + 4 + 16, width 384": {"prior_patches": (2, 2, 2)},
-    "24 tokens: 4 + 4 + 16, width 384": {"prior_patches": (1, 2, 2)},
-    "24 tokens, width 256": {"prior_patches": (1, 2, 2), "prior_width": 256},
-    "24 tokens, width 512, depth 10": {"prior_patches": (1, 2, 2), "prior_width": 512, "prior_depth": 10},
-    "36 tokens: 4 + 16 + 16, width 384": {"prior_patches": (1, 1, 2)},
-    "84 tokens: 4 + 16 + 64, width 256": {"prior_patches": (1, 1, 1), "prior_width": 256},
+LAYOUTS = {
+    "21 tokens: 1 + 4 + 16": (2, 2, 2),
+    "24 tokens: 4 + 4 + 16": (1, 2, 2),
+    "36 tokens: 4 + 16 + 16": (1, 1, 2),
+    "84 tokens: 4 + 16 + 64": (1, 1, 1),
 }
+"""Sides of the squares that make one token at strides 32, 16 and 8; counted for pictures of 64 px, without style."""
 
 
 def main() -> None:
@@ -41,23 +40,35 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--real", type=int, help="training pictures to compare with (default: all)")
+    parser.add_argument("--width", type=int, help="of the prior (default: the run's)")
+    parser.add_argument("--depth", type=int, help="of the prior (default: the run's)")
+    parser.add_argument("--learning-rate", type=float, default=TrainConfig.prior_learning_rate)
     parser.add_argument("--only", nargs="*", default=list(LAYOUTS))
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
     assert model.styles is not None
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
-    config = TrainConfig(pictures=arguments.pictures, out=arguments.run, resolution=model.config.resolution)
+    config = TrainConfig(
+        pictures=arguments.pictures,
+        out=arguments.run,
+        resolution=model.config.resolution,
+        prior_learning_rate=arguments.learning_rate,
+    )
+    width, depth = arguments.width or model.config.prior_width, arguments.depth or model.config.prior_depth
     engine = Engine("cpu")
-    judge = Judge(pictures, engine.device, 0)
+    judge = Judge(pictures, engine.device, 0, most=arguments.real)
+    cache = LatentCache(model.network.autoencoder, pictures, engine)
     results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
         if name in results:
             continue
         torch.manual_seed(0)
-        network = Impasto(dataclasses.replace(model.config, **LAYOUTS[name]))  # pyrefly: ignore
+        shape = dataclasses.replace(model.config, prior_patches=LAYOUTS[name], prior_width=width, prior_depth=depth)
+        network = Impasto(shape)
         network.autoencoder.load_state_dict(model.network.autoencoder.state_dict())
         network.to(memory_format=torch.channels_last).autoencoder.eval().requires_grad_(False)
-        stage = PriorStage(config, engine, network.prior, network.autoencoder, pictures)
+        stage = PriorStage(config, engine, network.prior, cache, pictures)
         seen, start, limit = 0, time.monotonic(), 60 * arguments.minutes
         losses: list[float] = []
         while (elapsed := time.monotonic() - start) < limit:
@@ -69,6 +80,9 @@ def main() -> None:
         made.sheet.save((arguments.out or Path("layouts.json")).with_suffix(f".{list(LAYOUTS).index(name)}.png"))
         results[name] = {
             "minutes": arguments.minutes,
+            "width": width,
+            "depth": depth,
+            "learning_rate": arguments.learning_rate,
             "parameters": sum(p.numel() for p in network.prior.parameters()),
             "pictures_per_second": seen / limit,
             "loss_of_last_tenth": sum(losses[-len(losses) // 10 :]) / max(1, len(losses[-len(losses) // 10 :])),

@@ -89,7 +89,7 @@ def _ours(pictures: Any, engine: Any, resolution: int, seconds: float) -> dict[s
     from impasto.model.blocks import channels_last
     from impasto.model.impasto import Impasto
     from impasto.training.autoencoder_stage import AutoencoderStage
-    from impasto.training.prior_stage import PriorStage
+    from impasto.training.prior_stage import LatentCache, PriorStage
     from throughput import measure as measure_stage
     from throughput import seconds_of
 
@@ -98,7 +98,7 @@ def _ours(pictures: Any, engine: Any, resolution: int, seconds: float) -> dict[s
     network = channels_last(Impasto(shape).to(engine.device))
     first = AutoencoderStage(config, engine, network.autoencoder, pictures)
     training = {f"stage 1, progress {p}": measure_stage(first, p, engine.device, seconds) for p in (0.4, 0.9)}
-    second = PriorStage(config, engine, network.prior, network.autoencoder, pictures)
+    second = PriorStage(config, engine, network.prior, LatentCache(network.autoencoder, pictures, engine), pictures)
     training["stage 2"] = measure_stage(second, 0.4, engine.device, seconds)
     style = torch.zeros(len(pictures.collections), 2, shape.style_dim, device=engine.device)
     model = Model(network.eval().requires_grad_(False), style, Path("random"), "0" * 16)

@@ -27,7 +27,7 @@ from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.engine import Engine
-from impasto.training.prior_stage import PriorStage
+from impasto.training.prior_stage import LatentCache, PriorStage
 from impasto.training.stage import TrainingStage
 
 CONVOLUTIONS = ((16, 64, 32, 5), (16, 128, 16, 3), (16, 128, 32, 3), (16, 256, 16, 3))
@@ -116,7 +116,7 @@ def train_in(
     model = channels_last(Impasto(shape).to(engine.device))
     first = AutoencoderStage(config, engine, model.autoencoder, pictures)
     stages = {f"stage 1, progress {p}": measure(first, p, engine.device, limit) for p in (0.4, 0.9)}
-    second = PriorStage(config, engine, model.prior, model.autoencoder, pictures)
+    second = PriorStage(config, engine, model.prior, LatentCache(model.autoencoder, pictures, engine), pictures)
     return stages | {"stage 2": measure(second, 0.4, engine.device, limit)}
 
 

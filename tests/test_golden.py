@@ -21,7 +21,7 @@ from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto, save_model
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.engine import Engine
-from impasto.training.prior_stage import PriorStage
+from impasto.training.prior_stage import LatentCache, PriorStage
 from impasto.training.stage import TrainingStage
 from pictures import write_noise
 
@@ -42,7 +42,9 @@ def test_losses_of_twenty_steps(tmp_path: Path) -> None:
     engine.keep_precision(bfloat16=False)
     model = channels_last(Impasto(sized_model(Size.TINY, channels=4, resolution=32, collections=pictures.collections)))
     found = {"autoencoder": train_steps(AutoencoderStage(config, engine, model.autoencoder, pictures), 20)}
-    found["prior"] = train_steps(PriorStage(config, engine, model.prior, model.autoencoder, pictures), 20)
+    found["prior"] = train_steps(
+        PriorStage(config, engine, model.prior, LatentCache(model.autoencoder, pictures, engine), pictures), 20
+    )
     path = GOLDEN / "losses.json"
     if RENEW:
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

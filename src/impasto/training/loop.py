@@ -20,7 +20,7 @@ from impasto.training.log import json_log, tensorboard_log
 from impasto.training.meter import Meter
 from impasto.training.optimizer import below
 from impasto.training.plan import plan
-from impasto.training.prior_stage import PriorStage
+from impasto.training.prior_stage import LatentCache, PriorStage
 from impasto.training.run import Run, open_run
 from impasto.training.seeds import seed_of
 from impasto.training.snapshots import Snapshots
@@ -95,7 +95,8 @@ class Training:
             self.model.autoencoder.load_state_dict(below(saved.tensors, "autoencoder."))
         self.model.autoencoder.eval().requires_grad_(False)
         self.clocks[Stage.PRIOR].start()
-        second = PriorStage(self.config, self.engine, self.model.prior, self.model.autoencoder, self.pictures)
+        cache = LatentCache(self.model.autoencoder, self.pictures, self.engine)
+        second = PriorStage(self.config, self.engine, self.model.prior, cache, self.pictures)
         if saved is not None:
             second.restore(saved)
         return self._run_stage(second)

@@ -34,7 +34,7 @@ class Batch:
     source_noise: Latents
 
 
-class Cache:
+class LatentCache:
     """What every expert says of every training picture: mean and log-variance per level, in half precision."""
 
     def __init__(self, model: Autoencoder, pictures: PictureSet, engine: Engine, batch_size: int = 32) -> None:
@@ -85,14 +85,14 @@ class PriorStage(TrainingStage[Batch]):
         config: TrainConfig,
         engine: Engine,
         prior: PriorFlow,
-        autoencoder: Autoencoder,
+        cache: LatentCache,
         pictures: PictureSet,
     ) -> None:
         optimizer = Optimizer(prior, config.prior_learning_rate, warmup=200, decay=0.9995)
         super().__init__(engine, optimizer, config.prior_batch_size)
         self.config = config
         self.prior = prior
-        self.cache = Cache(autoencoder, pictures, engine)
+        self.cache = cache
         self.order = Order(np.arange(len(pictures.train)), config.seed, self.stage)
         self.coupler = Coupler(pictures.collection_ids[pictures.train], pictures.key_ids[pictures.train])
 
