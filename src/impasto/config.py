@@ -31,6 +31,25 @@ class Fit(StrEnum):
     CROP = "crop"
 
 
+class Repeat(StrEnum):
+    """Along which axes copies of a picture meet without a seam."""
+
+    NONE = "none"
+    X = "x"
+    Y = "y"
+    XY = "xy"
+
+    @property
+    def along_x(self) -> bool:
+        """Whether the left edge meets the right one."""
+        return "x" in self.value
+
+    @property
+    def along_y(self) -> bool:
+        """Whether the upper edge meets the lower one."""
+        return "y" in self.value
+
+
 class Against(StrEnum):
     """Which real pictures samples are compared with."""
 

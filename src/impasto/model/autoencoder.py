@@ -27,6 +27,12 @@ class Autoencoder(nn.Module):
         )
         self.decoder = Decoder(config)
 
+    def encoder(self, view: str) -> Encoder:
+        """The encoder of one view."""
+        encoder = self.encoders[view]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
     def experts(self, picture: Map) -> tuple[Hierarchy, Hierarchy, Hierarchy]:
         """What the pixel, orientation and texture encoder say of pictures in [0, 1]."""
         views = views_of(picture)

@@ -1,5 +1,8 @@
 """An encoder: one view in, one expert per latent level out."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +16,16 @@ LOG_VARIANCE_BOUND = 7.0
 
 Hierarchy = tuple[Gaussian, Gaussian, Gaussian, Gaussian]
 """One Gaussian per latent level, coarse to fine: style (batch, style_dim), then maps at strides 32, 16 and 8."""
+
+
+class Features(NamedTuple):
+    """What an encoder makes of its view, at strides 2, 4, 32, 16 and 8 of the picture."""
+
+    stage1: Map
+    stage2: Map
+    coarse: Map
+    middle: Map
+    fine: Map
 
 
 class Encoder(nn.Module):
@@ -43,12 +56,17 @@ class Encoder(nn.Module):
 
     def forward(self, view: Map) -> Hierarchy:
         """The expert of every level; ``view`` is (batch, view_channels, height / 2, width / 2)."""
-        x1 = F.silu(self.stage1(view))
-        x2 = F.silu(self.stage2(F.avg_pool2d(x1, 2)))
+        features = self.features(view)
+        return self.style(torch.cat([mean_and_deviation(*moments(x)) for x in features], 1)), *self.maps(features[2:])
+
+    def features(self, view: Map) -> Features:
+        """The first two stages, and the pyramid: all that the experts are said from."""
+        x2 = F.silu(self.stage1(view))
+        x4 = F.silu(self.stage2(F.avg_pool2d(x2, 2)))
         # A space-to-channel shortcut (Chen 2024) hands the squares of stride 8 on as they are, see the decoder's
         # sketch.
         squares = F.pixel_unshuffle(view, 4).contiguous(memory_format=torch.channels_last)
-        x8 = self.refine8(self.stage3(F.avg_pool2d(x2, 2)) + self.shortcut(squares))
+        x8 = self.refine8(self.stage3(F.avg_pool2d(x4, 2)) + self.shortcut(squares))
         x16 = self.refine16(self.widen16(F.avg_pool2d(F.silu(x8), 2)))
         x32 = self.widen32(F.avg_pool2d(F.silu(x16), 2))
 
@@ -56,18 +74,28 @@ class Encoder(nn.Module):
         for x, lateral in zip((x32, x16, x8), self.laterals, strict=True):
             level = lateral(F.silu(x))
             pyramid.append(level + upsample_nearest(pyramid[-1]) if pyramid else level)
-        pyramid = [F.silu(smooth(level)) for smooth, level in zip(self.smooth, pyramid, strict=True)]
+        coarse, middle, fine = (F.silu(smooth(level)) for smooth, level in zip(self.smooth, pyramid, strict=True))
+        return Features(x2, x4, coarse, middle, fine)
 
-        statistics = torch.cat([_mean_and_deviation(x) for x in (x1, x2, *pyramid)], 1)
-        style = _bounded(self.style_head(F.silu(self.style_hidden(statistics))))
-        maps = [_bounded(head(level)) for head, level in zip(self.heads, pyramid, strict=True)]
-        return style, maps[0], maps[1], maps[2]
+    def style(self, statistics: Vector) -> Gaussian:
+        """The style level's expert, from means and deviations of all features over the picture."""
+        return _bounded(self.style_head(F.silu(self.style_hidden(statistics))))
+
+    def maps(self, pyramid: Sequence[Map]) -> tuple[Gaussian, Gaussian, Gaussian]:
+        """The experts of the maps, each from its level of the pyramid (coarse to fine), position by position."""
+        coarse, middle, fine = (_bounded(head(x)) for head, x in zip(self.heads, pyramid, strict=True))
+        return coarse, middle, fine
 
 
-def _mean_and_deviation(x: Map) -> Vector:
+def moments(x: Map) -> tuple[Vector, Vector]:
+    """Mean and mean square of every channel over the picture."""
     x = x.float()
-    mean = x.mean((2, 3))
-    variance = x.square().mean((2, 3)) - mean.square()
+    return x.mean((2, 3)), x.square().mean((2, 3))
+
+
+def mean_and_deviation(mean: Vector, mean_square: Vector) -> Vector:
+    """Means and standard deviations side by side, from what `moments` gives."""
+    variance = mean_square - mean.square()
     return torch.cat([mean, torch.sqrt(variance.clamp(min=0) + 1e-5)], 1)
 
 

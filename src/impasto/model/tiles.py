@@ -1,0 +1,160 @@
+"""Large pictures tile by tile, and pictures that repeat: the same numbers as from the whole, in bounded memory.
+
+Nothing in encoders and decoder knows the whole picture but the style's statistics, which are added up over the tiles.
+Every tile is computed with a margin as wide as one position can see, so that no seam can be found. Where a picture
+repeats, the margin at its edge is taken from the opposite edge, so that copies of it meet without one.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from impasto.config import ModelConfig, Repeat
+from impasto.model.autoencoder import Autoencoder
+from impasto.model.blocks import Map
+from impasto.model.decoder import MAP_STRIDES, Latents
+from impasto.model.encoder import Encoder, Features, Hierarchy, mean_and_deviation, moments
+from impasto.model.views import VIEW_NAMES, views_of
+
+STRIDE = MAP_STRIDES[0]
+"""Tiles and margins are counted in positions of the coarsest map."""
+TILE = 32
+"""Side of a tile: with its margin it takes about 2 GiB in a model of size base."""
+ENCODER_MARGIN = 7
+"""What an expert sees to each side: views 28 px, convolutions and pooling 187 px."""
+FEATURE_STRIDES = (2, 4, *MAP_STRIDES)
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis, in positions of stride 32."""
+
+    start: int
+    stop: int
+    first: int
+    """Where its margin begins; before the picture where that repeats."""
+    last: int
+    length: int
+    """Of the whole axis."""
+
+    def reach(self, stride: int, device: torch.device) -> Tensor:
+        """Indices of tile and margin in a map of this stride."""
+        scale = STRIDE // stride
+        return torch.arange(scale * self.first, scale * self.last, device=device) % (scale * self.length)
+
+    def inner(self, stride: int) -> slice:
+        """The tile within its margin."""
+        scale = STRIDE // stride
+        return slice(scale * (self.start - self.first), scale * (self.stop - self.first))
+
+    def outer(self, stride: int) -> slice:
+        """The tile within the picture."""
+        scale = STRIDE // stride
+        return slice(scale * self.start, scale * self.stop)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle and its margin."""
+
+    rows: Span
+    columns: Span
+
+    @property
+    def share(self) -> float:
+        """Its part of the picture's area."""
+        rows, columns = self.rows, self.columns
+        return (rows.stop - rows.start) * (columns.stop - columns.start) / (rows.length * columns.length)
+
+    def cut(self, x: Map, stride: int) -> Map:
+        """Tile and margin, from a map of this stride."""
+        rows, columns = self.rows.reach(stride, x.device), self.columns.reach(stride, x.device)
+        return x[:, :, rows][:, :, :, columns].contiguous(memory_format=torch.channels_last)
+
+    def keep(self, x: Map, stride: int) -> Map:
+        """The tile without its margin, from a map computed on both."""
+        return x[:, :, self.rows.inner(stride), self.columns.inner(stride)]
+
+    def place(self, whole: Map, x: Map, stride: int) -> None:
+        """Put the tile where it belongs."""
+        whole[:, :, self.rows.outer(stride), self.columns.outer(stride)] = x
+
+
+def tiles(height: int, width: int, margin: int, repeat: Repeat, size: int) -> Iterator[Tile]:
+    """The tiles of a picture of ``height`` x ``width`` pixels, both multiples of 32."""
+    for rows in _spans(height // STRIDE, margin, repeat.along_y, size):
+        for columns in _spans(width // STRIDE, margin, repeat.along_x, size):
+            yield Tile(rows, columns)
+
+
+def _spans(length: int, margin: int, repeats: bool, size: int) -> Iterator[Span]:
+    for start in range(0, length, size):
+        stop = min(start + size, length)
+        first, last = start - margin, stop + margin
+        yield Span(start, stop, *((first, last) if repeats else (max(0, first), min(length, last))), length)
+
+
+def decoder_margin(config: ModelConfig) -> int:
+    """What a pixel sees of the latents to each side: two 3x3 convolutions a block, and what joins the stages."""
+    pixels = 4 + sum(2 * depth * stride for depth, stride in zip(config.decoder_depths, (32, 16, 8, 4, 2), strict=True))
+    return math.ceil(pixels / STRIDE)
+
+
+@torch.no_grad()
+def encode(
+    model: Autoencoder, picture: Map, repeat: Repeat = Repeat.NONE, size: int = TILE
+) -> tuple[Hierarchy, Hierarchy, Hierarchy]:
+    """The experts of pictures in [0, 1] whose height and width are multiples of 32; as `Autoencoder.experts`."""
+    height, width = picture.shape[2:]
+    found = [_Gathered(height, width) for _ in VIEW_NAMES]
+    for tile in tiles(height, width, ENCODER_MARGIN, repeat, size):
+        views = views_of(tile.cut(picture, 1))
+        for gathered, name, view in zip(found, VIEW_NAMES, views, strict=True):
+            gathered.add(tile, model.encoder(name).features(view))
+    pixel, orientation, texture = (g.expert(model.encoder(n)) for g, n in zip(found, VIEW_NAMES, strict=True))
+    return pixel, orientation, texture
+
+
+class _Gathered:
+    """An encoder's features over all tiles: the pyramid whole, of the large first stages only the moments."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.pyramid: dict[int, Map] = {}
+        self.moments = [torch.zeros(()), torch.zeros(())]
+
+    def add(self, tile: Tile, features: Features) -> None:
+        """The features of one tile and its margin."""
+        for stage, (x, stride) in enumerate(zip(features[:2], FEATURE_STRIDES[:2], strict=True)):
+            self.moments[stage] = self.moments[stage] + tile.share * torch.stack(moments(tile.keep(x, stride)))
+        for x, stride in zip(features[2:], MAP_STRIDES, strict=True):
+            if stride not in self.pyramid:
+                shape = (*x.shape[:2], self.height // stride, self.width // stride)
+                self.pyramid[stride] = x.new_empty(shape).contiguous(memory_format=torch.channels_last)
+            tile.place(self.pyramid[stride], tile.keep(x, stride), stride)
+
+    def expert(self, encoder: Encoder) -> Hierarchy:
+        """What the encoder says of the whole."""
+        pyramid = [self.pyramid[stride] for stride in MAP_STRIDES]
+        every = [*(m.unbind(0) for m in self.moments), *map(moments, pyramid)]
+        style = encoder.style(torch.cat([mean_and_deviation(*m) for m in every], 1))
+        return style, *encoder.maps(pyramid)
+
+
+@torch.no_grad()
+def decode(model: Autoencoder, latents: Latents, repeat: Repeat = Repeat.NONE, size: int = TILE) -> Map:
+    """Pictures in [0, 1] from latents whose maps may have any size; as `Autoencoder.decode`."""
+    rows, columns = latents[1].shape[2:]
+    height, width = STRIDE * rows, STRIDE * columns
+    picture: Map | None = None
+    for tile in tiles(height, width, decoder_margin(model.config), repeat, size):
+        coarse, middle, fine = (tile.cut(z, stride) for z, stride in zip(latents[1:], MAP_STRIDES, strict=True))
+        painted = tile.keep(model.decode((latents[0], coarse, middle, fine)), 1)
+        if picture is None:
+            picture = painted.new_empty(*painted.shape[:2], height, width)
+        tile.place(picture, painted, 1)
+    assert picture is not None
+    return picture
