@@ -126,3 +126,18 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
 def test_transparent_models_make_transparent_pictures(model: Model) -> None:
     picture = next(iter(model.generate(1, steps=2)))
     assert picture.image.mode == "RGBA" and picture.image.size == (32, 32)
+
+
+def test_larger_and_repeating_pictures(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "generate run -n 1 --steps 2 --height 32 --width 96 --tile x --device cpu"
+    assert main([*command.split(), "--out", "wide"]) == 0
+    assert main("generate --recipe wide/seed0-0000.png --out again --device cpu".split()) == 0
+    with Image.open("wide/seed0-0000.png") as first, Image.open("again/seed0-0000.png") as second:
+        assert first.size == (96, 32) and first.tobytes() == second.tobytes()
+        pixels = np.asarray(first.convert("RGB")).astype(int)
+    plain = np.asarray(next(iter(impasto.load("run", "cpu").generate(1, steps=2, size=(32, 96)))).image.convert("RGB"))
+    inside = abs(np.diff(pixels, axis=1)).mean()
+    assert abs(pixels[:, 0] - pixels[:, -1]).mean() <= 2 * inside, "the edges do not meet"
+    assert (plain != pixels).any()
+    assert main([*command.replace("96", "90").split(), "--out", "odd"]) == 2
+    assert "--width 90: use a multiple of 32" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def changed(**values: object) -> str:
         ("[" * 100_000, "is not JSON"),
         ("[]", "names no format"),
         (changed(format=True), "names no format"),
-        (changed(format=2, impasto="9.0", other=1), r"newer Impasto \('9.0'\)"),
+        (changed(format=3, impasto="9.0", other=1), r"newer Impasto \('9.0'\)"),
         (changed(format=0), "names no format"),
         (changed(other=1), "unknown keys"),
         ('{"format": 1}', r"lacks \['guidance'"),
@@ -146,6 +146,8 @@ def changed(**values: object) -> str:
         (changed(seed=-1), "seed -1"),
         (changed(steps=0), "steps 0"),
         (changed(index=-1), "index -1"),
+        (changed(size=[64, 65]), "width 65"),
+        (changed(tile="z"), "tile: 'z' is not a Repeat"),
         (changed(temperature=float("nan")), "temperature nan"),
         (changed(guidance=10**400), "too large"),
         (changed(style_hashes=["a"]), "1 style hashes for 2 styles"),
@@ -156,6 +158,12 @@ def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ImpastoError, match=message) as caught:
         read_recipe(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_recipe_of_format_1_still_reads(tmp_path: Path) -> None:
+    values = json.loads(changed(format=1))
+    del values["size"], values["tile"]
+    assert read_recipe(write_text(tmp_path / "old.png", json.dumps(values))) == RECIPE
 
 
 def test_text_bomb(tmp_path: Path) -> None:

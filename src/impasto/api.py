@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from impasto.config import EvaluateConfig, Fit, ModelConfig, TrainConfig, check_sampling, from_json
+from impasto.config import EvaluateConfig, Fit, ModelConfig, Repeat, TrainConfig, check_sampling, check_size, from_json
 from impasto.create.generate import generate
 from impasto.create.picture import to_image
 from impasto.create.recipe import Recipe
@@ -81,15 +81,22 @@ class Model:
         temperature: float = 1.0,
         guidance: float = 1.5,
         start: int = 0,
+        size: tuple[int, int] | None = None,
+        tile: Repeat = Repeat.NONE,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Iterator[Generated]:
         """Yield pictures number ``start`` to ``start + count`` of ``seed``; each is the same however many are made.
 
         ``style`` names collections of the model or files, folders and archives of pictures, each with an optional
         ``":weight"``; without it every picture has a style of its own. ``guidance`` above 1 follows the style more
-        closely; ``temperature`` below 1 is tamer. Raises ImpastoError for values out of range and unknown styles.
+        closely; ``temperature`` below 1 is tamer. ``size`` is height and width in pixels, multiples of 32 from the
+        model's resolution up; with ``tile``, copies of a picture meet without a seam. Raises ImpastoError for values
+        out of range and unknown styles.
         """
         check_sampling(seed, steps, temperature, guidance, prefix="--")
+        check_size(size, prefix="--")
+        if size is not None and min(size) < self.config.resolution:
+            raise ImpastoError(f"{min(size)} px: this model makes pictures from {self.config.resolution} px up.")
         references = [parse_reference(text, self.config.collections) for text in style]
         told, hashes = pooled_style(self.network, self.styles, references)
         indices = range(start, start + count)
@@ -101,6 +108,8 @@ class Model:
             steps=steps,
             temperature=temperature,
             guidance=guidance,
+            size=size,
+            repeat=tile,
             on_step=on_step,
         )
         for index, array in zip(indices, arrays, strict=True):
@@ -114,6 +123,8 @@ class Model:
                 guidance=guidance,
                 style=tuple(style),
                 style_hashes=hashes if any(hashes) else (),
+                size=size,
+                tile=tile,
             )
             yield Generated(to_image(array), recipe)
 

@@ -14,6 +14,9 @@ from impasto.errors import ImpastoError
 
 T = TypeVar("T")
 
+MAX_SIDE = 4096
+"""Longest side of a picture that is made, in pixels."""
+
 
 class Size(StrEnum):
     """How large a model to train: the one dial, from which every width and depth follows."""
@@ -216,6 +219,13 @@ def check_sampling(seed: int, steps: int, temperature: float, guidance: float, *
             raise ImpastoError(f"{prefix}{name} {value}: use a number from 0.")
 
 
+def check_size(size: tuple[int, int] | None, *, prefix: str) -> None:
+    """Refuse heights and widths that cannot be painted; ``prefix`` precedes the name in the message."""
+    for name, length in zip(("height", "width"), size or (), strict=False):
+        if length % 32 or not 32 <= length <= MAX_SIDE:
+            raise ImpastoError(f"{prefix}{name} {length}: use a multiple of 32 from 32 to {MAX_SIDE}.")
+
+
 def sized_model(size: Size, *, channels: int, resolution: int, collections: tuple[str, ...]) -> ModelConfig:
     """The model that ``size`` stands for."""
     widths: dict[Size, dict[str, Any]] = {
@@ -258,10 +268,11 @@ def from_json(cls: type[T], text: str, source: str) -> T:
         values = json.loads(text)
     except ValueError as error:
         raise ImpastoError(f"{source} is not JSON: {error}") from error
-    return _build(cls, values, source)
+    return build(cls, values, source)
 
 
-def _build(cls: Any, values: Any, source: str) -> Any:
+def build(cls: type[T], values: Any, source: str) -> T:
+    """A config dataclass from what JSON holds; see `from_json`."""
     if not isinstance(values, dict):
         raise ImpastoError(f"{source}: expected an object for {cls.__name__}, found {values!r}.")
     hints = typing.get_type_hints(cls)
@@ -284,7 +295,7 @@ def _convert(hint: Any, value: Any, source: str) -> Any:
         if len(inner) == len(value):
             return tuple(_convert(h, v, source) for h, v in zip(inner, value, strict=True))
     elif dataclasses.is_dataclass(hint):
-        return _build(hint, value, source)
+        return build(hint, value, source)
     elif hint is Path and isinstance(value, str):
         return Path(value)
     elif isinstance(hint, type) and issubclass(hint, StrEnum) and value in list(hint):

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
-from impasto.config import check_sampling
+from impasto.config import Repeat, check_sampling
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_GRID_PICTURES = 400
 """Most pictures on a grid; it keeps them all in memory."""
+DECIDED_BY_RECIPE = frozenset("count style seed start steps temperature guidance height width tile".split())
 GRID_CELL = 128
 """Least side of a grid's cell in pixels."""
 
@@ -40,6 +41,8 @@ class Generate:
     impasto generate runs/emoji -n 16 --out new
 
     impasto generate runs/emoji --style noto openmoji:0.5 mine/smile.png --out new --grid
+
+    impasto generate runs/bricks --width 512 --height 512 --tile xy --out walls
 
     impasto generate --recipe new/seed0-0003.png --out again
     """
@@ -65,6 +68,12 @@ class Generate:
     """Below 1 tamer, above 1 wilder."""
     guidance: float = 1.5
     """How strongly the style is followed; 1 is as learned."""
+    height: Annotated[int | None, arg(help_behavior_hint="(default: the model's)")] = None
+    """In pixels, a multiple of 32: higher than in training, the flow goes through windows."""
+    width: Annotated[int | None, arg(help_behavior_hint="(default: the model's)")] = None
+    """The same for the width."""
+    tile: Repeat = Repeat.NONE
+    """Along which axes copies of a picture meet without a seam: for textures, and panoramas (x)."""
     grid: bool = False
     """Write grid.png as well, with all pictures labelled by style."""
     recipe: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="(default: none)")] = None
@@ -96,6 +105,11 @@ class Generate:
             raise ImpastoError(f"--grid: a grid holds at most {MAX_GRID_PICTURES} pictures, and -n is {self.count}.")
         check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="--")
 
+    def _size(self, resolution: int) -> tuple[int, int] | None:
+        if self.height is None and self.width is None:
+            return None
+        return self.height or resolution, self.width or resolution
+
     def _from_recipe(self, picture: Path) -> "tuple[Generate, Recipe]":
         """The command that the recipe stands for."""
         from impasto.create.recipe import read_recipe
@@ -103,7 +117,7 @@ class Generate:
         for field in dataclasses.fields(self):
             name = field.name
             given = getattr(self, name) != field.default
-            if given and name in ("count", "style", "seed", "start", "steps", "temperature", "guidance"):
+            if given and name in DECIDED_BY_RECIPE:
                 flag = "-n" if name == "count" else f"--{name}"
                 raise ImpastoError(f"{flag} cannot stand beside --recipe: the recipe decides it.")
         recipe = read_recipe(picture)
@@ -119,6 +133,9 @@ class Generate:
             steps=recipe.steps,
             temperature=recipe.temperature,
             guidance=recipe.guidance,
+            height=recipe.size[0] if recipe.size else None,
+            width=recipe.size[1] if recipe.size else None,
+            tile=recipe.tile,
         )
         return plan, recipe
 
@@ -142,6 +159,8 @@ class Generate:
             temperature=self.temperature,
             guidance=self.guidance,
             start=self.start,
+            size=self._size(model.config.resolution),
+            tile=self.tile,
             on_step=progress.on_step,
         )
         shown: list[tuple[str, Image.Image]] = []

@@ -10,13 +10,15 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 from impasto.atomic import write_atomically
-from impasto.config import check_sampling, from_json
+from impasto.config import Repeat, build, check_sampling, check_size
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
 from impasto.version import __version__
 
-FORMAT = 1
-"""Version of the recipe's JSON."""
+FORMAT = 2
+"""Version of the recipe's JSON: 2 added ``size`` and ``tile``."""
+ADDED = {1: {"size": None, "tile": "none"}}
+"""What recipes of a format lack, and what it was when they were made."""
 KEY = "impasto"
 """Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
 MAX_CHARACTERS = 1_000_000
@@ -47,12 +49,17 @@ class Recipe:
     """Collections and pictures that gave the style, each with an optional ``:weight``."""
     style_hashes: tuple[str, ...] = ()
     """Empty, or for each entry of ``style`` the hash of the picture's content ("" for a collection)."""
+    size: tuple[int, int] | None = None
+    """Height and width in pixels; None for the model's own resolution."""
+    tile: Repeat = Repeat.NONE
+    """Along which axes copies of it meet without a seam."""
     impasto: str = __version__
     """Version of Impasto that made the picture."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
         check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="")
+        check_size(self.size, prefix="")
         if self.index < 0:
             raise ImpastoError(f"index {self.index}: use a whole number from 0.")
         if self.style_hashes and len(self.style_hashes) != len(self.style):
@@ -116,10 +123,11 @@ def read_recipe(path: Path) -> Recipe:
         raise ImpastoError(f"{source} names no format.")
     if version > FORMAT:
         raise ImpastoError(f"{source} is from a newer Impasto ({values.get('impasto')!r}): upgrade to read it.")
+    values = ADDED.get(version, {}) | values | {"format": FORMAT}
     if missing := sorted({field.name for field in dataclasses.fields(Recipe)} - set(values)):
         raise ImpastoError(f"{source} lacks {missing}.")
     try:
-        return from_json(Recipe, text, source)
+        return build(Recipe, values, source)
     except OverflowError as error:
         raise ImpastoError(f"{source} has a number that is too large.") from error
     except ImpastoError as error:

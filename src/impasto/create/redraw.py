@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
+from impasto.create.paint import paint
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
 from impasto.model.fuser import fuse
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.model.sampler import draw_noise, sample
 
 
 @torch.no_grad()
@@ -30,9 +30,7 @@ def redraw(
     all but kept as it is. One seed for each picture decides what the flow adds.
     """
     fused = told(model, picture, style, trust)
-    noise = draw_noise(seeds, fused)
-    latents = sample(model.prior, fused, noise, steps=steps, guidance=guidance, temperature=temperature)
-    return model.autoencoder.decode(latents)
+    return paint(model, fused, seeds, steps=steps, guidance=guidance, temperature=temperature)
 
 
 def told(model: Impasto, picture: Map, style: Gaussian, trust: float) -> Hierarchy:

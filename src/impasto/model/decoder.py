@@ -19,10 +19,14 @@ SKETCH_SIDE = 8
 """Height and width, in samples, of what one position of a map adds to the linear sketch."""
 
 
-def latent_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
-    """Shape of one picture's latent at every level, style first, at the model's own resolution."""
-    sides = [config.resolution // stride for stride in MAP_STRIDES]
-    return [(config.style_dim,), *((n, side, side) for n, side in zip(config.map_channels, sides, strict=True))]
+def latent_shapes(config: ModelConfig, size: tuple[int, int] | None = None) -> list[tuple[int, ...]]:
+    """Shape of one picture's latent at every level, style first.
+
+    ``size`` is the picture's height and width in pixels, multiples of 32; the model's own resolution where not given.
+    """
+    height, width = size or (config.resolution, config.resolution)
+    maps = zip(config.map_channels, MAP_STRIDES, strict=True)
+    return [(config.style_dim,), *((channels, height // stride, width // stride) for channels, stride in maps)]
 
 
 class Decoder(nn.Module):

@@ -148,6 +148,8 @@ class _Gathered:
 def decode(model: Autoencoder, latents: Latents, repeat: Repeat = Repeat.NONE, size: int = TILE) -> Map:
     """Pictures in [0, 1] from latents whose maps may have any size; as `Autoencoder.decode`."""
     rows, columns = latents[1].shape[2:]
+    if max(rows, columns) <= size and repeat is Repeat.NONE:
+        return model.decode(latents)
     height, width = STRIDE * rows, STRIDE * columns
     picture: Map | None = None
     for tile in tiles(height, width, decoder_margin(model.config), repeat, size):

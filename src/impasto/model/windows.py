@@ -1,0 +1,106 @@
+"""The prior flow over pictures larger than it was trained on, and over pictures that repeat: through windows.
+
+The flow knows pictures of its training size. Larger ones are seen through windows of that size that overlap by half,
+and what the windows say of a place is averaged, most of it from those that have it in their middle (as MultiDiffusion,
+Bar-Tal 2023, does with images). Where a picture repeats, windows reach over its edge.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.config import Repeat
+from impasto.model.decoder import MAP_STRIDES, Latents
+from impasto.model.encoder import Hierarchy
+from impasto.model.gaussian import Gaussian
+from impasto.model.prior import PriorFlow
+
+STRIDE = MAP_STRIDES[0]
+WINDOWS_AT_A_TIME = 64
+
+
+@dataclass(frozen=True)
+class Window:
+    """A place of the picture, in positions of the coarsest map."""
+
+    top: int
+    left: int
+
+    def indices(self, side: int, stride: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and columns of a map of this stride, those beyond the edge from the opposite edge."""
+        scale = STRIDE // stride
+        rows, columns = (
+            torch.arange(scale * start, scale * (start + side), device=like.device) % length
+            for start, length in zip((self.top, self.left), like.shape[2:], strict=True)
+        )
+        return rows[:, None], columns
+
+
+class WindowedFlow:
+    """A velocity field like the prior's own, for maps of any size at least that of a window."""
+
+    def __init__(self, prior: PriorFlow, repeat: Repeat = Repeat.NONE) -> None:
+        self.prior = prior
+        self.repeat = repeat
+        self.side = prior.resolution // STRIDE
+
+    def __call__(self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy) -> Latents:
+        """The velocity of ``latents`` at ``time``, told ``fused``; the style's is the mean of all windows'."""
+        rows, columns = latents[1].shape[2:]
+        if (rows, columns) == (self.side, self.side) and self.repeat is Repeat.NONE:
+            return self.prior(latents, time, fused)
+        windows = list(self._windows(rows, columns))
+        style = torch.zeros_like(latents[0])
+        velocity = [torch.zeros_like(z) for z in latents[1:]]
+        total = [z.new_zeros(z.shape[2:]) for z in latents[1:]]
+        at_a_time = max(1, WINDOWS_AT_A_TIME // len(time))
+        for start in range(0, len(windows), at_a_time):
+            some = windows[start : start + at_a_time]
+            found = self.prior(self._cut(latents, some), time.repeat(len(some)), self._told(fused, some))
+            style = style + found[0].unflatten(0, (len(some), -1)).sum(0) / len(windows)
+            for level, stride in enumerate(MAP_STRIDES):
+                weight = _hill(self.side * STRIDE // stride, latents[0])
+                for window, part in zip(some, found[1 + level].unflatten(0, (len(some), -1)), strict=True):
+                    at = window.indices(self.side, stride, velocity[level])
+                    velocity[level][:, :, *at] += weight * part
+                    total[level][at] += weight
+        coarse, middle, fine = (v / t for v, t in zip(velocity, total, strict=True))
+        return style, coarse, middle, fine
+
+    def _windows(self, rows: int, columns: int) -> Iterator[Window]:
+        for top in _starts(rows, self.side, self.repeat.along_y):
+            for left in _starts(columns, self.side, self.repeat.along_x):
+                yield Window(top, left)
+
+    def _cut(self, latents: Latents, windows: list[Window]) -> Latents:
+        coarse, middle, fine = (
+            torch.cat([z[:, :, *window.indices(self.side, stride, z)] for window in windows])
+            for z, stride in zip(latents[1:], MAP_STRIDES, strict=True)
+        )
+        return latents[0].repeat(len(windows), 1), coarse, middle, fine
+
+    def _told(self, fused: Hierarchy, windows: list[Window]) -> Hierarchy:
+        means = self._cut((fused[0].mean, fused[1].mean, fused[2].mean, fused[3].mean), windows)
+        variances = self._cut(
+            (fused[0].log_variance, fused[1].log_variance, fused[2].log_variance, fused[3].log_variance), windows
+        )
+        style, coarse, middle, fine = (Gaussian(m, v) for m, v in zip(means, variances, strict=True))
+        return style, coarse, middle, fine
+
+
+def _starts(length: int, side: int, repeats: bool) -> list[int]:
+    """Where windows begin along one axis: each half a window after the one before, the last at the end."""
+    step = max(1, side // 2)
+    if repeats:
+        return list(range(0, length, step))
+    return sorted({*range(0, max(1, length - side + 1), step), max(0, length - side)})
+
+
+def _hill(side: int, like: Tensor) -> Float[Tensor, "side side"]:
+    """Weights of a window's positions: highest in the middle, never zero."""
+    slope = torch.arange(side, device=like.device, dtype=like.dtype) + 0.5
+    slope = torch.minimum(slope, slope.flip(0))
+    return slope[:, None] * slope
