@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--real", type=int, help="training pictures to compare with (default: all)")
     parser.add_argument("--width", type=int, help="of the prior (default: the run's)")
     parser.add_argument("--depth", type=int, help="of the prior (default: the run's)")
-    parser.add_argument("--learning-rate", type=float, default=TrainConfig.prior_learning_rate)
+    parser.add_argument("--learning-rate", type=float, help="highest (default: by the width)")
     parser.add_argument("--only", nargs="*", default=list(LAYOUTS))
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")

@@ -124,12 +124,12 @@ def main() -> None:
     if arguments.system:
         print(json.dumps(measure(arguments.system, arguments.resolution, arguments.seconds)))
         return
-    import torch
-
+    from impasto.training.engine import Engine
     from peers import PEERS
-    from throughput import peak
+    from throughput import peak, precisions_of
 
-    highest = peak(torch.device("cuda" if torch.cuda.is_available() else "cpu"), arguments.seconds / 15)
+    engine = Engine()
+    highest = peak(engine.device, precisions_of(engine.device, engine.precision), arguments.seconds / 15)
     results: dict[str, Any] = {"peak_gflop_per_second": highest}
     for name in arguments.only or [OURS, *(kind.name for kind in PEERS)]:
         command = [sys.executable, __file__, "--system", name, "--resolution", str(arguments.resolution)]

@@ -2,11 +2,11 @@
 
 python benchmarks/throughput.py --out throughput.json
 
-First the peaks in float32 and bfloat16: the best of several convolutions and a matrix product, forward and backward,
-measured before and after training, the higher of the two. Then whole training steps of both stages in each precision,
-as `impasto train` makes them, on pictures that examples/shapes.py draws: stage 1 without (progress 0.4) and with
-(progress 0.9) feature loss and discriminator. FLOPs are those of convolutions and matrix products
-(torch.utils.flop_counter); shares are of the peak of the same precision.
+First the peaks in float32 and, where the machine has it, bfloat16: the best of several convolutions and a matrix
+product, forward and backward, measured before and after training, the higher of the two. Then whole training steps of
+both stages in each precision, as `impasto train` makes them, on pictures that examples/shapes.py draws: stage 1 without
+(progress 0.4) and with (progress 0.9) feature loss and discriminator. FLOPs are those of convolutions and matrix
+products (torch.utils.flop_counter); shares are of the peak of the same precision.
 """
 
 import resource
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -35,7 +35,12 @@ CONVOLUTIONS = ((16, 64, 32, 5), (16, 128, 16, 3), (16, 128, 32, 3), (16, 256, 1
 PRODUCT = (1536, 1024)
 """Rows and width of the matrix product."""
 
-PRECISIONS = (torch.float32, torch.bfloat16)
+
+def precisions_of(device: torch.device, chosen: torch.dtype) -> tuple[torch.dtype, ...]:
+    """What to measure: on CPUs with bfloat16 both precisions, elsewhere the one that training uses."""
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32, torch.bfloat16
+    return (chosen,)
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -64,10 +69,10 @@ def seconds_of(run: Callable[[], object], device: torch.device, limit: float) ->
     return times
 
 
-def peak(device: torch.device, limit: float) -> dict[str, float]:
+def peak(device: torch.device, precisions: Sequence[torch.dtype], limit: float) -> dict[str, float]:
     """GFLOP/s of each operation, forward and backward, in its fastest repetition."""
     found = {}
-    for dtype in PRECISIONS:
+    for dtype in precisions:
         name = name_of(dtype)
         for batch, channels, side, kernel in CONVOLUTIONS:
             x = channels_last_random(batch, channels, side, side, dtype=dtype, device=device)
@@ -131,8 +136,8 @@ def main() -> None:
     arguments = parser.parse_args()
     limit = 0.0 if arguments.quick else arguments.seconds
     engine = Engine()
-    chosen = engine.precision
-    before = peak(engine.device, limit / 15)
+    precisions = precisions_of(engine.device, engine.precision)
+    before = peak(engine.device, precisions, limit / 15)
     training = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -146,9 +151,9 @@ def main() -> None:
             batch_size=arguments.batch_size,
         )
         pictures = prepare(config.pictures, resolution=config.resolution, cache=folder / "cache")
-        for precision in PRECISIONS if engine.device.type == "cpu" else [chosen]:
+        for precision in precisions:
             training[name_of(precision)] = train_in(precision, config, pictures, engine, limit)
-    after = peak(engine.device, limit / 15)
+    after = peak(engine.device, precisions, limit / 15)
     kernels = {name: max(value, after[name]) for name, value in before.items()}
     for name, value in kernels.items():
         print(f"{value:10,.0f} GFLOP/s  {name}")

@@ -128,6 +128,17 @@ def test_transparent_models_make_transparent_pictures(model: Model) -> None:
     assert picture.image.mode == "RGBA" and picture.image.size == (32, 32)
 
 
+def test_pixel_art_in_a_palette(run: Path) -> None:
+    command = "generate run -n 1 --steps 2 --pixel-art 16 --palette ff0000,00ff00,0000ff --device cpu"
+    assert main([*command.split(), "--out", "art"]) == 0
+    assert main("generate --recipe art/seed0-0000.png --out again --device cpu".split()) == 0
+    with Image.open("art/seed0-0000.png") as first, Image.open("again/seed0-0000.png") as second:
+        assert first.size == (16, 16) and first.tobytes() == second.tobytes()
+        colours = {tuple(c) for c in np.asarray(first)[..., :3].reshape(-1, 3).tolist()}
+        assert colours <= {(255, 0, 0), (0, 255, 0), (0, 0, 255)}
+        assert set(np.unique(np.asarray(first)[..., 3])) <= {0, 255}
+
+
 def test_larger_and_repeating_pictures(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = "generate run -n 1 --steps 2 --height 32 --width 96 --tile x --device cpu"
     assert main([*command.split(), "--out", "wide"]) == 0

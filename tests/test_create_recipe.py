@@ -162,7 +162,8 @@ def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:
 
 def test_a_recipe_of_format_1_still_reads(tmp_path: Path) -> None:
     values = json.loads(changed(format=1))
-    del values["size"], values["tile"]
+    for name in ("size", "tile", "palette", "pixel_art"):
+        del values[name]
     assert read_recipe(write_text(tmp_path / "old.png", json.dumps(values))) == RECIPE
 
 

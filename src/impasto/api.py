@@ -12,6 +12,7 @@ from PIL import Image
 
 from impasto.config import EvaluateConfig, Fit, ModelConfig, Repeat, TrainConfig, check_sampling, check_size, from_json
 from impasto.create.generate import generate
+from impasto.create.palette import finished, read_palette
 from impasto.create.picture import to_image
 from impasto.create.recipe import Recipe
 from impasto.create.style import parse_reference, pooled_style
@@ -83,6 +84,8 @@ class Model:
         start: int = 0,
         size: tuple[int, int] | None = None,
         tile: Repeat = Repeat.NONE,
+        palette: str | None = None,
+        pixel_art: int | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Iterator[Generated]:
         """Yield pictures number ``start`` to ``start + count`` of ``seed``; each is the same however many are made.
@@ -90,13 +93,18 @@ class Model:
         ``style`` names collections of the model or files, folders and archives of pictures, each with an optional
         ``":weight"``; without it every picture has a style of its own. ``guidance`` above 1 follows the style more
         closely; ``temperature`` below 1 is tamer. ``size`` is height and width in pixels, multiples of 32 from the
-        model's resolution up; with ``tile``, copies of a picture meet without a seam. Raises ImpastoError for values
-        out of range and unknown styles.
+        model's resolution up; with ``tile``, copies of a picture meet without a seam. ``palette`` is a number of
+        colours, or colours or a file as in `impasto.create.palette.read_palette`; ``pixel_art`` the number of true
+        pixels along the longer side. Raises ImpastoError for values out of range and unknown styles.
         """
         check_sampling(seed, steps, temperature, guidance, prefix="--")
         check_size(size, prefix="--")
         if size is not None and min(size) < self.config.resolution:
             raise ImpastoError(f"{min(size)} px: this model makes pictures from {self.config.resolution} px up.")
+        colours = read_palette(palette) if palette is not None else None
+        longest = max(size or (self.config.resolution,))
+        if pixel_art is not None and not 1 <= pixel_art <= longest:
+            raise ImpastoError(f"--pixel-art {pixel_art}: use a whole number from 1 to {longest}, the longer side.")
         references = [parse_reference(text, self.config.collections) for text in style]
         told, hashes = pooled_style(self.network, self.styles, references)
         indices = range(start, start + count)
@@ -125,8 +133,10 @@ class Model:
                 style_hashes=hashes if any(hashes) else (),
                 size=size,
                 tile=tile,
+                palette=str(colours) if colours is not None else None,
+                pixel_art=pixel_art,
             )
-            yield Generated(to_image(array), recipe)
+            yield Generated(finished(to_image(array), colours, pixel_art), recipe)
 
     def read(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
         """Read files, folders and archives at the model's resolution and with its channels.

@@ -143,8 +143,8 @@ class TrainConfig:
     """Highest learning rate of the autoencoder."""
     prior_batch_size: int = 64
     """Pictures in an update of the prior, over all processes."""
-    prior_learning_rate: float = 5e-4
-    """Highest learning rate of the prior."""
+    prior_learning_rate: float | None = None
+    """Highest learning rate of the prior; 0.192 / its width where not given (Yang 2022): 5e-4 for small."""
     stage1_share: float = 0.35
     """Part of the budget that the autoencoder gets; the prior gets the rest."""
     fit: Fit = Fit.AUTO

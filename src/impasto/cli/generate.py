@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 MAX_GRID_PICTURES = 400
 """Most pictures on a grid; it keeps them all in memory."""
-DECIDED_BY_RECIPE = frozenset("count style seed start steps temperature guidance height width tile".split())
+DECIDED_BY_RECIPE = frozenset(
+    "count style seed start steps temperature guidance height width tile palette pixel_art".split()
+)
 GRID_CELL = 128
 """Least side of a grid's cell in pixels."""
 
@@ -43,6 +45,8 @@ class Generate:
     impasto generate runs/emoji --style noto openmoji:0.5 mine/smile.png --out new --grid
 
     impasto generate runs/bricks --width 512 --height 512 --tile xy --out walls
+
+    impasto generate runs/sprites --pixel-art 32 --palette pico-8.hex --out sprites
 
     impasto generate --recipe new/seed0-0003.png --out again
     """
@@ -74,6 +78,10 @@ class Generate:
     """The same for the width."""
     tile: Repeat = Repeat.NONE
     """Along which axes copies of a picture meet without a seam: for textures, and panoramas (x)."""
+    palette: Annotated[str | None, arg(metavar="N|COLOURS|FILE", help_behavior_hint="(default: any colours)")] = None
+    """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
+    pixel_art: Annotated[int | None, arg(help_behavior_hint="(default: off)")] = None
+    """So many true pixels along the longer side, with hard alpha."""
     grid: bool = False
     """Write grid.png as well, with all pictures labelled by style."""
     recipe: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="(default: none)")] = None
@@ -118,7 +126,7 @@ class Generate:
             name = field.name
             given = getattr(self, name) != field.default
             if given and name in DECIDED_BY_RECIPE:
-                flag = "-n" if name == "count" else f"--{name}"
+                flag = "-n" if name == "count" else f"--{name.replace('_', '-')}"
                 raise ImpastoError(f"{flag} cannot stand beside --recipe: the recipe decides it.")
         recipe = read_recipe(picture)
         if self.run_folder is None and not Path(recipe.model).is_dir():
@@ -136,6 +144,8 @@ class Generate:
             height=recipe.size[0] if recipe.size else None,
             width=recipe.size[1] if recipe.size else None,
             tile=recipe.tile,
+            palette=recipe.palette,
+            pixel_art=recipe.pixel_art,
         )
         return plan, recipe
 
@@ -161,6 +171,8 @@ class Generate:
             start=self.start,
             size=self._size(model.config.resolution),
             tile=self.tile,
+            palette=self.palette,
+            pixel_art=self.pixel_art,
             on_step=progress.on_step,
         )
         shown: list[tuple[str, Image.Image]] = []

@@ -16,8 +16,8 @@ from impasto.errors import ImpastoError
 from impasto.version import __version__
 
 FORMAT = 2
-"""Version of the recipe's JSON: 2 added ``size`` and ``tile``."""
-ADDED = {1: {"size": None, "tile": "none"}}
+"""Version of the recipe's JSON: 2 added size, tile, palette and pixel art."""
+ADDED = {1: {"size": None, "tile": "none", "palette": None, "pixel_art": None}}
 """What recipes of a format lack, and what it was when they were made."""
 KEY = "impasto"
 """Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
@@ -53,6 +53,10 @@ class Recipe:
     """Height and width in pixels; None for the model's own resolution."""
     tile: Repeat = Repeat.NONE
     """Along which axes copies of it meet without a seam."""
+    palette: str | None = None
+    """A number of colours or the colours themselves, as `impasto.create.palette` writes them."""
+    pixel_art: int | None = None
+    """True pixels along the longer side."""
     impasto: str = __version__
     """Version of Impasto that made the picture."""
     format: int = FORMAT

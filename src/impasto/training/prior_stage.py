@@ -24,6 +24,10 @@ from impasto.training.seeds import Order, generator, rng
 from impasto.training.stage import TrainingStage
 
 
+RATE_TIMES_WIDTH = 0.192
+"""Learning rate of the prior where none is given, times its width."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pictures (rows of the cache), what is told of them, and noise."""
@@ -88,7 +92,9 @@ class PriorStage(TrainingStage[Batch]):
         cache: LatentCache,
         pictures: PictureSet,
     ) -> None:
-        optimizer = Optimizer(prior, config.prior_learning_rate, warmup=200, decay=0.9995)
+        # The best rate of a transformer goes with one over its width (Yang 2022, "Tensor programs V").
+        learning_rate = config.prior_learning_rate or RATE_TIMES_WIDTH / prior.width
+        optimizer = Optimizer(prior, learning_rate, warmup=200, decay=0.9995)
         super().__init__(engine, optimizer, config.prior_batch_size)
         self.config = config
         self.prior = prior
