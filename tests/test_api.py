@@ -4,31 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import impasto
 from impasto.api import Model
 from impasto.cli.main import main
-from impasto.config import ModelConfig
 from impasto.create.recipe import read_recipe
 from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
-from impasto.model.impasto import Impasto, save_model
-from impasto.training.run import Run
 from pictures import noise, write_noise
-
-
-@pytest.fixture
-def run(tiny: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run folder with a model of random weights; the working directory is its parent."""
-    monkeypatch.chdir(tmp_path)
-    network = Impasto(tiny)
-    for name, parameter in network.named_parameters():
-        if name.startswith("prior.velocity"):
-            torch.nn.init.normal_(parameter, std=0.1)  # an untrained flow hardly moves
-    save_model(network, Run(tmp_path / "run").model, styles=torch.randn(2, 2, tiny.style_dim))
-    return Path("run")
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ from impasto.version import __version__
 
 if TYPE_CHECKING:
     from impasto.api import Model, load, train
-    from impasto.config import EvaluateConfig, TrainConfig
+    from impasto.config import EvaluateConfig, StylizeConfig, TrainConfig
 
 
-__all__ = ["EvaluateConfig", "Model", "TrainConfig", "__version__", "load", "train"]
+__all__ = ["EvaluateConfig", "Model", "StylizeConfig", "TrainConfig", "__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, so nothing is imported before it is asked for.
-    if name in ("EvaluateConfig", "TrainConfig"):
+    if name in ("EvaluateConfig", "StylizeConfig", "TrainConfig"):
         from impasto import config
 
         return getattr(config, name)

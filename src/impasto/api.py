@@ -1,7 +1,7 @@
 """The public interface: `impasto.train`, `impasto.load`, and a model's generate, reconstruct, encode and decode."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,18 +10,33 @@ import numpy as np
 import torch
 from PIL import Image
 
-from impasto.config import EvaluateConfig, Fit, ModelConfig, Repeat, TrainConfig, check_sampling, check_size, from_json
-from impasto.create.generate import generate
+from impasto.config import (
+    MAX_SIDE,
+    EvaluateConfig,
+    Fit,
+    ModelConfig,
+    Repeat,
+    StylizeConfig,
+    TrainConfig,
+    check_sampling,
+    check_size,
+    from_json,
+)
+from impasto.create.canvas import Canvas
+from impasto.create.generate import generate, picture_seed
 from impasto.create.palette import finished, read_palette
-from impasto.create.picture import to_image
+from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
+from impasto.create.redraw import redraw, trust_at
 from impasto.create.style import parse_reference, pooled_style
+from impasto.create.style_file import save_style
 from impasto.create.vectors import Latents
-from impasto.data import Loaded, prepare, read_pictures
+from impasto.data import Loaded, Whole, WholePictures, prepare, read_pictures
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
 from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
 from impasto.model.decoder import latent_shapes
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, identity_of, load_model
 from impasto.training.engine import choose_device
 from impasto.training.loop import train as _train
@@ -105,8 +120,7 @@ class Model:
         longest = max(size or (self.config.resolution,))
         if pixel_art is not None and not 1 <= pixel_art <= longest:
             raise ImpastoError(f"--pixel-art {pixel_art}: use a whole number from 1 to {longest}, the longer side.")
-        references = [parse_reference(text, self.config.collections) for text in style]
-        told, hashes = pooled_style(self.network, self.styles, references)
+        told, hashes = self._style(style)
         indices = range(start, start + count)
         arrays = generate(
             self.network,
@@ -137,6 +151,85 @@ class Model:
                 pixel_art=pixel_art,
             )
             yield Generated(finished(to_image(array), colours, pixel_art), recipe)
+
+    def save_style(self, style: Sequence[str], path: Path) -> None:
+        """Pool styles as `generate` takes them, and write the result to a .style file that it takes too.
+
+        Raises ImpastoError for unknown styles and for another suffix.
+        """
+        told, _ = self._style(style)
+        if told is None:
+            raise ImpastoError("STYLE is missing: name collections of the model, or pictures.")
+        save_style(path, told, identity=self.identity, sources=tuple(style))
+
+    def stylize(
+        self,
+        pictures: Path | Iterable[Whole],
+        config: StylizeConfig,
+        *,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Generated]:
+        """Yield pictures redrawn in a style, each at its own size.
+
+        ``pictures`` is a file, a folder or an archive, or pictures of `whole_pictures`. Raises ImpastoError where there
+        are none, for unknown styles, and for pictures that cannot be redrawn as asked.
+        """
+        told, hashes = self._style(config.style)
+        assert told is not None
+        colours = read_palette(config.palette) if config.palette is not None else None
+        if isinstance(pictures, Path):
+            pictures = self.whole_pictures(pictures, most=config.most)
+        for whole in pictures:
+            height, width = whole.pixels.shape[1:]
+            canvas = Canvas.around(height, width, self.config.resolution, config.tile)
+            painted = redraw(
+                self.network,
+                canvas.put(whole.pixels).to(self.device),
+                told,
+                trust=trust_at(config.strength),
+                own_style=1 - config.strength,
+                seeds=[picture_seed(config.seed, 0)],
+                steps=config.steps,
+                guidance=config.guidance,
+                temperature=config.temperature,
+                repeat=config.tile,
+                on_step=on_step,
+            )
+            array = canvas.take(painted)
+            if config.preserve_color:
+                array = with_colours_of(array, whole.pixels.astype(np.float32) / 255)
+            image = finished(to_image(array), colours, config.pixel_art)
+            yield Generated(image, self.recipe_of(whole, config, hashes))
+
+    def recipe_of(self, whole: Whole, config: StylizeConfig, hashes: Sequence[str] = ()) -> Recipe:
+        """The recipe that a picture gets from `stylize`; ``hashes`` are those of its style pictures."""
+        return Recipe(
+            model=str(self.path),
+            identity=self.identity,
+            seed=config.seed,
+            index=0,
+            steps=config.steps,
+            temperature=config.temperature,
+            guidance=config.guidance,
+            style=config.style,
+            style_hashes=tuple(hashes) if any(hashes) else (),
+            tile=config.tile,
+            palette=str(read_palette(config.palette)) if config.palette is not None else None,
+            pixel_art=config.pixel_art,
+            content=whole.name,
+            content_hash=whole.content_hash,
+            strength=config.strength,
+            preserve_color=config.preserve_color,
+            most=config.most,
+        )
+
+    def whole_pictures(self, path: Path, most: int = MAX_SIDE) -> WholePictures:
+        """The pictures of a file, folder or archive at their own sizes, with this model's channels."""
+        return WholePictures(path, most=most, channels=self.config.channels)
+
+    def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, tuple[str, ...]]:
+        references = [parse_reference(text, self.config.collections) for text in style]
+        return pooled_style(self.network, self.styles, references, self.identity)
 
     def read(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
         """Read files, folders and archives at the model's resolution and with its channels.

@@ -208,6 +208,51 @@ class EvaluateConfig:
             raise ImpastoError(f"--trust {self.trust}: use a number from 0 to 1.")
 
 
+@dataclass(frozen=True)
+class StylizeConfig:
+    """How pictures are redrawn in a style."""
+
+    style: tuple[str, ...] = ()
+    """Collections of the model, pictures or saved styles, each with an optional ":weight"."""
+    strength: float = 0.7
+    """How much of the style and how little of the picture's own word, 0 to 1."""
+    preserve_color: bool = False
+    """Keep the colours of the picture: only its lightness is redrawn."""
+    seed: int = 0
+    """The same seed gives the same picture."""
+    steps: int = 16
+    """Steps of the sampler: more are slower and finer."""
+    temperature: float = 1.0
+    """Below 1 tamer, above 1 wilder."""
+    guidance: float = 1.5
+    """How strongly the style is followed; 1 is as learned."""
+    tile: Repeat = Repeat.NONE
+    """Along which axes copies of the picture meet without a seam."""
+    palette: str | None = None
+    """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
+    pixel_art: int | None = None
+    """So many true pixels along the longer side, with hard alpha."""
+    most: int = MAX_SIDE
+    """Pixels along the longer side: larger pictures are scaled down."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing could be redrawn with, naming the flag."""
+        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="--")
+        check_strength(self.strength, prefix="--")
+        if not self.style:
+            raise ImpastoError("--style is missing: name collections of the model, pictures or saved styles.")
+        if not 32 <= self.most <= MAX_SIDE:
+            raise ImpastoError(f"--most {self.most}: use a number from 32 to {MAX_SIDE}.")
+        if self.pixel_art is not None and self.pixel_art < 1:
+            raise ImpastoError(f"--pixel-art {self.pixel_art}: use a whole number from 1.")
+
+
+def check_strength(strength: float, *, prefix: str) -> None:
+    """Refuse a strength of style outside 0 to 1; ``prefix`` precedes the name in the message."""
+    if not 0 <= strength <= 1:
+        raise ImpastoError(f"{prefix}strength {strength}: use a number from 0 to 1.")
+
+
 def check_sampling(seed: int, steps: int, temperature: float, guidance: float, *, prefix: str) -> None:
     """Refuse settings that cannot sample; ``prefix`` precedes the name in the message ("--" for flags)."""
     if not 0 <= seed < 2**63:

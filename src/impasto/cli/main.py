@@ -12,6 +12,8 @@ from impasto.cli.evaluate import Evaluate
 from impasto.cli.generate import Generate
 from impasto.cli.inspect import Inspect
 from impasto.cli.reconstruct import Reconstruct
+from impasto.cli.style import Style
+from impasto.cli.stylize import Stylize
 from impasto.cli.train import INTERRUPTED, Train
 from impasto.cli.vectors import Decode, Encode
 from impasto.errors import ImpastoError
@@ -28,6 +30,8 @@ Each command explains itself: impasto train --help. The version: impasto --versi
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Generate, subcommand("generate")]
+    | Annotated[Stylize, subcommand("stylize")]
+    | Annotated[Style, subcommand("style")]
     | Annotated[Reconstruct, subcommand("reconstruct")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Encode, subcommand("encode")]

@@ -30,11 +30,27 @@ def file_names(names: Iterable[str], suffix: str) -> list[str]:
     >>> file_names(["cats/tom.png", "dogs/tom.jpg", "../.."], ".png")
     ['tom.png', 'tom-2.png', 'picture.png']
     """
+    return _different([_safe(re.split(r"[/\\]", name)[-1].rsplit(".", 1)[0]) for name in names], suffix)
+
+
+def file_tree(names: Iterable[str], suffix: str) -> list[str]:
+    """The same with the folders that the names are in.
+
+    >>> file_tree(["cats/tom.png", "dogs/tom.jpg", "dogs/tom.webp", "../tom.png"], ".png")
+    ['cats/tom.png', 'dogs/tom.png', 'dogs/tom-2.png', 'picture/tom.png']
+    """
+    parts = (re.split(r"[/\\]", name.rsplit(".", 1)[0]) for name in names)
+    return _different(["/".join(map(_safe, path)) for path in parts], suffix)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]', "_", name).strip(" .")[:80] or "picture"
+
+
+def _different(stems: Iterable[str], suffix: str) -> list[str]:
     taken: set[str] = set()
     result = []
-    for name in names:
-        stem = re.split(r"[/\\]", name)[-1].rsplit(".", 1)[0]
-        stem = re.sub(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]', "_", stem).strip(" .")[:80] or "picture"
+    for stem in stems:
         candidate, number = stem, 1
         while candidate.lower() in taken:
             number += 1

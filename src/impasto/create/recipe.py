@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import struct
 import warnings
 from dataclasses import dataclass
@@ -10,14 +11,17 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 from impasto.atomic import write_atomically
-from impasto.config import Repeat, build, check_sampling, check_size
+from impasto.config import Repeat, build, check_sampling, check_size, check_strength
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
 from impasto.version import __version__
 
 FORMAT = 2
-"""Version of the recipe's JSON: 2 added size, tile, palette and pixel art."""
-ADDED = {1: {"size": None, "tile": "none", "palette": None, "pixel_art": None}}
+"""Version of the recipe's JSON: 2 added size, tile, palette, pixel art, and pictures that were redrawn."""
+ADDED = {
+    1: {"size": None, "tile": "none", "palette": None, "pixel_art": None}
+    | {"content": None, "content_hash": None, "strength": None, "preserve_color": False, "most": None}
+}
 """What recipes of a format lack, and what it was when they were made."""
 KEY = "impasto"
 """Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
@@ -57,6 +61,16 @@ class Recipe:
     """A number of colours or the colours themselves, as `impasto.create.palette` writes them."""
     pixel_art: int | None = None
     """True pixels along the longer side."""
+    content: str | None = None
+    """The picture that was redrawn, as it was given; None for a new one."""
+    content_hash: str | None = None
+    """SHA-256 of that picture's file."""
+    strength: float | None = None
+    """How much of the style it got."""
+    preserve_color: bool = False
+    """Whether it kept its colours."""
+    most: int | None = None
+    """Pixels along the longer side to which it was scaled down, where it was larger."""
     impasto: str = __version__
     """Version of Impasto that made the picture."""
     format: int = FORMAT
@@ -64,6 +78,8 @@ class Recipe:
     def __post_init__(self) -> None:
         check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="")
         check_size(self.size, prefix="")
+        if self.content is not None:
+            check_strength(self.strength if self.strength is not None else math.nan, prefix="")
         if self.index < 0:
             raise ImpastoError(f"index {self.index}: use a whole number from 0.")
         if self.style_hashes and len(self.style_hashes) != len(self.style):

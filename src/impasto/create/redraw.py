@@ -4,12 +4,18 @@ from collections.abc import Sequence
 
 import torch
 
+from impasto.config import Repeat
 from impasto.create.paint import paint
+from impasto.model import tiles
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
-from impasto.model.fuser import fuse
+from impasto.model.fuser import blend, fuse, fuse_level
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
+from impasto.model.sampler import StepCallback
+
+WEAKEST_TRUST = 10**-2.5
+"""Weight of the content's experts at full strength: the least that the flow has learned to listen to."""
 
 
 @torch.no_grad()
@@ -19,22 +25,44 @@ def redraw(
     style: Gaussian,
     *,
     trust: float,
+    own_style: float = 0.0,
     seeds: Sequence[int],
     steps: int = 16,
     guidance: float = 1.5,
     temperature: float = 1.0,
+    repeat: Repeat = Repeat.NONE,
+    on_step: StepCallback | None = None,
 ) -> Map:
     """Pictures in [0, 1] with the content of ``picture`` (also in [0, 1]) and ``style``, one Gaussian for each.
 
     ``trust`` is the weight of all the picture's experts on the maps: at 0 only the style is told, at 1 the content is
-    all but kept as it is. One seed for each picture decides what the flow adds.
+    all but kept as it is. ``own_style`` is the part of the picture's own style in what is told of the style. One seed
+    for each picture decides what the flow adds. Heights and widths are multiples of 32 from the training size up.
     """
-    fused = told(model, picture, style, trust)
-    return paint(model, fused, seeds, steps=steps, guidance=guidance, temperature=temperature)
+    fused = told(model, picture, style, trust, own_style, repeat)
+    return paint(
+        model, fused, seeds, steps=steps, guidance=guidance, temperature=temperature, repeat=repeat, on_step=on_step
+    )
 
 
-def told(model: Impasto, picture: Map, style: Gaussian, trust: float) -> Hierarchy:
-    """The fused Gaussians: content on the maps by ``trust``, nothing but ``style`` on the style level."""
-    experts = model.autoencoder.experts(picture)
+def told(
+    model: Impasto,
+    picture: Map,
+    style: Gaussian,
+    trust: float,
+    own_style: float = 0.0,
+    repeat: Repeat = Repeat.NONE,
+) -> Hierarchy:
+    """The fused Gaussians: content on the maps by ``trust``, ``style`` (and a part of the own) on the style level."""
+    experts = tiles.encode(model.autoencoder, picture, repeat)
     weights = picture.new_full((len(picture), len(experts), len(experts[0])), trust)
-    return style, *fuse(experts, weights)[1:]
+    maps = fuse(experts, weights)[1:]
+    if own_style > 0:
+        own = fuse_level([expert[0] for expert in experts], [picture.new_ones(len(picture))] * len(experts))
+        style = blend(style, own, own_style)
+    return style, *maps
+
+
+def trust_at(strength: float) -> float:
+    """The trust in the content at a ``strength`` of the style from 0 to 1: even steps on a scale of decades."""
+    return WEAKEST_TRUST**strength

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from impasto.config import ModelConfig
+from impasto.create.style_file import SUFFIX, read_style
 from impasto.data import read_pictures
 from impasto.errors import ImpastoError
 from impasto.model.fuser import pool
@@ -21,7 +22,7 @@ MAX_REFERENCES = 1024
 
 @dataclass(frozen=True)
 class Reference:
-    """One entry of --style: a collection by name, or a picture, folder or archive by path; and its weight."""
+    """One entry of --style and its weight: a collection by name, or pictures or a saved style by path."""
 
     source: str
     weight: float
@@ -53,12 +54,13 @@ def parse_reference(text: str, collections: Sequence[str]) -> Reference:
 
 @torch.no_grad()
 def pooled_style(
-    model: Impasto, styles: torch.Tensor | None, references: Sequence[Reference]
+    model: Impasto, styles: torch.Tensor | None, references: Sequence[Reference], identity: str
 ) -> tuple[Gaussian | None, tuple[str, ...]]:
     """The pooled style of ``references``, (1, style_dim), and the content hash of each ("" for a collection).
 
     A logarithmic opinion pool with weights that sum to one: neither the number of references nor their order changes
-    the strength, and the order changes not even a bit. None where there are no references: any style.
+    the strength, and the order changes not even a bit. None where there are no references: any style. ``identity`` is
+    the model's: saved styles of another are refused.
     """
     if not references:
         return None, ()
@@ -71,6 +73,11 @@ def pooled_style(
             assert styles is not None
             found.append((reference.source, reference.weight, styles[config.collections.index(reference.source)]))
             hashes.append("")
+            continue
+        if reference.source.endswith(SUFFIX):
+            saved = read_style(Path(reference.source), identity=identity, style_dim=config.style_dim)
+            hashes.append(hashlib.sha256(Path(reference.source).read_bytes()).hexdigest()[:16])
+            found.append((hashes[-1], reference.weight, torch.stack([saved.mean[0], saved.log_variance[0]])))
             continue
         loaded = read_pictures(Path(reference.source), resolution=config.resolution, channels=config.channels)
         if len(loaded.pixels) > MAX_REFERENCES:

@@ -47,21 +47,44 @@ def decode(data: bytes, *, resolution: int, fit: Fit) -> Decoded:
 
     Raises SkippedError with a reason for anything that cannot be decoded. Call inside ``quiet_pillow``.
     """
+    with _decoding(data) as image:
+        width, height = image.size
+        # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; this leaves at least twice what is needed.
+        image.draft(image.mode, (2 * resolution, 2 * resolution))
+        with _large if image.width * image.height > LARGE_PIXELS else nullcontext():
+            image.load()
+            upright = _upright(image)
+            if upright.size != image.size:
+                width, height = height, width
+            return Decoded(fit_square(_colour(upright), resolution, fit), height, width)
+
+
+def decode_whole(data: bytes, *, most: int) -> Decoded:
+    """Decode one file at its own size, or scaled down to at most ``most`` pixels along its longer side.
+
+    Raises SkippedError as `decode` does. Call inside ``quiet_pillow``.
+    """
+    with _decoding(data) as image:
+        image.draft(image.mode, (most, most))
+        with _large if image.width * image.height > LARGE_PIXELS else nullcontext():
+            image.load()
+            upright = _colour(_upright(image))
+            width, height = upright.size
+            if max(width, height) > most:
+                upright.thumbnail((most, most), Image.Resampling.LANCZOS, reducing_gap=3.0)
+            return Decoded(_over_white(upright), height, width)
+
+
+@contextmanager
+def _decoding(data: bytes) -> Iterator[Image.Image]:
+    """The picture in a file, not yet loaded; whatever goes wrong becomes the reason of a SkippedError."""
     if not data:
         raise SkippedError("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise SkippedError(f"{width} x {height} pixels are more than {MAX_PIXELS // 10**6} million")
-            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; this leaves at least twice what is needed.
-            image.draft(image.mode, (2 * resolution, 2 * resolution))
-            with _large if image.width * image.height > LARGE_PIXELS else nullcontext():
-                image.load()
-                upright = _upright(image)
-                if upright.size != image.size:
-                    width, height = height, width
-                return Decoded(fit_square(_colour(upright), resolution, fit), height, width)
+            if image.width * image.height > MAX_PIXELS:
+                raise SkippedError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS // 10**6} million")
+            yield image
     except SkippedError:
         raise
     except UnidentifiedImageError as error:
@@ -93,15 +116,21 @@ def fit_square(image: Image.Image, resolution: int, fit: Fit) -> np.ndarray:
         image = image.resize((width, height), method)
     elif side > resolution:
         image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    pixels = np.asarray(image).transpose(2, 0, 1)
-    if has_alpha:
-        # Colours are premultiplied, so that the colour under clear pixels never bleeds into the rim, and
-        # laying them over white is one addition. The sharpening kernels may overshoot the alpha: clip.
-        alpha = pixels[3:]
-        pixels = np.concatenate([np.minimum(pixels[:3], alpha) + (255 - alpha), alpha])
+    pixels = _over_white(image)
     if pad and height != width:
         pixels = _pad(pixels, resolution, has_alpha)
     return np.ascontiguousarray(pixels)
+
+
+def _over_white(image: Image.Image) -> np.ndarray:
+    """An RGB or premultiplied RGBa image as uint8 (3 or 4, height, width), its colours over white."""
+    pixels = np.asarray(image).transpose(2, 0, 1)
+    if image.mode != "RGBa":
+        return pixels
+    # Colours are premultiplied, so that the colour under clear pixels never bleeds into the rim, and laying them over
+    # white is one addition. The sharpening kernels may overshoot the alpha: clip.
+    alpha = pixels[3:]
+    return np.concatenate([np.minimum(pixels[:3], alpha) + (255 - alpha), alpha])
 
 
 @contextmanager

@@ -1,13 +1,15 @@
 """Pictures given by hand, to reconstruct them or to take their style: no cache and no split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from impasto.config import Fit
 from impasto.data.audit import reasons
+from impasto.data.decode import Decoded, decode, decode_whole
 from impasto.data.folder import SingleFile
 from impasto.data.listing import list_source, open_source
 from impasto.data.reading import read_members
@@ -54,28 +56,87 @@ def read_pictures(
     return Loaded(np.stack(pixels), names, skipped)
 
 
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """One picture at its own size."""
+
+    name: str
+    """Inside its folder or archive."""
+    content_hash: str
+    """SHA-256 of the file."""
+    pixels: np.ndarray = field(repr=False)
+    """uint8 (channels, height, width): RGB over white, and alpha."""
+
+
+class WholePictures:
+    """The pictures of a file, a folder or an archive at their own sizes, read one after the other."""
+
+    def __init__(self, path: Path, *, most: int, channels: int) -> None:
+        """``most`` pixels along the longer side: larger pictures are scaled down.
+
+        With three channels, transparent pictures come over white; with four, opaque ones get an alpha of 255. Raises
+        ImpastoError where there is no picture.
+        """
+        self.path, self.most, self.channels = path, most, channels
+        self.source = open_source(path)
+        with self.source:
+            self._members, self.skipped = _members(self.source)
+        if not self._members:
+            raise ImpastoError(f"there is no readable picture in {path}.{reasons(self.skipped)}")
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all pictures, readable or not, in the order in which they come."""
+        return [member.name for member in self._members]
+
+    def __iter__(self) -> Iterator[Whole]:
+        """The pictures; what cannot be read is left out, and named in ``skipped`` with the reason.
+
+        Raises ImpastoError for a file given by name that cannot be read.
+        """
+        with self.source:
+            for reading in read_members(self.source, self._members, partial(decode_whole, most=self.most)):
+                if reading.picture is not None:
+                    yield Whole(reading.name, reading.content_hash, _with_channels(reading.picture, self.channels))
+                elif isinstance(self.source, SingleFile):
+                    raise ImpastoError(f"{self.path}: {reading.reason}.")
+                else:
+                    self.skipped[reading.name] = reading.reason
+
+
+def _members(source: Source) -> tuple[list[Member], dict[str, str]]:
+    """The pictures of an open source, and what is left out with the reason."""
+    # A file given by name is tried whatever its suffix says.
+    if isinstance(source, SingleFile):
+        return [item for item in source.members() if isinstance(item, Member)], {}
+    listing = list_source(source)
+    return listing.pictures, dict(listing.skipped)
+
+
 def _read(
     source: Source, resolution: int, channels: int, fit: Fit
 ) -> tuple[list[tuple[str, np.ndarray]], dict[str, str]]:
-    # A file given by name is tried whatever its suffix says.
-    if isinstance(source, SingleFile):
-        members, skipped = [item for item in source.members() if isinstance(item, Member)], {}
-    else:
-        listing = list_source(source)
-        members, skipped = listing.pictures, dict(listing.skipped)
+    members, skipped = _members(source)
     found = []
-    for reading in read_members(source, members, resolution=resolution, fit=fit):
+    for reading in read_members(source, members, partial(decode, resolution=resolution, fit=fit)):
         if reading.picture is None:
             skipped[reading.name] = reading.reason
         else:
-            found.append((reading.name, _square(reading.picture.pixels, resolution, channels)))
+            found.append((reading.name, _square(reading.picture, resolution, channels)))
     return sorted(found, key=lambda pair: pair[0]), skipped
 
 
-def _square(pixels: np.ndarray, resolution: int, channels: int) -> np.ndarray:
+def _square(picture: Decoded, resolution: int, channels: int) -> np.ndarray:
     """The centre of one picture, with ``channels`` channels."""
-    top, left = ((side - resolution) // 2 for side in pixels.shape[1:])
-    square = np.full((channels, resolution, resolution), 255, np.uint8)
-    kept = min(channels, len(pixels))
-    square[:kept] = pixels[:kept, top : top + resolution, left : left + resolution]
-    return square
+    top, left = ((side - resolution) // 2 for side in picture.pixels.shape[1:])
+    return _with_channels(picture, channels)[:, top : top + resolution, left : left + resolution]
+
+
+def _with_channels(picture: Decoded, channels: int) -> np.ndarray:
+    """The pixels without alpha, or with one of 255 where there is none."""
+    pixels = picture.pixels[:channels]
+    missing = channels - len(pixels)
+    return np.concatenate([pixels, np.full((missing, *pixels.shape[1:]), 255, np.uint8)]) if missing else pixels

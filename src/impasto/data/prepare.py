@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ from impasto.config import Fit
 from impasto.data import cache as caches
 from impasto.data.audit import Audit, Size, reasons
 from impasto.data.cache import Index
-from impasto.data.decode import pads
+from impasto.data.decode import decode, pads
 from impasto.data.duplicates import Look, look_of, near_duplicates
 from impasto.data.folder import SingleFile
 from impasto.data.listing import collections_of, list_source, open_source
@@ -68,7 +69,7 @@ def _build(source: Source, pixels: BinaryIO, resolution: int, fit: Fit, progress
     described, missing = read_metadata(source, listing)
     stored: list[_Stored] = []
     skipped = dict(listing.skipped)
-    for reading in read_members(source, listing.pictures, resolution=resolution, fit=fit, progress=progress):
+    for reading in read_members(source, listing.pictures, partial(decode, resolution=resolution, fit=fit), progress):
         if reading.picture is None:
             skipped[reading.name] = reading.reason
             continue

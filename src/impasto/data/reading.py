@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from impasto.config import Fit
-from impasto.data import decode
 from impasto.data.decode import Decoded, quiet_pillow
 from impasto.data.source import Member, SkippedError, Source
 
+Decode = Callable[[bytes], Decoded]
+"""The bytes of a file to a picture; raises SkippedError with the reason why not."""
 Progress = Callable[[int, int], None]
 """Called with the number of files done and the number of all."""
 
@@ -28,7 +28,7 @@ class Reading:
 
 
 def read_members(
-    source: Source, members: Sequence[Member], *, resolution: int, fit: Fit, progress: Progress | None = None
+    source: Source, members: Sequence[Member], decode: Decode, progress: Progress | None = None
 ) -> Iterator[Reading]:
     """Read and decode ``members`` of an open source, in their order; a bad one yields its reason."""
     num_threads = min(8, os.cpu_count() or 1)
@@ -43,7 +43,7 @@ def read_members(
             except SkippedError as error:
                 waiting.append(_ready(Reading(member.name, reason=str(error))))
             else:
-                waiting.append(pool.submit(_decode, member.name, data, resolution, fit))
+                waiting.append(pool.submit(_decoded, member.name, data, decode))
                 del data
             while len(waiting) > 2 * num_threads or (waiting and waiting[0].done()):
                 num_done += 1
@@ -57,9 +57,9 @@ def read_members(
                 progress(num_done, len(members))
 
 
-def _decode(name: str, data: bytes, resolution: int, fit: Fit) -> Reading:
+def _decoded(name: str, data: bytes, decode: Decode) -> Reading:
     try:
-        picture = decode.decode(data, resolution=resolution, fit=fit)
+        picture = decode(data)
     except SkippedError as error:
         return Reading(name, reason=str(error))
     return Reading(name, hashlib.sha256(data).hexdigest(), picture)

@@ -43,3 +43,10 @@ def pool(gaussians: Gaussian, weights: Float[Tensor, "group batch"]) -> Gaussian
     precision = weights @ gaussians.precision
     mean = weights @ (gaussians.precision * gaussians.mean) / precision
     return Gaussian(mean, -torch.log(precision))
+
+
+def blend(a: Gaussian, b: Gaussian, share: float) -> Gaussian:
+    """The logarithmic opinion pool of two batches, picture by picture: ``share`` of ``b``, the rest of ``a``."""
+    precision = (1 - share) * a.precision + share * b.precision
+    mean = ((1 - share) * a.precision * a.mean + share * b.precision * b.mean) / precision
+    return Gaussian(mean, -torch.log(precision))

@@ -109,6 +109,8 @@ def encode(
 ) -> tuple[Hierarchy, Hierarchy, Hierarchy]:
     """The experts of pictures in [0, 1] whose height and width are multiples of 32; as `Autoencoder.experts`."""
     height, width = picture.shape[2:]
+    if max(height, width) <= STRIDE * size and repeat is Repeat.NONE:
+        return model.experts(picture)
     found = [_Gathered(height, width) for _ in VIEW_NAMES]
     for tile in tiles(height, width, ENCODER_MARGIN, repeat, size):
         views = views_of(tile.cut(picture, 1))

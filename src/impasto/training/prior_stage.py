@@ -23,7 +23,6 @@ from impasto.training.optimizer import Optimizer
 from impasto.training.seeds import Order, generator, rng
 from impasto.training.stage import TrainingStage
 
-
 RATE_TIMES_WIDTH = 0.192
 """Learning rate of the prior where none is given, times its width."""
 

@@ -1,0 +1,69 @@
+"""impasto style: styles as small files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg, subcommand
+
+from impasto.errors import ImpastoError
+
+
+@dataclass(frozen=True)
+class Save:
+    """Pool collections, pictures and saved styles into one style, and write it to a file that --style takes.
+
+    impasto style save runs/emoji mine/*.png -o my.style
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    style: Annotated[Positional[tuple[str, ...]], arg(metavar="STYLE ...", help_behavior_hint="(at least one)")]
+    """Collections of the run, pictures or saved styles, each with an optional ":weight"."""
+    out: Annotated[Path, arg(aliases=["-o"])]
+    """File to write, NAME.style."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Write the style; returns the exit code."""
+        if not self.style:
+            raise ImpastoError("STYLE is missing: name collections of the model, or pictures.")
+        from impasto import api
+
+        api.load(self.run_folder, self.device).save_style(self.style, self.out)
+        print(self.out)
+        return 0
+
+
+@dataclass(frozen=True)
+class Show:
+    """Say what a saved style was made of, and for which model.
+
+    impasto style show my.style
+    """
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """A .style file."""
+
+    def run(self) -> int:
+        """Print; returns the exit code."""
+        from impasto.create.style_file import describe
+
+        identity, sources = describe(self.file)
+        print(f"weights: {identity}\nstyle: {', '.join(sources)}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Style:
+    """Styles as small files: impasto style save --help."""
+
+    action: Annotated[
+        Annotated[Save, subcommand("save", prefix_name=False)] | Annotated[Show, subcommand("show", prefix_name=False)],
+        arg(name=""),
+    ]
+
+    def run(self) -> int:
+        """What was asked for; returns the exit code."""
+        return self.action.run()

@@ -1,0 +1,63 @@
+"""Pictures of any size on a canvas that the networks take: height and width multiples of 32, and back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from impasto.config import Repeat
+from impasto.errors import ImpastoError
+from impasto.model.blocks import Map
+from impasto.model.decoder import MAP_STRIDES
+
+STRIDE = MAP_STRIDES[0]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where a picture lies on its canvas, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    """Of the picture."""
+    width: int
+    canvas_height: int
+    canvas_width: int
+
+    @classmethod
+    def around(cls, height: int, width: int, least: int, repeat: Repeat = Repeat.NONE) -> "Canvas":
+        """The smallest canvas for a picture, at least ``least`` high and wide, the picture in its middle.
+
+        Raises ImpastoError where the picture shall repeat along a side that would need a margin.
+        """
+        sides = [max(least, -(-length // STRIDE) * STRIDE) for length in (height, width)]
+        for name, length, side, repeats in (
+            ("height", height, sides[0], repeat.along_y),
+            ("width", width, sides[1], repeat.along_x),
+        ):
+            if repeats and length != side:
+                raise ImpastoError(
+                    f"--tile {repeat}: a {name} of {length} px cannot repeat; scale the picture to a multiple of "
+                    f"{STRIDE} from {least} up."
+                )
+        return cls((sides[0] - height) // 2, (sides[1] - width) // 2, height, width, sides[0], sides[1])
+
+    def put(self, pixels: np.ndarray) -> Map:
+        """uint8 (channels, height, width) as a batch of one in [0, 1]: margins clear with alpha, else the edge's."""
+        below = self.canvas_height - self.height - self.top
+        right = self.canvas_width - self.width - self.left
+        margins = ((0, 0), (self.top, below), (self.left, right))
+        if len(pixels) == 4 and (pixels[3] < 255).any():
+            ground = np.pad(pixels[:3], margins, constant_values=255)
+            pixels = np.concatenate([ground, np.pad(pixels[3:], margins, constant_values=0)])
+        else:
+            pixels = np.pad(pixels, margins, mode="edge")
+        picture = torch.from_numpy(pixels[None]).float() / 255
+        return picture.contiguous(memory_format=torch.channels_last)
+
+    def take(self, painted: Map) -> np.ndarray:
+        """The picture from a canvas in [0, 1], a batch of one: float32 (channels, height, width)."""
+        rows = slice(self.top, self.top + self.height)
+        columns = slice(self.left, self.left + self.width)
+        return painted[0, :, rows, columns].float().cpu().numpy()

@@ -1,0 +1,140 @@
+"""`impasto stylize` and `impasto style` on a model of random weights: what they promise holds for any."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto.cli.main import main
+from impasto.config import ModelConfig, StylizeConfig
+from impasto.create.picture import with_colours_of
+from impasto.create.recipe import read_recipe
+from impasto.model.impasto import Impasto, save_model
+from pictures import noise, write_noise
+
+FAST = "--steps 2 --device cpu"
+
+
+def stylize(arguments: str) -> int:
+    """Run the command."""
+    return main(["stylize", *arguments.split(), *FAST.split()])
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    """The picture in a file."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGBA")).astype(int)
+
+
+def test_a_picture_keeps_its_size_and_says_how_it_was_made(run: Path) -> None:
+    noise(71, 45, mode="RGBA").save("odd.png")
+    assert stylize("run odd.png --style a --out new --strength 0.4") == 0
+    with Image.open("new/odd.png") as made:
+        assert made.size == (71, 45) and made.mode == "RGBA"
+    recipe = read_recipe(Path("new/odd.png"))
+    assert recipe.content == "odd.png" and recipe.strength == 0.4 and recipe.style == ("a",)
+
+
+def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path("in"), "one.png", "deep/er/two.png", "deep/er/two.webp")
+    Path("in/broken.png").write_bytes(b"no picture")
+    assert stylize("run in --style a --out new") == 0
+    assert "skipped broken.png" in capsys.readouterr().err
+    made = sorted(p.relative_to("new").as_posix() for p in Path("new").rglob("*.png"))
+    assert made == ["deep/er/two-2.png", "deep/er/two.png", "one.png"]
+    Path("new/one.png").unlink()
+    kept = Path("new/deep/er/two.png").stat().st_mtime_ns
+    assert stylize("run in --style a --out new") == 0
+    assert "1 pictures in new, 2 were there already" in capsys.readouterr().out
+    assert Path("new/deep/er/two.png").stat().st_mtime_ns == kept and Path("new/one.png").exists()
+    assert stylize("run in --style b --out new") == 0
+    assert read_recipe(Path("new/deep/er/two.png")).style == ("b",), "another style is made anew"
+
+
+def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) -> None:
+    write_noise(Path(), "x.png", "ref.png")
+    for out, more in (("1", "a ref.png:0.5"), ("2", "ref.png:0.5 a"), ("3", "a ref.png:0.5 --seed 1")):
+        assert stylize(f"run x.png --out {out} --style {more}") == 0
+    assert (pixels("1/x.png") == pixels("2/x.png")).all()
+    assert (pixels("1/x.png") != pixels("3/x.png")).any()
+
+
+def test_a_saved_style_is_the_style(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path(), "x.png", "ref.png")
+    assert main("style save run a ref.png:2 -o my.style --device cpu".split()) == 0
+    assert stylize("run x.png --style a ref.png:2 --out direct") == 0
+    assert stylize("run x.png --style my.style --out saved") == 0
+    assert abs(pixels("direct/x.png") - pixels("saved/x.png")).max() <= 1
+    capsys.readouterr()
+    assert main("style show my.style".split()) == 0
+    assert "a, ref.png:2" in capsys.readouterr().out
+
+
+def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path(), "x.png")
+    assert main("style save run a -o my.style --device cpu".split()) == 0
+    other = Path("other/model.safetensors")
+    other.parent.mkdir()
+    save_model(Impasto(tiny), other, styles=torch.zeros(2, 2, tiny.style_dim))
+    capsys.readouterr()
+    assert stylize(f"{other} x.png --style my.style --out new") == 2
+    message = capsys.readouterr().err
+    assert impasto.load(run, "cpu").identity in message and impasto.load(other, "cpu").identity in message
+    Path("my.style").write_bytes(b"no style")
+    assert stylize("run x.png --style my.style --out new") == 2
+    assert "my.style is not a readable style" in capsys.readouterr().err
+    assert main("style save run a -o my.png --device cpu".split()) == 2
+    assert "ends in .style" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run x.png --out new", "--style is missing"),
+        ("run nothing.png --style a --out new", "does not exist"),
+        ("run broken.png --style a --out new", "broken.png"),
+        ("run empty --style a --out new", "no readable picture"),
+        ("run x.png --style a --out new --strength 1.5", "--strength 1.5"),
+        ("run x.png --style a:-1 --out new", "above 0"),
+        ("run x.png --style a --out new --tile x", "cannot repeat"),
+        ("run x.png --style a --out new --palette 1", "2 to 256"),
+        ("run x.png --style a --out new --pixel-art 500", "--pixel-art 500"),
+    ],
+)
+def test_bad_input_is_named(run: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    noise(50, 40).save("x.png")
+    Path("broken.png").write_bytes(b"no picture")
+    Path("empty").mkdir()
+    assert stylize(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(Path().glob("new/*"))
+
+
+def test_larger_than_training_and_repeating(run: Path) -> None:
+    noise(160, 64).save("wide.png")
+    assert stylize("run wide.png --style a --out new --tile x --palette 4") == 0
+    made = pixels("new/wide.png")
+    assert made.shape == (64, 160, 4)
+    assert len(np.unique(made[..., :3].reshape(-1, 3), axis=0)) <= 4
+
+
+def test_colours_are_kept_where_only_the_lightness_is_redrawn() -> None:
+    rng = np.random.default_rng(0)
+    original, painted = (0.3 + 0.4 * rng.random((4, 8, 8), dtype=np.float32) for _ in range(2))
+    kept = with_colours_of(painted, original)
+    assert np.allclose(np.diff(kept[:3], axis=0), np.diff(original[:3], axis=0), atol=1e-5), "chroma differs"
+    luma = np.array([0.299, 0.587, 0.114])
+    assert np.allclose(np.tensordot(luma, kept[:3], 1), np.tensordot(luma, painted[:3], 1), atol=1e-5)
+    assert (kept[3] == painted[3]).all()
+
+
+def test_python_streams_pictures(run: Path) -> None:
+    write_noise(Path("in"), "one.png", "two.png")
+    model = impasto.load("run", "cpu")
+    found = list(model.stylize(Path("in"), StylizeConfig(style=("a",), steps=1)))
+    assert [made.recipe.content for made in found] == ["one.png", "two.png"]
+    shutil.rmtree("in")
