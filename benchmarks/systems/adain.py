@@ -59,7 +59,7 @@ class AdaIn(System):
         self.optimizers["adam"].zero_grad()
         loss.backward()
         self.optimizers["adam"].step()
-        return float(loss)
+        return loss.item()
 
     def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
         """It makes nothing new."""

@@ -66,7 +66,7 @@ class _Diffusion(System):
         torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
         self.optimizers["unet"].step()
         self.average.step(self.unet.parameters())
-        return float(loss)
+        return loss.item()
 
     def draw(self, labels: Labels, generator: torch.Generator) -> Tensor:
         """Samples of the averaged predictor, DDIM (Song 2021) in so many steps."""
@@ -159,7 +159,7 @@ class LatentDiffusion(_Diffusion):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.autoencoder.parameters(), 1.0)
         self.optimizers["autoencoder"].step()
-        return float(loss)
+        return loss.item()
 
     def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
         """New pictures of these collections."""

@@ -51,7 +51,7 @@ class PlainVae(System):
         self.optimizers["adam"].zero_grad()
         loss.backward()
         self.optimizers["adam"].step()
-        return float(loss)
+        return loss.item()
 
     def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
         """Decoded samples of the standard normal prior."""

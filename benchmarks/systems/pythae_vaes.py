@@ -52,7 +52,7 @@ class PythaeVae(System):
         self.optimizers["adam"].zero_grad()
         loss.backward()
         self.optimizers["adam"].step()
-        return float(loss)
+        return loss.item()
 
     def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
         """Its NormalSampler: decoded samples of N(0, 1)."""
@@ -114,4 +114,4 @@ class PythaeVaegan(PythaeVae):
             for parameter, gradient in zip(parameters, found, strict=True):
                 parameter.grad = gradient
             optimizer.step()
-        return float(output.recon_loss)
+        return output.recon_loss.item()
