@@ -55,6 +55,20 @@ def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: py
     assert read_recipe(Path("new/deep/er/two.png")).style == ("b",), "another style is made anew"
 
 
+def test_a_style_picture_that_changed_and_pictures_that_cannot(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path("in"), "one.png")
+    noise(64, 32).save("in/wide.png")
+    noise(seed=5).save("ref.png")
+    assert stylize("run in --style ref.png --out new --tile x") == 0
+    assert "skipped one.png: --tile x: a width of 40 px cannot repeat" in capsys.readouterr().err
+    before = pixels("new/wide.png")
+    noise(seed=6).save("ref.png")
+    assert stylize("run in --style ref.png --out new --tile x") == 0
+    assert (pixels("new/wide.png") != before).any(), "a style picture of another content is another style"
+    assert main(["generate", "--recipe", "new/wide.png", "--out", "again"]) == 2
+    assert "was redrawn from wide.png" in capsys.readouterr().err
+
+
 def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) -> None:
     write_noise(Path(), "x.png", "ref.png")
     for out, more in (("1", "a ref.png:0.5"), ("2", "ref.png:0.5 a"), ("3", "a ref.png:0.5 --seed 1")):

@@ -1,7 +1,7 @@
-"""The public interface: `impasto.train`, `impasto.load`, and a model's generate, reconstruct, encode and decode."""
+"""The public interface: `impasto.train`, `impasto.load`, and all that a model can do."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +22,15 @@ from impasto.config import (
     check_size,
     from_json,
 )
-from impasto.create.canvas import Canvas
-from impasto.create.generate import generate, picture_seed
+from impasto.create.generate import generate
 from impasto.create.palette import finished, read_palette
-from impasto.create.picture import to_image, with_colours_of
+from impasto.create.picture import to_image
 from impasto.create.recipe import Recipe
-from impasto.create.redraw import redraw, trust_at
 from impasto.create.style import parse_reference, pooled_style
 from impasto.create.style_file import save_style
+from impasto.create.stylize import Stylizer
 from impasto.create.vectors import Latents
-from impasto.data import Loaded, Whole, WholePictures, prepare, read_pictures
+from impasto.data import Loaded, WholePictures, prepare, read_pictures
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
 from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
@@ -162,66 +161,20 @@ class Model:
             raise ImpastoError("STYLE is missing: name collections of the model, or pictures.")
         save_style(path, told, identity=self.identity, sources=tuple(style))
 
-    def stylize(
-        self,
-        pictures: Path | Iterable[Whole],
-        config: StylizeConfig,
-        *,
-        on_step: Callable[[int, int], None] | None = None,
-    ) -> Iterator[Generated]:
-        """Yield pictures redrawn in a style, each at its own size.
-
-        ``pictures`` is a file, a folder or an archive, or pictures of `whole_pictures`. Raises ImpastoError where there
-        are none, for unknown styles, and for pictures that cannot be redrawn as asked.
-        """
+    def stylizer(self, config: StylizeConfig) -> Stylizer:
+        """What redraws pictures as ``config`` says, one after the other. Raises ImpastoError for unknown styles."""
         told, hashes = self._style(config.style)
         assert told is not None
-        colours = read_palette(config.palette) if config.palette is not None else None
-        if isinstance(pictures, Path):
-            pictures = self.whole_pictures(pictures, most=config.most)
-        for whole in pictures:
-            height, width = whole.pixels.shape[1:]
-            canvas = Canvas.around(height, width, self.config.resolution, config.tile)
-            painted = redraw(
-                self.network,
-                canvas.put(whole.pixels).to(self.device),
-                told,
-                trust=trust_at(config.strength),
-                own_style=1 - config.strength,
-                seeds=[picture_seed(config.seed, 0)],
-                steps=config.steps,
-                guidance=config.guidance,
-                temperature=config.temperature,
-                repeat=config.tile,
-                on_step=on_step,
-            )
-            array = canvas.take(painted)
-            if config.preserve_color:
-                array = with_colours_of(array, whole.pixels.astype(np.float32) / 255)
-            image = finished(to_image(array), colours, config.pixel_art)
-            yield Generated(image, self.recipe_of(whole, config, hashes))
+        return Stylizer(self.network, told, hashes, config, str(self.path), self.identity)
 
-    def recipe_of(self, whole: Whole, config: StylizeConfig, hashes: Sequence[str] = ()) -> Recipe:
-        """The recipe that a picture gets from `stylize`; ``hashes`` are those of its style pictures."""
-        return Recipe(
-            model=str(self.path),
-            identity=self.identity,
-            seed=config.seed,
-            index=0,
-            steps=config.steps,
-            temperature=config.temperature,
-            guidance=config.guidance,
-            style=config.style,
-            style_hashes=tuple(hashes) if any(hashes) else (),
-            tile=config.tile,
-            palette=str(read_palette(config.palette)) if config.palette is not None else None,
-            pixel_art=config.pixel_art,
-            content=whole.name,
-            content_hash=whole.content_hash,
-            strength=config.strength,
-            preserve_color=config.preserve_color,
-            most=config.most,
-        )
+    def stylize(self, pictures: Path, config: StylizeConfig) -> Iterator[Generated]:
+        """Yield the pictures of a file, a folder or an archive, redrawn in a style, each at its own size.
+
+        Raises ImpastoError where there are none, for unknown styles, and for pictures that cannot be redrawn as asked.
+        """
+        redrawn = self.stylizer(config)
+        for picture in self.whole_pictures(pictures, config.most):
+            yield Generated(redrawn(picture), redrawn.recipe(picture))
 
     def whole_pictures(self, path: Path, most: int = MAX_SIDE) -> WholePictures:
         """The pictures of a file, folder or archive at their own sizes, with this model's channels."""

@@ -129,6 +129,8 @@ class Generate:
                 flag = "-n" if name == "count" else f"--{name.replace('_', '-')}"
                 raise ImpastoError(f"{flag} cannot stand beside --recipe: the recipe decides it.")
         recipe = read_recipe(picture)
+        if recipe.content is not None:
+            raise ImpastoError(f"{picture} was redrawn from {recipe.content}: make it again with impasto stylize.")
         if self.run_folder is None and not Path(recipe.model).is_dir():
             raise ImpastoError(f"{picture}: its model {recipe.model!r} is not here: put its RUN before --recipe.")
         plan = dataclasses.replace(

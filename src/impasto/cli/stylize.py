@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +14,7 @@ from impasto.config import StylizeConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
-    from impasto.api import Model
-    from impasto.data import Whole, WholePictures
+    from impasto.create.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +23,7 @@ class Stylize(StylizeConfig):
 
     impasto stylize runs/emoji cat.png --style openmoji --out redrawn
 
-    impasto stylize runs/paintings holiday --style monet/*.jpg:2 my.style --strength 0.8 --out painted
+    impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out painted
 
     Stopped, the same command goes on: pictures that are there already, made in the same way, are not made again.
     """
@@ -60,39 +58,41 @@ class Stylize(StylizeConfig):
         from impasto.create.recipe import save_picture
 
         model = api.load(self.run_folder, self.device)
-        found = model.whole_pictures(self.pictures, most=config.most)
-        paths = {name: self.out / path for name, path in zip(found.names, file_tree(found.names, ".png"), strict=True)}
+        found = model.whole_pictures(self.pictures, config.most)
+        paths = dict(zip(found.names, (self.out / name for name in file_tree(found.names, ".png")), strict=True))
         check_free(paths.values())
+        redrawn = model.stylizer(config)
         progress = Progress("redrawing", len(found))
-        written = 0
-        wanted = self._wanted(model, found, paths, config)
-        for made in progress.over(model.stylize(wanted, config, on_step=progress.on_step)):
-            assert made.recipe.content is not None
-            path = paths[made.recipe.content]
+        failed: dict[str, str] = {}
+        written = there = 0
+        for picture in progress.over(found):
+            path, recipe = paths[picture.name], redrawn.recipe(picture)
+            if _recipe_at(path) == recipe:
+                there += 1
+                continue
+            try:
+                image = redrawn(picture, progress.on_step)
+            except ImpastoError as error:
+                failed[picture.name] = str(error)
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_picture(made.image, path, made.recipe)
+            save_picture(image, path, recipe)
             written += 1
-        for name, reason in found.skipped.items():
-            print(f"warning: skipped {name}: {reason}", file=sys.stderr)
-        there = len(found) - written - sum(name in paths for name in found.skipped)
+        failed |= found.skipped
         if not written and not there:
-            raise ImpastoError(f"none of the pictures of {self.pictures} could be read.")
-        said = f"{next(iter(paths.values()))}" if len(paths) == 1 else f"{written} pictures in {self.out}"
+            raise ImpastoError("; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:5]))
+        for name, reason in failed.items():
+            print(f"warning: skipped {name}: {reason}", file=sys.stderr)
+        said = f"{written} pictures in {self.out}" if len(paths) > 1 else f"{next(iter(paths.values()))}"
         print(said + (f", {there} were there already" if there and len(paths) > 1 else ""))
         return 0
 
-    def _wanted(
-        self, model: "Model", found: "WholePictures", paths: dict[str, Path], config: StylizeConfig
-    ) -> "Iterator[Whole]":
-        """The pictures that are not there yet as they would be made now."""
-        from impasto.create.recipe import read_recipe
 
-        for whole in found:
-            if paths[whole.name].exists():
-                try:
-                    before = read_recipe(paths[whole.name])
-                except ImpastoError:
-                    before = None
-                if before == model.recipe_of(whole, config, before.style_hashes if before else ()):
-                    continue
-            yield whole
+def _recipe_at(path: Path) -> "Recipe | None":
+    """The recipe of the picture that is there already, None where there is none."""
+    from impasto.create.recipe import read_recipe
+
+    try:
+        return read_recipe(path) if path.exists() else None
+    except ImpastoError:
+        return None

@@ -14,9 +14,6 @@ from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.model.sampler import StepCallback
 
-WEAKEST_TRUST = 10**-2.5
-"""Weight of the content's experts at full strength: the least that the flow has learned to listen to."""
-
 
 @torch.no_grad()
 def redraw(
@@ -61,8 +58,3 @@ def told(
         own = fuse_level([expert[0] for expert in experts], [picture.new_ones(len(picture))] * len(experts))
         style = blend(style, own, own_style)
     return style, *maps
-
-
-def trust_at(strength: float) -> float:
-    """The trust in the content at a ``strength`` of the style from 0 to 1: even steps on a scale of decades."""
-    return WEAKEST_TRUST**strength
