@@ -22,6 +22,7 @@ from impasto.config import (
     check_size,
     from_json,
 )
+from impasto.create.clip import Clip
 from impasto.create.generate import generate
 from impasto.create.palette import finished, read_palette
 from impasto.create.picture import to_image
@@ -29,6 +30,7 @@ from impasto.create.recipe import Recipe
 from impasto.create.style import parse_reference, pooled_style
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
+from impasto.create.stylize_clip import Redrawn, Watch, stylize_clip
 from impasto.create.vectors import Latents
 from impasto.data import Loaded, WholePictures, prepare, read_pictures
 from impasto.errors import ImpastoError
@@ -175,6 +177,21 @@ class Model:
         redrawn = self.stylizer(config)
         for picture in self.whole_pictures(pictures, config.most):
             yield Generated(redrawn(picture), redrawn.recipe(picture))
+
+    def stylize_clip(
+        self,
+        clip: Path,
+        target: Path,
+        config: StylizeConfig,
+        *,
+        watch: Watch = lambda frames, count: frames,
+    ) -> Redrawn:
+        """Redraw a clip into ``target`` (.webm, .mp4 or .webp), steady over time and with its sound.
+
+        Stopped, the same call goes on. Needs the extra ``video``; see `impasto.create.stylize_clip`.
+        """
+        opened = Clip(clip, most=config.most, channels=self.config.channels)
+        return stylize_clip(self.stylizer(config), opened, target, watch=watch)
 
     def whole_pictures(self, path: Path, most: int = MAX_SIDE) -> WholePictures:
         """The pictures of a file, folder or archive at their own sizes, with this model's channels."""

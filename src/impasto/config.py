@@ -53,6 +53,14 @@ class Repeat(StrEnum):
         return "y" in self.value
 
 
+class ClipFormat(StrEnum):
+    """How clips are written: VP9 or AV1 with sound, or an animation with alpha and without sound."""
+
+    WEBM = "webm"
+    MP4 = "mp4"
+    WEBP = "webp"
+
+
 class Against(StrEnum):
     """Which real pictures samples are compared with."""
 

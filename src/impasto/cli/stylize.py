@@ -1,4 +1,4 @@
-"""impasto stylize: a picture, or a folder of them, redrawn in a style."""
+"""impasto stylize: a picture, a clip, or a folder of pictures, redrawn in a style."""
 
 import dataclasses
 import sys
@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import check_folder, check_free, file_tree
+from impasto.cli.outputs import check_folder, check_free, file_names, file_tree
 from impasto.cli.progress import Progress
-from impasto.config import StylizeConfig
+from impasto.config import ClipFormat, StylizeConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
+    from impasto.api import Model
     from impasto.create.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stylize(StylizeConfig):
-    """Redraw a picture, or every picture of a folder, in a style; each keeps its size, its name and its folder.
+    """Redraw a picture, a clip, or every picture of a folder in a style; each keeps its size, its name and its folder.
 
     impasto stylize runs/emoji cat.png --style openmoji --out redrawn
+
+    impasto stylize runs/paintings film.mp4 --style monet --out redrawn --clip webm
 
     impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out painted
 
@@ -31,7 +34,7 @@ class Stylize(StylizeConfig):
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
-    """A picture, a folder or an archive."""
+    """A picture, a folder, an archive or a clip (.mp4, .webm, .mov, .mkv, .avi, .gif)."""
     out: Path
     """Folder to write to."""
     style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(required)")] = ()
@@ -40,6 +43,8 @@ class Stylize(StylizeConfig):
     """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
     pixel_art: Annotated[int | None, arg(help_behavior_hint="(default: off)")] = None
     """So many true pixels along the longer side, with hard alpha."""
+    clip: ClipFormat = ClipFormat.WEBM
+    """How clips are written: webm (VP9) and mp4 (AV1) keep their sound, webp their transparency."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -55,9 +60,12 @@ class Stylize(StylizeConfig):
         config = self.config()
         check_folder(self.out)
         from impasto import api
+        from impasto.create.clip import is_clip
         from impasto.create.recipe import save_picture
 
         model = api.load(self.run_folder, self.device)
+        if is_clip(self.pictures):
+            return self._clip(model, config)
         found = model.whole_pictures(self.pictures, config.most)
         paths = dict(zip(found.names, (self.out / name for name in file_tree(found.names, ".png")), strict=True))
         check_free(paths.values())
@@ -85,6 +93,16 @@ class Stylize(StylizeConfig):
             print(f"warning: skipped {name}: {reason}", file=sys.stderr)
         said = f"{written} pictures in {self.out}" if len(paths) > 1 else f"{next(iter(paths.values()))}"
         print(said + (f", {there} were there already" if there and len(paths) > 1 else ""))
+        return 0
+
+    def _clip(self, model: "Model", config: StylizeConfig) -> int:
+        self.out.mkdir(parents=True, exist_ok=True)
+        target = self.out / f"{file_names([self.pictures.name], '')[0]}.{self.clip}"
+        made = model.stylize_clip(
+            self.pictures, target, config, watch=lambda frames, count: Progress("redrawing", count).over(frames)
+        )
+        said = "it was there already" if made.difference is None else f"frame difference {made.difference:.4f}"
+        print(f"{made.path}: {made.frames} frames, {said}")
         return 0
 
 

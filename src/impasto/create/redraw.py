@@ -12,7 +12,6 @@ from impasto.model.encoder import Hierarchy
 from impasto.model.fuser import blend, fuse, fuse_level
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.model.sampler import StepCallback
 
 
 @torch.no_grad()
@@ -22,24 +21,18 @@ def redraw(
     style: Gaussian,
     *,
     trust: float,
-    own_style: float = 0.0,
     seeds: Sequence[int],
     steps: int = 16,
     guidance: float = 1.5,
     temperature: float = 1.0,
-    repeat: Repeat = Repeat.NONE,
-    on_step: StepCallback | None = None,
 ) -> Map:
     """Pictures in [0, 1] with the content of ``picture`` (also in [0, 1]) and ``style``, one Gaussian for each.
 
     ``trust`` is the weight of all the picture's experts on the maps: at 0 only the style is told, at 1 the content is
-    all but kept as it is. ``own_style`` is the part of the picture's own style in what is told of the style. One seed
-    for each picture decides what the flow adds. Heights and widths are multiples of 32 from the training size up.
+    all but kept as it is. One seed for each picture decides what the flow adds.
     """
-    fused = told(model, picture, style, trust, own_style, repeat)
-    return paint(
-        model, fused, seeds, steps=steps, guidance=guidance, temperature=temperature, repeat=repeat, on_step=on_step
-    )
+    fused = told(model, picture, style, trust)
+    return paint(model, fused, seeds, steps=steps, guidance=guidance, temperature=temperature)
 
 
 def told(
@@ -50,7 +43,11 @@ def told(
     own_style: float = 0.0,
     repeat: Repeat = Repeat.NONE,
 ) -> Hierarchy:
-    """The fused Gaussians: content on the maps by ``trust``, ``style`` (and a part of the own) on the style level."""
+    """The fused Gaussians: content on the maps by ``trust``, ``style`` on the style level.
+
+    ``own_style`` is the part that the picture's own style has in what is told. Heights and widths are multiples of 32
+    from the training size up.
+    """
     experts = tiles.encode(model.autoencoder, picture, repeat)
     weights = picture.new_full((len(picture), len(experts), len(experts[0])), trust)
     maps = fuse(experts, weights)[1:]

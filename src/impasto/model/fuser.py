@@ -45,8 +45,11 @@ def pool(gaussians: Gaussian, weights: Float[Tensor, "group batch"]) -> Gaussian
     return Gaussian(mean, -torch.log(precision))
 
 
-def blend(a: Gaussian, b: Gaussian, share: float) -> Gaussian:
-    """The logarithmic opinion pool of two batches, picture by picture: ``share`` of ``b``, the rest of ``a``."""
+def blend(a: Gaussian, b: Gaussian, share: float | Float[Tensor, "..."]) -> Gaussian:
+    """The logarithmic opinion pool of two batches, picture by picture: ``share`` of ``b``, the rest of ``a``.
+
+    One share for all, or a tensor of shares that goes with the Gaussians' shapes.
+    """
     precision = (1 - share) * a.precision + share * b.precision
     mean = ((1 - share) * a.precision * a.mean + share * b.precision * b.mean) / precision
     return Gaussian(mean, -torch.log(precision))

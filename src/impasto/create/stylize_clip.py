@@ -1,0 +1,129 @@
+"""A clip, redrawn in one style: steady over time, its sound kept, resumable frame by frame."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from impasto.atomic import write_text_atomically
+from impasto.config import ClipFormat
+from impasto.create.canvas import Canvas
+from impasto.create.clip import Clip, Frame, comment_of, frame_difference, write_clip
+from impasto.create.picture import over_white
+from impasto.create.recipe import Recipe, save_picture
+from impasto.create.steady import Steady
+from impasto.create.stylize import Stylizer
+from impasto.errors import ImpastoError
+
+Watch = Callable[[Iterable[Frame], int], Iterable[Frame]]
+"""Given the frames of a clip and about how many they are, yields them: a bar counts here, and a raise cancels."""
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """What came of a clip."""
+
+    path: Path
+    frames: int
+    difference: float | None
+    """How differently it moves from its content, see `impasto.create.clip.frame_difference`; None where it was made
+    before, or as pixel art."""
+
+
+def stylize_clip(
+    stylizer: Stylizer,
+    clip: Clip,
+    target: Path,
+    *,
+    steady: bool = True,
+    watch: Watch = lambda frames, count: frames,
+) -> Redrawn:
+    """Redraw ``clip`` into ``target`` (.webm, .mp4 or .webp); stopped, the same call goes on.
+
+    The style is read once, every frame starts from the same noise, and with ``steady`` what is told of a place that
+    does not move is averaged over time. Finished frames wait in a folder beside ``target``. Raises ImpastoError where
+    ``target`` is a file that Impasto did not make, and where the clip cannot be read or redrawn as asked.
+    """
+    recipe = stylizer.recipe_of(clip.path.name, _hash_of(clip.path))
+    if target.exists():
+        before = comment_of(target)
+        if before == recipe.to_json():
+            return Redrawn(target, clip.count, None)
+        if not before.startswith('{"model": '):
+            raise ImpastoError(f"--out: {target} exists and is not a clip that Impasto made; choose another folder.")
+    stylizer.check_size(clip.path.name, clip.height, clip.width)
+    folder = _work_folder(target, recipe)
+    canvas = Canvas.around(clip.height, clip.width, stylizer.model.config.resolution, stylizer.config.tile)
+    frames = watch(clip, clip.count)
+    times = list(_redraw_frames(stylizer, canvas, frames, folder, Steady() if steady else None))
+    files = [_frame_file(folder, number) for number in range(len(times))]
+    with Image.open(files[0]) as first:
+        size = first.size
+    has_sound = clip.has_sound and target.suffix != f".{ClipFormat.WEBP}"
+    write_clip(
+        target,
+        ((_opened(file), time) for file, time in zip(files, times, strict=True)),
+        size=size,
+        rate=clip.rate,
+        sound_of=clip.path if has_sound else None,
+        comment=recipe.to_json(),
+    )
+    same_size = size == (clip.width, clip.height)
+    difference = frame_difference(map(_unit_rgb, files), (_unit(frame) for frame in clip)) if same_size else None
+    shutil.rmtree(folder)
+    return Redrawn(target, len(times), difference)
+
+
+def _redraw_frames(
+    stylizer: Stylizer, canvas: Canvas, frames: Iterable[Frame], folder: Path, steady: Steady | None
+) -> Iterator[float]:
+    """Redraw the frames that are not in ``folder`` yet; yields the time of each."""
+    for number, frame in enumerate(frames):
+        # Also of frames that are there already: the next one hears it.
+        picture = canvas.put(frame.pixels)
+        fused = stylizer.told(picture)
+        if steady is not None:
+            fused = steady(picture.to(fused[0].mean.device), fused)
+        file = _frame_file(folder, number)
+        if not file.exists():
+            painted = canvas.take(stylizer.paint(fused))
+            save_picture(stylizer.finished(painted, frame.pixels), file)
+        yield frame.seconds
+
+
+def _work_folder(target: Path, recipe: Recipe) -> Path:
+    """Where finished frames wait; emptied where they were made by another recipe."""
+    folder = target.with_name(f".{target.name}.frames")
+    note = folder / "recipe.json"
+    if note.exists() and note.read_text(encoding="utf-8") != recipe.to_json():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(note, recipe.to_json())
+    return folder
+
+
+def _frame_file(folder: Path, number: int) -> Path:
+    return folder / f"{number:06}.png"
+
+
+def _opened(file: Path) -> Image.Image:
+    with Image.open(file) as image:
+        image.load()
+        return image
+
+
+def _unit_rgb(file: Path) -> np.ndarray:
+    return np.asarray(over_white(_opened(file))).transpose(2, 0, 1).astype(np.float32) / 255
+
+
+def _unit(frame: Frame) -> np.ndarray:
+    return frame.pixels[:3].astype(np.float32) / 255
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
