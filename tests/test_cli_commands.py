@@ -13,7 +13,7 @@ import impasto
 from impasto import config
 from impasto.cli import progress
 from impasto.cli.main import main
-from impasto.config import ModelConfig, TrainConfig
+from impasto.config import ModelConfig, Repeat, TrainConfig
 from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
 from impasto.create.vectors import Latents
 from impasto.data import Loaded
@@ -56,6 +56,10 @@ class FakeModel:
         temperature: float,
         guidance: float,
         start: int,
+        size: tuple[int, int] | None,
+        tile: Repeat,
+        palette: str | None,
+        pixel_art: int | None,
         on_step: Callable[[int, int], None],
     ) -> Iterator[Generated]:
         for index in range(start, start + count):
@@ -71,6 +75,10 @@ class FakeModel:
                 guidance=guidance,
                 style=tuple(style),
                 style_hashes=tuple("" if ":" in name else self.style_hash for name in style),
+                size=size,
+                tile=tile,
+                palette=palette,
+                pixel_art=pixel_art,
             )
             settings = dataclasses.replace(recipe, model="").to_json().encode()
             noise = np.random.default_rng(list(settings)).integers(0, 256, (32, 32, 4), np.uint8)

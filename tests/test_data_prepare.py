@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def no_decoding(monkeypatch) -> None:
     def decode(*arguments, **options):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(decoding, "decode", decode)
+    monkeypatch.setattr(sys.modules["impasto.data.prepare"], "decode", decode)
 
 
 def test_the_set_describes_every_picture(folder):
