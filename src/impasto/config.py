@@ -222,7 +222,7 @@ class StylizeConfig:
 
     style: tuple[str, ...] = ()
     """Collections of the model, pictures or saved styles, each with an optional ":weight"."""
-    strength: float = 0.7
+    strength: float = 0.4
     """How much of the style and how little of the picture's own word, 0 to 1."""
     preserve_color: bool = False
     """Keep the colours of the picture: only its lightness is redrawn."""
