@@ -16,10 +16,10 @@ import torch
 
 from common import options, write
 from impasto.api import Model
-from impasto.config import Size, sized_model
+from impasto.config import GenerateConfig, Size, sized_model
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
-from impasto.training.engine import choose_device
+from impasto.training.engine import choose_device, choose_precision
 
 STEPS = (4, 8, 16, 32)
 
@@ -51,15 +51,16 @@ def main() -> None:
     device, reason = choose_device("auto")
     network = channels_last(Impasto(shape).to(device)).eval().requires_grad_(False)
     style = torch.zeros(1, 2, shape.style_dim, device=device)
-    model = Model(network, style, Path("random"), "0" * 16)
+    precision, why = choose_precision(torch.device(device))
+    model = Model(network, style, Path("random"), "0" * 16, precision)
     generation = {
         steps: median_seconds(
-            lambda steps=steps: list(model.generate(count, style=["any"], steps=steps, guidance=1.5)), repetitions
+            lambda steps=steps: list(model.generate(count, GenerateConfig(style=("any",), steps=steps))), repetitions
         )
         for steps in STEPS
     }
     result = {
-        "device": reason,
+        "device": f"{reason}; {why}",
         "threads": torch.get_num_threads(),
         "help_seconds": seconds_of_help,
         "size": arguments.size,

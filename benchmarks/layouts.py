@@ -15,7 +15,7 @@ import torch
 
 from common import options, write
 from impasto import api
-from impasto.config import TrainConfig
+from impasto.config import Sampling, TrainConfig
 from impasto.data import prepare
 from impasto.evaluate.distances import frechet_distance
 from impasto.evaluate.judge import Judge
@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--real", type=int, help="training pictures to compare with (default: all)")
     parser.add_argument("--width", type=int, help="of the prior (default: the run's)")
     parser.add_argument("--depth", type=int, help="of the prior (default: the run's)")
+    parser.add_argument("--delays", type=float, nargs=4, default=[0.0] * 4, help="of the levels, coarse to fine")
+    parser.add_argument("--look-dim", type=int, default=0, help="numbers that say what a picture shows, drawn first")
     parser.add_argument("--learning-rate", type=float, help="highest (default: by the width)")
     parser.add_argument("--only", nargs="*", default=list(LAYOUTS))
     arguments = parser.parse_args()
@@ -57,15 +59,23 @@ def main() -> None:
     )
     width, depth = arguments.width or model.config.prior_width, arguments.depth or model.config.prior_depth
     engine = Engine("cpu")
-    judge = Judge(pictures, engine.device, 0, most=arguments.real)
+    judge = Judge(pictures, engine.device, 0, most=arguments.real, cache=arguments.run / "cache")
     cache = LatentCache(model.network.autoencoder, pictures, engine)
     results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
         if name in results:
             continue
         torch.manual_seed(0)
-        shape = dataclasses.replace(model.config, prior_patches=LAYOUTS[name], prior_width=width, prior_depth=depth)
+        shape = dataclasses.replace(
+            model.config,
+            prior_patches=LAYOUTS[name],
+            prior_width=width,
+            prior_depth=depth,
+            prior_delays=tuple(arguments.delays),
+            prior_look_dim=arguments.look_dim,
+        )
         network = Impasto(shape)
+        network.prior.precision = engine.precision
         network.autoencoder.load_state_dict(model.network.autoencoder.state_dict())
         network.to(memory_format=torch.channels_last).autoencoder.eval().requires_grad_(False)
         stage = PriorStage(config, engine, network.prior, cache, pictures)
@@ -76,12 +86,14 @@ def main() -> None:
             seen += stage.batch_size
             losses.append(terms.get("flow", losses[-1] if losses else 0.0))
         network.prior.load_state_dict(stage.optimizer.average.module.state_dict())
-        made = make_samples(network.eval(), model.styles, judge, arguments.samples)
+        made = make_samples(network.eval(), model.styles, judge, arguments.samples, Sampling())
         made.sheet.save((arguments.out or Path("layouts.json")).with_suffix(f".{list(LAYOUTS).index(name)}.png"))
         results[name] = {
             "minutes": arguments.minutes,
             "width": width,
             "depth": depth,
+            "delays": arguments.delays,
+            "look_dim": arguments.look_dim,
             "learning_rate": arguments.learning_rate,
             "parameters": sum(p.numel() for p in network.prior.parameters()),
             "pictures_per_second": seen / limit,

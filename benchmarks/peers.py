@@ -24,7 +24,7 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.atomic import write_atomically
-from impasto.config import Against, Size, TrainConfig
+from impasto.config import Against, GenerateConfig, Sampling, Size, TrainConfig
 from impasto.create.redraw import redraw as redraw_picture
 from impasto.data import PictureSet, prepare
 from impasto.evaluate.judge import Judge, sheet_of
@@ -168,8 +168,8 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
     def sample(labels: Tensor, number: int) -> Tensor:
         start, made = number * SAMPLES_AT_A_TIME, []
         for label, count in zip(*labels.unique_consecutive(return_counts=True), strict=True):
-            style = [pictures.collections[int(label)]]
-            made += [_over_white(new.image) for new in model.generate(int(count), style=style, start=start)]
+            config = GenerateConfig(style=(pictures.collections[int(label)],))
+            made += [_over_white(new.image) for new in model.generate(int(count), config, start=start)]
             start += int(count)
         return torch.stack(made)
 
@@ -180,7 +180,7 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
         assert model.styles is not None
         style = model.styles[torch.from_numpy(wanted)].to(content.device)
         told = Gaussian(style[:, 0], style[:, 1])
-        return redraw_picture(model.network, content, told, trust=TRUST, seeds=numbers.tolist())
+        return redraw_picture(model.network, content, told, trust=TRUST, seeds=numbers.tolist(), settings=Sampling())
 
     return Trained(facts, sample, reconstruct, redraw)
 
@@ -284,7 +284,7 @@ def main() -> None:
         else:
             kind = next(kind for kind in PEERS if kind.name == name)
             trained = peer(kind, pictures, engine, arguments.minutes, own)
-        judge = judge or Judge(pictures, engine.device, 0)
+        judge = judge or Judge(pictures, engine.device, 0, cache=folder / "cache")
         scores = judge_system(judge, trained, arguments.samples, own)
         results[name] = trained.facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)

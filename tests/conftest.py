@@ -35,7 +35,7 @@ def run(tiny: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     network = Impasto(tiny)
     for name, parameter in network.named_parameters():
-        if name.startswith("prior.velocity"):
+        if name.startswith(("prior.head", "prior.draft_head")):
             torch.nn.init.normal_(parameter, std=0.1)  # an untrained flow hardly moves
     save_model(network, Run(tmp_path / "run").model, styles=torch.randn(2, 2, tiny.style_dim))
     return Path("run")

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import impasto
 from impasto.api import Model
 from impasto.cli.main import main
+from impasto.config import GenerateConfig
 from impasto.create.recipe import read_recipe
 from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
+from impasto.model.impasto import Impasto, save_model
 from pictures import noise, write_noise
 
 
@@ -21,9 +24,9 @@ def model(run: Path) -> Model:
     return impasto.load(run, device="cpu")
 
 
-def arrays(model: Model, count: int, **settings: object) -> list[np.ndarray]:
+def arrays(model: Model, count: int, *style: str, seed: int = 0, start: int = 0) -> list[np.ndarray]:
     """Generated pictures as arrays."""
-    made = model.generate(count, steps=3, **settings)  # pyrefly: ignore
+    made = model.generate(count, GenerateConfig(steps=3, seed=seed, style=style), start=start)
     return [np.asarray(picture.image) for picture in made]
 
 
@@ -38,12 +41,12 @@ def test_same_seed_same_picture_whatever_is_made_beside_it(model: Model) -> None
 
 def test_style_references_have_weights_and_no_order(model: Model) -> None:
     write_noise(Path(), "one.png", "two.png", "three.png")
-    forward = arrays(model, 2, style=["one.png:0.7", "two.png", "a:0.2"])
-    backward = arrays(model, 2, style=["a:0.2", "two.png", "one.png:0.7"])
+    forward = arrays(model, 2, "one.png:0.7", "two.png", "a:0.2")
+    backward = arrays(model, 2, "a:0.2", "two.png", "one.png:0.7")
     assert all((x == y).all() for x, y in zip(forward, backward, strict=True))
-    other = arrays(model, 2, style=["one.png:0.1", "two.png", "a:0.2"])
+    other = arrays(model, 2, "one.png:0.1", "two.png", "a:0.2")
     assert not (forward[0] == other[0]).all()
-    once, scaled = arrays(model, 1, style=["one.png"]), arrays(model, 1, style=["one.png:9"])
+    once, scaled = arrays(model, 1, "one.png"), arrays(model, 1, "one.png:9")
     assert (once[0] == scaled[0]).all()
 
 
@@ -51,8 +54,8 @@ def test_style_strength_does_not_depend_on_the_number_of_references(model: Model
     write_noise(Path(), "one.png")
     for copy in ("two.png", "three.png"):
         Path(copy).write_bytes(Path("one.png").read_bytes())
-    one = arrays(model, 1, style=["one.png"])[0].astype(int)
-    three = arrays(model, 1, style=["one.png", "two.png", "three.png"])[0].astype(int)
+    one = arrays(model, 1, "one.png")[0].astype(int)
+    three = arrays(model, 1, "one.png", "two.png", "three.png")[0].astype(int)
     assert abs(one - three).max() <= 1
 
 
@@ -62,10 +65,28 @@ def test_a_recipe_makes_the_identical_picture_again(run: Path, capsys: pytest.Ca
     assert main("generate --recipe new/seed5-0002.png --out again --device cpu".split()) == 0
     with Image.open("new/seed5-0002.png") as first, Image.open("again/seed5-0002.png") as second:
         assert first.tobytes() == second.tobytes()
-    assert read_recipe(Path("again/seed5-0002.png")).style == ("ref.png", "a")
+    settings = read_recipe(Path("again/seed5-0002.png")).settings
+    assert isinstance(settings, GenerateConfig) and settings.style == ("ref.png", "a")
     noise(seed=99).save("ref.png")
     assert main("generate --recipe new/seed5-0002.png --out third --device cpu".split()) == 2
-    assert "has changed" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "ref.png has changed" in message and "new/seed5-0002.png" in message
+    save_model(Impasto(impasto.load(run).config), Path("run/model.safetensors"), styles=torch.zeros(2, 2, 32))
+    assert main("generate --recipe new/seed5-0002.png --out third --device cpu".split()) == 2
+    assert "another model" in capsys.readouterr().err
+    assert not Path("third").exists()
+
+
+def test_a_recipe_keeps_its_precision(run: Path) -> None:
+    coarse, fine = (impasto.load(run, "cpu", precision) for precision in ("bfloat16", "float32"))
+    made = next(coarse.generate(1, GenerateConfig(steps=3)))
+    other = next(fine.generate(1, GenerateConfig(steps=3)))
+    assert (made.recipe.precision, other.recipe.precision) == ("bfloat16", "float32")
+    difference = np.asarray(made.image).astype(int) - np.asarray(other.image)
+    assert abs(difference).max() > 0 and abs(difference).mean() < 2
+    assert fine.again(made.recipe).image.tobytes() == made.image.tobytes() and fine.precision == "float32"
+    with pytest.raises(ImpastoError, match="precision float8"):
+        impasto.load(run, "cpu", "float8")
 
 
 def test_encode_then_decode_is_reconstruct(model: Model) -> None:
@@ -90,11 +111,11 @@ def test_latents_that_do_not_fit_are_refused(model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("style", "message"),
-    [("nowhere", "neither a file nor a collection"), ("a:-1", "above 0"), ("a:nan", "above 0")],
+    [("nowhere", "neither a file nor a collection"), ("a:0", "above 0"), ("a:-1", "from 0"), ("a:nan", "from 0")],
 )
 def test_unusable_styles_are_named(model: Model, style: str, message: str) -> None:
     with pytest.raises(ImpastoError, match=message):
-        list(model.generate(1, style=[style]))
+        list(model.generate(1, GenerateConfig(style=(style,))))
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:
@@ -108,7 +129,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
 
 
 def test_transparent_models_make_transparent_pictures(model: Model) -> None:
-    picture = next(iter(model.generate(1, steps=2)))
+    picture = next(iter(model.generate(1, GenerateConfig(steps=2))))
     assert picture.image.mode == "RGBA" and picture.image.size == (32, 32)
 
 
@@ -130,7 +151,8 @@ def test_larger_and_repeating_pictures(run: Path, capsys: pytest.CaptureFixture[
     with Image.open("wide/seed0-0000.png") as first, Image.open("again/seed0-0000.png") as second:
         assert first.size == (96, 32) and first.tobytes() == second.tobytes()
         pixels = np.asarray(first.convert("RGB")).astype(int)
-    plain = np.asarray(next(iter(impasto.load("run", "cpu").generate(1, steps=2, size=(32, 96)))).image.convert("RGB"))
+    config = GenerateConfig(steps=2, height=32, width=96)
+    plain = np.asarray(next(iter(impasto.load("run", "cpu").generate(1, config))).image.convert("RGB"))
     inside = abs(np.diff(pixels, axis=1)).mean()
     assert abs(pixels[:, 0] - pixels[:, -1]).mean() <= 2 * inside, "the edges do not meet"
     assert (plain != pixels).any()

@@ -12,7 +12,10 @@ from impasto.cli import inspect, main, outputs, terminal
 
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
 RENEW = "IMPASTO_RENEW_GOLDEN"
-COMMANDS = tuple("train;generate;stylize;style save;style show;reconstruct;encode;decode;inspect;evaluate".split(";"))
+COMMANDS = tuple(
+    "train;generate;stylize;fuse;vary;interpolate;mix;style save;style show;reconstruct;encode;decode;caption;search;"
+    "serve;inspect;evaluate".split(";")
+)
 
 
 def run(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:

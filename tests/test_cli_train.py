@@ -14,7 +14,7 @@ import pytest
 import impasto
 from impasto.cli.main import main
 from impasto.cli.terminal import Terminal, duration
-from impasto.config import Size, TrainConfig
+from impasto.config import Fit, Size, TrainConfig
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned
 
@@ -272,3 +272,14 @@ def test_ctrl_c_on_a_real_terminal() -> None:
 def test_every_event_is_shown() -> None:
     """A new kind of event must not vanish from the terminal unnoticed."""
     assert set(Event.__args__) == {Note, Warned, Stepped, Previewed, Saved, Finished}
+
+
+def test_a_preset_stands_for_flags_and_given_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TrainConfig] = []
+    fake_api(monkeypatch, lambda config, listeners, cancel: seen.append(config))
+    assert main("train art --out runs/a --preset painter".split()) == 0
+    assert main("train art --out runs/a --resolution 64 --preset painter --zoom 1".split()) == 0
+    assert (seen[0].resolution, seen[0].fit, seen[0].zoom, seen[0].stage1_share) == (128, Fit.CROP, 1.75, 0.5)
+    assert (seen[1].resolution, seen[1].fit, seen[1].zoom) == (64, Fit.CROP, 1.0)
+    with pytest.raises(SystemExit):
+        main("train art --out runs/a --preset sculptor".split())

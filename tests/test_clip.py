@@ -137,6 +137,20 @@ def test_a_clip_without_video_is_refused(run: Path, capsys: pytest.CaptureFixtur
     assert "sound.mp4 has no video stream" in capsys.readouterr().err
 
 
+def test_a_clip_that_breaks_off_is_redrawn_to_there_and_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = write_scene(Path("a.webm"), 8).read_bytes()
+    with av.open("a.webm") as container:
+        packets = [packet.pos for packet in container.demux(video=0) if packet.size]
+    broken = bytearray(whole)
+    for position in packets[4:]:
+        broken[position + 4 : position + 40] = b"\xff" * 36
+    Path("a.webm").write_bytes(bytes(broken))
+    assert main("stylize run a.webm --style a --out new --steps 1 --device cpu".split()) == 0
+    captured = capsys.readouterr()
+    assert "a.webm cannot be decoded after" in captured.err
+    assert 0 < len(list(Clip(Path("new/a.webm"), most=4096, channels=3))) < 8
+
+
 def test_a_redrawn_clip_says_how_it_was_made_and_is_made_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_scene(Path("a.webm"), 3)
     command = "stylize run a.webm --style a --out new --steps 1 --device cpu"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig
 from impasto.create import recipe as module
 from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
 from impasto.errors import ImpastoError
@@ -14,13 +15,9 @@ from impasto.errors import ImpastoError
 RECIPE = Recipe(
     model="runs/Füchse [1]",
     identity="0123456789abcdef",
-    seed=2**63 - 1,
+    settings=GenerateConfig(seed=2**63 - 1, temperature=0.9, style=("noto:0.5", "日本/\udcff.png")),
     index=3,
-    steps=16,
-    temperature=0.9,
-    guidance=1.5,
-    style=("noto:0.5", "日本/\udcff.png"),
-    style_hashes=("", "fedcba9876543210"),
+    sources={"日本/\udcff.png": "fedcba9876543210"},
 )
 SUFFIXES = [".png", ".webp", ".jpg", ".jpeg"]
 
@@ -58,7 +55,7 @@ def test_png_has_an_international_text_chunk(tmp_path: Path) -> None:
     save_picture(picture(), tmp_path / "a.png", RECIPE)
     with Image.open(tmp_path / "a.png") as image:
         assert isinstance(image.info["impasto"], PngImagePlugin.iTXt)
-        assert json.loads(image.info["impasto"])["seed"] == 2**63 - 1
+        assert json.loads(image.info["impasto"])["settings"]["seed"] == 2**63 - 1
 
 
 def test_jpeg_gets_white_behind_it(tmp_path: Path) -> None:
@@ -128,7 +125,12 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def changed(**values: object) -> str:
-    return json.dumps(dataclasses.asdict(RECIPE) | values)
+    return json.dumps(json.loads(RECIPE.to_json()) | values)
+
+
+def told(**values: object) -> str:
+    settings = json.loads(RECIPE.to_json())["settings"]
+    return changed(settings=settings | values)
 
 
 @pytest.mark.parametrize(
@@ -138,19 +140,26 @@ def changed(**values: object) -> str:
         ("[" * 100_000, "is not JSON"),
         ("[]", "names no format"),
         (changed(format=True), "names no format"),
-        (changed(format=3, impasto="9.0", other=1), r"newer Impasto \('9.0'\)"),
+        (changed(format=2, impasto="9.0", other=1), r"newer Impasto \('9.0'\)"),
         (changed(format=0), "names no format"),
         (changed(other=1), "unknown keys"),
-        ('{"format": 1}', r"lacks \['guidance'"),
-        (changed(seed="7"), "seed: '7' is not a int"),
-        (changed(seed=-1), "seed -1"),
-        (changed(steps=0), "steps 0"),
+        ('{"format": 1}', "names no command"),
+        ('{"format": 1, "command": "fuse"}', r"lacks \['content'"),
+        (changed(command="train"), "names no command"),
+        (changed(command=["generate"]), "names no command"),
+        (changed(settings={}), r"lacks \['clarity', 'guidance'"),
+        (changed(settings=3), "settings"),
+        (changed(sources={"a": 1}), "sources"),
         (changed(index=-1), "index -1"),
-        (changed(size=[64, 65]), "width 65"),
-        (changed(tile="z"), "tile: 'z' is not a Repeat"),
-        (changed(temperature=float("nan")), "temperature nan"),
-        (changed(guidance=10**400), "too large"),
-        (changed(style_hashes=["a"]), "1 style hashes for 2 styles"),
+        (changed(precision="float8"), "precision 'float8'"),
+        (told(other=1), "unknown keys"),
+        (told(seed="7"), "seed: '7' is not a int"),
+        (told(seed=-1), "seed -1"),
+        (told(steps=0), "steps 0"),
+        (told(width=65), "width 65"),
+        (told(tile="z"), "tile: 'z' is not a Repeat"),
+        (told(temperature=float("nan")), "temperature nan"),
+        (told(guidance=10**400), "too large"),
     ],
 )
 def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:
@@ -160,11 +169,18 @@ def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_a_recipe_of_format_1_still_reads(tmp_path: Path) -> None:
-    values = json.loads(changed(format=1))
-    for name in ("size", "tile", "palette", "pixel_art"):
-        del values[name]
-    assert read_recipe(write_text(tmp_path / "old.png", json.dumps(values))) == RECIPE
+@pytest.mark.parametrize(
+    "settings",
+    [
+        GenerateConfig(height=64, width=96, palette="4", pixel_art=16),
+        StylizeConfig(style=("a",), strength=0.25, preserve_color=True),
+        FuseConfig(pixel=("a.png", "b.png:2"), level_weights=(1, 0.5, 0.25, 0)),
+    ],
+)
+def test_every_job_has_a_recipe(tmp_path: Path, settings: PictureConfig) -> None:
+    recipe = dataclasses.replace(RECIPE, settings=settings)
+    save_picture(picture(), tmp_path / "a.png", recipe)
+    assert read_recipe(tmp_path / "a.png") == recipe
 
 
 def test_text_bomb(tmp_path: Path) -> None:
@@ -194,7 +210,7 @@ def test_huge_size_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_recipe_too_long_for_jpeg(tmp_path: Path) -> None:
-    long = dataclasses.replace(RECIPE, style=("x" * 50,) * 2000, style_hashes=())
+    long = dataclasses.replace(RECIPE, settings=GenerateConfig(style=("x" * 50,) * 2000))
     with pytest.raises(ImpastoError, match="--format png"):
         save_picture(picture(), tmp_path / "a.jpg", long)
     assert not list(tmp_path.iterdir())

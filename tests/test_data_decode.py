@@ -271,3 +271,14 @@ def test_warning_filters_come_back():
 def test_same_bytes_same_pixels():
     data = encode(noise(333, 222, seed=9), "JPEG")
     assert (decode(data) == decode(io.BytesIO(data).getvalue())).all()
+
+
+def test_cropped_pictures_are_kept_larger_as_far_as_they_go() -> None:
+    def kept(picture: Image.Image, fit: Fit = Fit.CROP) -> tuple[int, ...]:
+        with decoding.quiet_pillow():
+            return decoding.decode(encode(picture), resolution=32, fit=fit, zoom=2.0).pixels.shape
+
+    assert kept(noise(300, 150)) == (3, 64, 128)
+    assert kept(noise(48, 48)) == (3, 48, 48), "never enlarged beyond its file"
+    assert kept(noise(20, 20)) == (3, 32, 32), "but to the square that is needed"
+    assert kept(noise(300, 150), Fit.PAD) == (3, 32, 32)

@@ -10,11 +10,12 @@ import torch
 
 from impasto import api
 from impasto.cli.main import main
-from impasto.config import Against, EvaluateConfig, ModelConfig, Size, sized_model
+from impasto.config import Against, EvaluateConfig, ModelConfig, Sampling, Size, sized_model
 from impasto.data import PictureSet, prepare
 from impasto.errors import ImpastoError
 from impasto.evaluate import evaluate as module
 from impasto.evaluate import samples as sampling
+from impasto.evaluate.judge import Judge
 from impasto.evaluate.report import to_html, to_json, to_text
 from impasto.evaluate.scores import Measured, Score, Unmeasured
 from impasto.model.gaussian import Gaussian
@@ -52,7 +53,7 @@ def model_of(config: ModelConfig) -> tuple[Impasto, torch.Tensor]:
 def painter(pictures: PictureSet, indices: Sequence[int], change: float):
     """Instead of the prior: training pictures once more, a little changed."""
 
-    def made(model: Impasto, style: Gaussian, numbers: Sequence[int], **settings: object) -> Iterator[np.ndarray]:
+    def made(model: Impasto, style: Gaussian, numbers: Sequence[int], settings: Sampling) -> Iterator[np.ndarray]:
         rng = np.random.default_rng(len(numbers))
         for number in numbers:
             picture = pictures.batch([indices[number % len(indices)]])[0].astype(np.float32) / 255
@@ -71,6 +72,20 @@ def value_of(report: module.Report, name: str) -> float:
     score = scores_of(report)[name]
     assert isinstance(score, Score), score
     return score.value
+
+
+def test_what_was_seen_of_real_pictures_is_kept(tmp_path: Path, pictures: PictureSet) -> None:
+    cpu, told = torch.device("cpu"), []
+    first = Judge(pictures, cpu, 0, cache=tmp_path)
+    again = Judge(pictures, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
+    assert told == []
+    for name in ("pixels", "pooled", "statistics"):
+        assert torch.equal(getattr(first.train, name), getattr(again.train, name))
+        assert torch.equal(getattr(first.held_out, name), getattr(again.held_out, name))
+    for file in tmp_path.glob("looks-*"):
+        file.write_bytes(file.read_bytes()[:100])  # a damaged one is made again
+    repaired = Judge(pictures, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
+    assert told and torch.equal(repaired.train.pooled, first.train.pooled)
 
 
 def test_planted_copies_and_a_style_break_are_caught(pictures: PictureSet, monkeypatch: pytest.MonkeyPatch) -> None:

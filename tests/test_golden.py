@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto.config import ModelConfig, Size, TrainConfig, sized_model
+from impasto.config import GenerateConfig, ModelConfig, Size, TrainConfig, sized_model
 from impasto.create.grid import grid
 from impasto.data import prepare
 from impasto.model.blocks import channels_last
@@ -77,11 +77,12 @@ def test_a_model_of_format_1_still_paints_the_same(tmp_path: Path) -> None:
     path, sheet = GOLDEN / "format-1.safetensors", GOLDEN / "format-1.png"
     if RENEW and not path.exists():
         save_model(mini_model().half(), path, styles=torch.randn(2, 2, 8).half())
-    model = impasto.load(path)
+    model = impasto.load(path, "cpu", "float32")
     write_noise(tmp_path, "reference.png", mode="RGBA")
+    styles = ("b", str(tmp_path / "reference.png"))
     pictures = [
-        [made.image for made in model.generate(4, seed=7, steps=4)],
-        [made.image for made in model.generate(4, seed=7, steps=4, style=["b", str(tmp_path / "reference.png")])],
+        [made.image for made in model.generate(4, GenerateConfig(seed=7, steps=4))],
+        [made.image for made in model.generate(4, GenerateConfig(seed=7, steps=4, style=styles))],
         [made.prefixes[0] for made in model.reconstruct([tmp_path / "reference.png"])] * 4,
     ]
     found = grid(pictures)

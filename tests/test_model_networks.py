@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impasto.config import ModelConfig, ObjectiveConfig, Size, sized_model
+from impasto.config import ModelConfig, ObjectiveConfig, Sampling, Size, sized_model
 from impasto.errors import ImpastoError
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.decoder import latent_shapes
@@ -15,10 +15,11 @@ from impasto.model.encoder import LOG_VARIANCE_BOUND
 from impasto.model.impasto import Impasto, load_model, save_model
 from impasto.model.prior import attention
 from impasto.model.sampler import draw_noise, sample
+from impasto.model.schedule import level_times
 from impasto.model.views import guided_filter, orientation, views_of
 from impasto.objective.autoencoder import Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
-from impasto.objective.flow import flow_matching_loss
+from impasto.objective.flow import DRAFT_WEIGHT, flow_matching_loss
 from impasto.objective.style import StyleReader
 
 
@@ -119,9 +120,9 @@ def test_a_picture_does_not_depend_on_its_neighbours(tiny: ModelConfig) -> None:
     with torch.no_grad():
         posterior = model.autoencoder.posterior(torch.rand(4, 4, 32, 32))
         noise = draw_noise([5, 6, 7, 8], posterior)
-        all_four = sample(model.prior, posterior, noise, steps=3, guidance=1.5)
+        all_four = sample(model.prior, posterior, noise, Sampling(steps=3))
         told, alone = tuple(g[2:3] for g in posterior), tuple(n[2:3] for n in noise)
-        one = sample(model.prior, told, alone, steps=3, guidance=1.5)
+        one = sample(model.prior, told, alone, Sampling(steps=3))
     for a, b in zip(all_four, one, strict=True):
         torch.testing.assert_close(a[2:3], b, atol=1e-4, rtol=1e-4)
 
@@ -164,17 +165,49 @@ def test_spelled_out_attention_is_the_fused_kernels() -> None:
     torch.testing.assert_close(attention(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
 
 
+def test_clarity_goes_beyond_the_draft(tiny: ModelConfig) -> None:
+    model = Impasto(tiny).eval()
+    with torch.no_grad():
+        posterior = model.autoencoder.posterior(torch.rand(2, 4, 32, 32))
+        latents, time = draw_noise([1, 2], posterior), torch.tensor([0.3, 0.8])
+        draft, final = model.prior.both(latents, time, posterior)
+        as_learned = model.prior(latents, time, posterior)
+        beyond = model.prior(latents, time, posterior, 2.0)
+    for d, f, learned, b in zip(draft, final, as_learned, beyond, strict=True):
+        assert not torch.allclose(d, f)
+        torch.testing.assert_close(learned, f)
+        torch.testing.assert_close(b, 2 * f - d)
+
+
+def test_the_draft_learns_too(tiny: ModelConfig) -> None:
+    model = Impasto(tiny)
+    posterior = model.autoencoder.posterior(torch.rand(2, 4, 32, 32))
+    target = draw_noise([3, 4], posterior)
+    loss = flow_matching_loss(model.prior, target, posterior, draw_noise([1, 2], posterior), torch.tensor([0.3, 0.8]))
+    torch.testing.assert_close(loss.total, loss.velocity + DRAFT_WEIGHT * loss.draft)
+    loss.total.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.prior.draft_head.parameters())
+
+
 def test_sampler_follows_a_known_flow() -> None:
     class Towards(torch.nn.Module):
-        """The exact flow to the point 3 from anywhere: v = (3 - x) / (1 - t)."""
+        """The exact flow to the point 3 from anywhere, each level in its own time: v = (3 - x) / (1 - t)."""
 
-        def forward(self, latents, time, fused):
-            return tuple((3 - x) / (1 - time.reshape(-1, *[1] * (x.dim() - 1))) for x in latents)
+        delays = (0.0, 0.1, 0.25, 0.5)
+        look_dim = 0
+
+        def forward(self, latents, time, fused, clarity, text):
+            times = level_times(time, self.delays)
+            return tuple(
+                (3 - x) / (1 - t.clamp(max=0.999)).reshape(-1, *[1] * (x.dim() - 1))
+                for x, t in zip(latents, times, strict=True)
+            )
 
     config = sized_model(Size.TINY, channels=3, resolution=32, collections=())
     posterior = Autoencoder(config).posterior(torch.rand(2, 3, 32, 32))
     calls: list[tuple[int, int]] = []
-    latents = sample(Towards(), posterior, draw_noise([1, 2], posterior), steps=8, on_step=lambda *c: calls.append(c))
+    plain = Sampling(steps=8, guidance=1.0)
+    latents = sample(Towards(), posterior, draw_noise([1, 2], posterior), plain, lambda *c: calls.append(c))
     for x in latents:
         torch.testing.assert_close(x, torch.full_like(x, 3.0), atol=1e-4, rtol=0)
     assert calls == [(i, 8) for i in range(1, 9)]
@@ -202,3 +235,13 @@ def test_damaged_and_foreign_models_are_refused(tiny: ModelConfig, tmp_path: Pat
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(ImpastoError, match="not an Impasto model"):
         load_model(tmp_path / "foreign.safetensors")
+
+
+def test_coarse_levels_lead_and_all_are_finished_in_the_end() -> None:
+    time = torch.linspace(0, 1, 7)
+    style, coarse, middle, fine = level_times(time, (0.0, 0.0, 0.25, 0.5))
+    assert torch.equal(style, coarse) and (coarse >= middle).all() and (middle >= fine).all()
+    assert float(fine[2]) == 0 < float(coarse[2]) < 1 and float(coarse[5]) == 1 > float(fine[5])
+    assert all(float(times[0]) == 0 and float(times[-1]) == 1 for times in (style, coarse, middle, fine))
+    together = level_times(time, (0.0, 0.0, 0.0, 0.0))
+    assert all(torch.equal(times, time) for times in together)

@@ -15,7 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto.config import TrainConfig, from_json
+import impasto
+from impasto import config as config_module
+from impasto.config import GenerateConfig, TrainConfig, from_json
+from impasto.data import prepare
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
 from impasto.model.impasto import load_model
@@ -26,8 +29,10 @@ from impasto.training.checkpoint import read_checkpoint
 from impasto.training.engine import choose_device, choose_precision
 from impasto.training.loop import train
 from impasto.training.optimizer import GUARD_STEPS, Optimizer
+from impasto.training.prior_stage import LatentCache, looks_of
 from impasto.training.run import open_run
 from impasto.training.seeds import Order
+from pictures import noise
 
 
 @pytest.fixture
@@ -313,3 +318,39 @@ def test_damaged_state_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ImpastoError, match=r"latest\.safetensors is damaged"):
         train(config)
     assert dataclasses.asdict(config)["images"] == 128
+
+
+def test_larger_pictures_are_cut_and_the_prior_knows_several_cuts(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(6):
+        noise(100, 80, seed=number).save(folder / f"{number}.png")
+    config = config_for(folder, tmp_path / "run", fit="crop", zoom=2.0, images=64)
+    run = train(config)
+    pictures = prepare(folder, resolution=32, fit=config.fit, zoom=2.0, cache=run.cache)
+    assert tuple(pictures.sides[0]) == (64, 80)
+    cache = LatentCache(load_model(run.model)[0].autoencoder, pictures, engine.Engine("cpu"))
+    assert cache.cuts == 5 and len(cache.fused[0]) == 5 * len(pictures.train)
+    first = cache.rows(np.array([0, 1]), np.array([0, 2]))
+    assert first.tolist() == [0, 1 + 2 * len(pictures.train)]
+    assert not torch.equal(cache.fused[1][0], cache.fused[1][len(pictures.train)]), "another cut is another picture"
+    whole = prepare(folder, resolution=32, fit=config.fit, cache=run.cache)
+    assert LatentCache(load_model(run.model)[0].autoencoder, whole, engine.Engine("cpu")).cuts == 1
+
+
+def test_a_prior_may_draw_what_is_shown_first_and_let_coarse_levels_lead(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_module, "PRIOR_LOOK_DIM", 6)
+    monkeypatch.setattr(config_module, "PRIOR_DELAYS", (0.0, 0.0, 0.25, 0.5))
+    run = train(config_for(folder, tmp_path / "run"))
+    model, _ = load_model(run.model)
+    assert model.config.prior_look_dim == 6 and model.config.prior_delays[3] == 0.5
+    made = [made.image for made in impasto.load(run.folder, "cpu").generate(2, GenerateConfig(steps=3))]
+    assert made[0].size == (32, 32) and made[0].tobytes() != made[1].tobytes()
+    pictures = prepare(folder, resolution=32, cache=run.cache)
+    looks = looks_of(pictures, engine.Engine("cpu"), 6)
+    assert looks.shape == (len(pictures.train), 6) and looks[:, :3].std(0).min() > 0.5
+    squares = torch.from_numpy(pictures.collection_ids[pictures.train]) == 1
+    apart = (looks[squares].mean(0) - looks[~squares].mean(0)).abs().max()
+    assert apart > 1, "discs and squares look different"

@@ -6,15 +6,25 @@ from impasto.version import __version__
 
 if TYPE_CHECKING:
     from impasto.api import Model, load, train
-    from impasto.config import EvaluateConfig, StylizeConfig, TrainConfig
+    from impasto.config import EvaluateConfig, FuseConfig, GenerateConfig, StylizeConfig, TrainConfig
 
 
-__all__ = ["EvaluateConfig", "Model", "StylizeConfig", "TrainConfig", "__version__", "load", "train"]
+__all__ = [
+    "EvaluateConfig",
+    "FuseConfig",
+    "GenerateConfig",
+    "Model",
+    "StylizeConfig",
+    "TrainConfig",
+    "__version__",
+    "load",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, so nothing is imported before it is asked for.
-    if name in ("EvaluateConfig", "StylizeConfig", "TrainConfig"):
+    if name in __all__ and name.endswith("Config"):
         from impasto import config
 
         return getattr(config, name)

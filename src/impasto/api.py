@@ -1,7 +1,10 @@
 """The public interface: `impasto.train`, `impasto.load`, and all that a model can do."""
 
+import dataclasses
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +17,21 @@ from impasto.config import (
     MAX_SIDE,
     EvaluateConfig,
     Fit,
+    FuseConfig,
+    GenerateConfig,
     ModelConfig,
-    Repeat,
+    PictureConfig,
     StylizeConfig,
     TrainConfig,
-    check_sampling,
-    check_size,
     from_json,
 )
-from impasto.create.clip import Clip
+from impasto.create.clip import Clip, is_clip
+from impasto.create.fuse import Fuser, Source
 from impasto.create.generate import generate
-from impasto.create.palette import finished, read_palette
+from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image
-from impasto.create.recipe import Recipe
-from impasto.create.style import parse_reference, pooled_style
+from impasto.create.recipe import PRECISIONS, Recipe
+from impasto.create.style import parse_reference, pooled_style, with_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
 from impasto.create.stylize_clip import Redrawn, Watch, stylize_clip
@@ -39,7 +43,9 @@ from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
 from impasto.model.decoder import latent_shapes
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, identity_of, load_model
-from impasto.training.engine import choose_device
+from impasto.model.views import VIEW_NAMES
+from impasto.text import TextEncoder, TextVectors
+from impasto.training.engine import choose_device, choose_precision
 from impasto.training.loop import train as _train
 from impasto.training.run import Run
 
@@ -67,11 +73,28 @@ class Reconstruction:
     """Coarse to fine; the last is painted from all levels."""
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """A sentence or the name of a picture, and how well it fits: the cosine of text vectors."""
+
+    name: str
+    cosine: float
+
+
 class Model:
     """A trained model, ready to make pictures."""
 
-    def __init__(self, network: Impasto, styles: torch.Tensor | None, path: Path, identity: str) -> None:
+    def __init__(
+        self,
+        network: Impasto,
+        styles: torch.Tensor | None,
+        path: Path,
+        identity: str,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         self.network = network
+        self.network.prior.precision = precision
+        self._text_encoder: TextEncoder | None = None
         self.styles = styles
         self.path = path
         """The run folder or model file it was loaded from."""
@@ -84,6 +107,11 @@ class Model:
         return self.network.config
 
     @property
+    def precision(self) -> str:
+        """Number format in which the flow is followed: float32, or bfloat16 where the device computes faster in it."""
+        return str(self.network.prior.precision).removeprefix("torch.")
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.network.parameters()).device
@@ -91,67 +119,41 @@ class Model:
     def generate(
         self,
         count: int = 16,
+        config: GenerateConfig | None = None,
         *,
-        style: Sequence[str] = (),
-        seed: int = 0,
-        steps: int = 16,
-        temperature: float = 1.0,
-        guidance: float = 1.5,
         start: int = 0,
-        size: tuple[int, int] | None = None,
-        tile: Repeat = Repeat.NONE,
-        palette: str | None = None,
-        pixel_art: int | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Iterator[Generated]:
-        """Yield pictures number ``start`` to ``start + count`` of ``seed``; each is the same however many are made.
+        """Yield pictures number ``start`` to ``start + count`` of a seed; each is the same however many are made.
 
-        ``style`` names collections of the model or files, folders and archives of pictures, each with an optional
-        ``":weight"``; without it every picture has a style of its own. ``guidance`` above 1 follows the style more
-        closely; ``temperature`` below 1 is tamer. ``size`` is height and width in pixels, multiples of 32 from the
-        model's resolution up; with ``tile``, copies of a picture meet without a seam. ``palette`` is a number of
-        colours, or colours or a file as in `impasto.create.palette.read_palette`; ``pixel_art`` the number of true
-        pixels along the longer side. Raises ImpastoError for values out of range and unknown styles.
+        ``on_step`` is told (steps done, steps) over all pictures. Raises ImpastoError for unknown styles and unusable
+        palettes, and for pictures smaller than the model's own.
         """
-        check_sampling(seed, steps, temperature, guidance, prefix="--")
-        check_size(size, prefix="--")
-        if size is not None and min(size) < self.config.resolution:
+        config = config or GenerateConfig()
+        size = (config.height or self.config.resolution, config.width or self.config.resolution)
+        if min(size) < self.config.resolution:
             raise ImpastoError(f"{min(size)} px: this model makes pictures from {self.config.resolution} px up.")
-        colours = read_palette(palette) if palette is not None else None
-        longest = max(size or (self.config.resolution,))
-        if pixel_art is not None and not 1 <= pixel_art <= longest:
-            raise ImpastoError(f"--pixel-art {pixel_art}: use a whole number from 1 to {longest}, the longer side.")
-        told, hashes = self._style(style)
+        check_pixel_art(config.pixel_art, *size)
+        colours = read_palette(config.palette) if config.palette is not None else None
+        told, sources = self._style(config.style)
+        text, away = self._text(config)
+        settings = dataclasses.replace(config, palette=str(colours) if colours is not None else None)
         indices = range(start, start + count)
         arrays = generate(
             self.network,
             told,
             indices,
-            seed=seed,
-            steps=steps,
-            temperature=temperature,
-            guidance=guidance,
+            config,
             size=size,
-            repeat=tile,
+            repeat=config.tile,
+            text=text,
+            away=away,
             on_step=on_step,
         )
+        recipe = Recipe(str(self.path), self.identity, settings, precision=self.precision, sources=sources)
         for index, array in zip(indices, arrays, strict=True):
-            recipe = Recipe(
-                model=str(self.path),
-                identity=self.identity,
-                seed=seed,
-                index=index,
-                steps=steps,
-                temperature=temperature,
-                guidance=guidance,
-                style=tuple(style),
-                style_hashes=hashes if any(hashes) else (),
-                size=size,
-                tile=tile,
-                palette=str(colours) if colours is not None else None,
-                pixel_art=pixel_art,
-            )
-            yield Generated(finished(to_image(array), colours, pixel_art), recipe)
+            image = finished(to_image(array), colours, config.pixel_art)
+            yield Generated(image, dataclasses.replace(recipe, index=index))
 
     def save_style(self, style: Sequence[str], path: Path) -> None:
         """Pool styles as `generate` takes them, and write the result to a .style file that it takes too.
@@ -165,9 +167,10 @@ class Model:
 
     def stylizer(self, config: StylizeConfig) -> Stylizer:
         """What redraws pictures as ``config`` says, one after the other. Raises ImpastoError for unknown styles."""
-        told, hashes = self._style(config.style)
+        told, sources = self._style(config.style)
         assert told is not None
-        return Stylizer(self.network, told, hashes, config, str(self.path), self.identity)
+        recipe = Recipe(str(self.path), self.identity, config, precision=self.precision, sources=sources)
+        return Stylizer(self.network, told, recipe, *self._text(config))
 
     def stylize(self, pictures: Path, config: StylizeConfig) -> Iterator[Generated]:
         """Yield the pictures of a file, a folder or an archive, redrawn in a style, each at its own size.
@@ -193,13 +196,89 @@ class Model:
         opened = Clip(clip, most=config.most, channels=self.config.channels)
         return stylize_clip(self.stylizer(config), opened, target, watch=watch)
 
+    def fuse(
+        self,
+        config: FuseConfig,
+        count: int = 1,
+        *,
+        start: int = 0,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Generated]:
+        """Yield variations ``start`` to ``start + count`` of one picture of several, see `impasto.create.fuse`.
+
+        Raises ImpastoError for pictures that cannot be read, unusable weights, and sizes that do not allow what is
+        asked.
+        """
+        sources = {
+            name: [source for text in getattr(config, name) for source in self._sources(text, config.most)]
+            for name in VIEW_NAMES
+        }
+        style, style_sources = self._style(config.style)
+        fuser = Fuser(self.network, sources, config, style, *self._text(config))
+        palette = str(fuser.palette) if fuser.palette is not None else None
+        settings = dataclasses.replace(config, palette=palette)
+        hashes = {s.picture.given: s.picture.content_hash for found in sources.values() for s in found} | style_sources
+        recipe = Recipe(str(self.path), self.identity, settings, precision=self.precision, sources=hashes)
+        for index in range(start, start + count):
+            yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
+
+    def _sources(self, text: str, most: int) -> list[Source]:
+        """The picture, or the pictures of a folder or archive, which share the weight."""
+        path, weight = with_weight(text)
+        found = list(self.whole_pictures(Path(path), most))
+        if not found:
+            raise ImpastoError(f"there is no readable picture in {path}.")
+        return [Source(picture, weight / len(found)) for picture in found]
+
+    def again(self, recipe: Recipe) -> Generated:
+        """The identical picture that ``recipe`` was written for, whichever job made it.
+
+        Raises ImpastoError for a recipe of another model, and where a file that it names is not there or has changed.
+        """
+        if recipe.identity != self.identity:
+            raise ImpastoError(
+                f"made by another model: its recipe names weights {recipe.identity}, and {self.path} has "
+                f"{self.identity}."
+            )
+        before, self.network.prior.precision = self.network.prior.precision, getattr(torch, recipe.precision)
+        try:
+            made = self._made_again(recipe)
+        finally:
+            self.network.prior.precision = before
+        if changed := [name for name, digest in recipe.sources.items() if made.recipe.sources.get(name) != digest]:
+            raise ImpastoError(f"{', '.join(changed)} has changed since the picture was made.")
+        return made
+
+    def _made_again(self, recipe: Recipe) -> Generated:
+        settings = recipe.settings
+        if isinstance(settings, GenerateConfig):
+            return next(self.generate(1, settings, start=recipe.index))
+        if isinstance(settings, FuseConfig):
+            return next(self.fuse(settings, start=recipe.index))
+        assert isinstance(settings, StylizeConfig)
+        if recipe.content is None or is_clip(Path(recipe.content)):
+            raise ImpastoError(f"it comes from the clip {recipe.content}: make that again with impasto stylize.")
+        return next(self.stylize(Path(recipe.content), settings))
+
     def whole_pictures(self, path: Path, most: int = MAX_SIDE) -> WholePictures:
         """The pictures of a file, folder or archive at their own sizes, with this model's channels."""
         return WholePictures(path, most=most, channels=self.config.channels)
 
-    def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, tuple[str, ...]]:
+    def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, dict[str, str]]:
         references = [parse_reference(text, self.config.collections) for text in style]
         return pooled_style(self.network, self.styles, references, self.identity)
+
+    def _text(self, config: PictureConfig) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The vectors of what to show and what not, (1, text_dim), None where nothing is said."""
+        if config.text is None:
+            return None, None
+        if not self.config.text_dim:
+            raise ImpastoError(f"--text: {self.path} has learned no captions; train with --text on a captioned folder.")
+        text, away = (
+            self._encoder()([said]).to(self.device) if said is not None else None
+            for said in (config.text, config.negative_text)
+        )
+        return text, away
 
     def read(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
         """Read files, folders and archives at the model's resolution and with its channels.
@@ -235,6 +314,55 @@ class Model:
                 means[level].append(gaussian.mean.cpu().numpy())
         levels = {name: np.concatenate(parts) for name, parts in zip(LEVEL_NAMES, means, strict=True)}
         return Latents(loaded.names, levels, self.identity)
+
+    @torch.no_grad()
+    def text_vectors(self, pictures: Loaded | Sequence[Path]) -> tuple[tuple[str, ...], TextVectors]:
+        """Names, and for each picture the vector, of unit length, of a sentence that would say what it shows.
+
+        Raises ImpastoError where the model has learned no captions.
+        """
+        reader = self.network.captions
+        if reader is None:
+            raise ImpastoError(f"{self.path} has learned no captions; train with --text on a captioned folder.")
+        loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
+        found = []
+        for _, pixels in _batches(loaded):
+            style, coarse, middle, fine = (g.mean for g in self.network.autoencoder.posterior(self._to_device(pixels)))
+            found.append(reader((style, coarse, middle, fine)).cpu())
+        return loaded.names, torch.cat(found)
+
+    def caption(
+        self, pictures: Loaded | Sequence[Path], vocabulary: Sequence[str] = (), most: int = 3
+    ) -> Iterator[tuple[str, list[Likeness]]]:
+        """Yield each picture's name and the sentences of ``vocabulary`` that say best what it shows, best first.
+
+        Without a vocabulary the captions of the training pictures are used.
+        """
+        names, vectors = self.text_vectors(pictures)
+        sentences = list(vocabulary) or self._known_captions()
+        likeness = vectors @ self._encoder()(sentences).T
+        for name, row in zip(names, likeness, strict=True):
+            best = row.topk(min(most, len(sentences)))
+            yield (
+                name,
+                [Likeness(sentences[i], v) for v, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
+            )
+
+    def search(self, pictures: Loaded | Sequence[Path], text: str) -> list[Likeness]:
+        """The names of the pictures, those first that show most likely what ``text`` says."""
+        names, vectors = self.text_vectors(pictures)
+        likeness = vectors @ self._encoder()([text])[0]
+        return [Likeness(names[i], float(likeness[i])) for i in likeness.argsort(descending=True).tolist()]
+
+    def _known_captions(self) -> list[str]:
+        file = Run(self.path).captions
+        if not file.exists():
+            raise ImpastoError(f"{self.path} does not hold the captions of its training: give a --vocabulary.")
+        return file.read_text(encoding="utf-8").splitlines()
+
+    def _encoder(self) -> TextEncoder:
+        self._text_encoder = self._text_encoder or TextEncoder()
+        return self._text_encoder
 
     @torch.no_grad()
     def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
@@ -274,28 +402,42 @@ class Model:
         if self.styles is None:
             raise ImpastoError(f"{self.path}: the model has no collections to make samples of.")
         network = GivenNetwork(features) if features is not None else None
-        with tempfile.TemporaryDirectory() as folder:
+        with self._cache() as cache:
+            trained = self._trained()
             found = prepare(
                 pictures,
                 resolution=self.config.resolution,
-                fit=fit or self._fit(),
-                cache=Path(folder),
+                fit=fit or (trained.fit if trained else Fit.AUTO),
+                zoom=trained.zoom if trained else 1.0,
+                cache=cache,
             )
-            return evaluate(self.network, self.styles, found, config, network=network, progress=progress)
+            return evaluate(self.network, self.styles, found, config, network=network, cache=cache, progress=progress)
 
-    def _fit(self) -> Fit:
+    @contextmanager
+    def _cache(self) -> Iterator[Path]:
+        """The run's folder for what need not be made twice; a passing one where the model is not in a run."""
+        cache = Run(self.path).cache
+        if cache.is_dir() and os.access(cache, os.W_OK):
+            yield cache
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+    def _trained(self) -> TrainConfig | None:
+        """The settings of its training, where they lie beside it."""
         file = Run(self.path).config
-        return from_json(TrainConfig, file.read_text(encoding="utf-8"), str(file)).fit if file.exists() else Fit.AUTO
+        return from_json(TrainConfig, file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
 
     def _to_device(self, pixels: np.ndarray) -> torch.Tensor:
         picture = torch.from_numpy(pixels).to(self.device).float() / 255
         return picture.contiguous(memory_format=torch.channels_last)
 
 
-def load(run: Path | str, device: str = "auto") -> Model:
+def load(run: Path | str, device: str = "auto", precision: str = "auto") -> Model:
     """Load a model from a run folder or a .safetensors file; nothing in it is executed.
 
-    Raises ImpastoError when there is no model, or it cannot be read.
+    ``precision`` is that in which the flow is followed: float32, bfloat16, or auto for the faster one. Raises
+    ImpastoError when there is no model, or it cannot be read.
     """
     path = Path(run)
     if not path.exists():
@@ -305,8 +447,11 @@ def load(run: Path | str, device: str = "auto") -> Model:
         reason = "its training has not saved yet" if Run(path).config.exists() else "it has no model.safetensors"
         raise ImpastoError(f"{path} is not a trained run: {reason}.")
     network, styles = load_model(file)
+    if precision not in ("auto", *PRECISIONS):
+        raise ImpastoError(f"precision {precision}: use one of auto, {', '.join(PRECISIONS)}.")
     name, _ = choose_device(device)
-    return Model(network.to(name), styles, path, identity_of(file))
+    chosen = choose_precision(torch.device(name))[0] if precision == "auto" else getattr(torch, precision)
+    return Model(network.to(name), styles, path, identity_of(file), chosen)
 
 
 def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Model:

@@ -14,6 +14,10 @@ from impasto.errors import ImpastoError
 
 T = TypeVar("T")
 
+PRIOR_DELAYS = (0.0, 0.0, 0.0, 0.0)
+"""Of new models: no level leads."""
+PRIOR_LOOK_DIM = 0
+"""Of new models."""
 MAX_SIDE = 4096
 """Longest side of a picture that is made, in pixels."""
 
@@ -91,11 +95,17 @@ class ModelConfig:
     """Channels of the decoder at strides 32, 16, 8, 4 and 2."""
     decoder_depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
     """Residual blocks of the decoder at strides 32, 16, 8, 4 and 2."""
+    text_dim: int = 0
+    """Numbers in a text vector; 0 where the model has learned no captions."""
     prior_width: int = 384
     prior_depth: int = 8
     prior_head_dim: int = 64
     prior_patches: tuple[int, int, int] = (1, 2, 2)
     """Side of the square of latents that makes one token of the prior, at strides 32, 16 and 8."""
+    prior_look_dim: int = 0
+    """Numbers beside the style that the prior draws first, and that say what the picture shows; 0 for none."""
+    prior_delays: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """How much later than the first each level's flow begins, coarse to fine, in units of its own duration."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,8 @@ class TrainConfig:
     """Part of the budget that the autoencoder gets; the prior gets the rest."""
     fit: Fit = Fit.AUTO
     """How pictures become square: auto pads those with transparency and crops the others."""
+    zoom: float = 1.0
+    """How much larger than --resolution cropped pictures are kept: squares are then cut from them at random."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     preview_minutes: float = 5.0
@@ -165,6 +177,8 @@ class TrainConfig:
     """Between two saves of the complete state."""
     measure_minutes: float = 0.0
     """Between two measurements of samples in stage 2 (an extra); 0 for none."""
+    text: bool = False
+    """Learn captions too: they are the texts in metadata.jsonl (an extra)."""
     tensorboard: bool = False
     """Write the terms for TensorBoard as well (an extra)."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
@@ -184,32 +198,53 @@ class TrainConfig:
         for name in ("batch_size", "prior_batch_size"):
             if not 1 <= getattr(self, name) <= 4096:
                 raise ImpastoError(f"--{name.replace('_', '-')}: use a whole number from 1 to 4096.")
+        if not 1 <= self.zoom <= 8:
+            raise ImpastoError(f"--zoom {self.zoom}: use a number from 1 to 8.")
         if not 0 < self.stage1_share < 1:
             raise ImpastoError(f"--stage1-share {self.stage1_share}: use a number between 0 and 1.")
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class Sampling:
+    """How the prior flow is followed to a picture; its fields are flags of every command that makes pictures."""
+
+    seed: int = 0
+    """The same seed gives the same pictures."""
+    steps: int = 16
+    """Steps of the sampler: more are slower and finer."""
+    temperature: float = 1.0
+    """Below 1 tamer, above 1 wilder."""
+    guidance: float = 1.5
+    """How strongly the style is followed; 1 is as learned."""
+    clarity: float = 1.5
+    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer and less varied."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot sample, naming the flag."""
+        if not 0 <= self.seed < 2**63:
+            raise ImpastoError(f"--seed {self.seed}: use a whole number from 0 to 2**63 - 1.")
+        if not 1 <= self.steps <= 1000:
+            raise ImpastoError(f"--steps {self.steps}: use a whole number from 1 to 1000.")
+        for name in ("temperature", "guidance", "clarity"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ImpastoError(f"--{name} {value}: use a number from 0.")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Sampling):
     """One measurement of a model."""
 
     against: Against = Against.HELD_OUT
     """Compare samples with held-out pictures, or with all (half of them, beside the other half)."""
     samples: int = 2000
     """How many samples to make."""
-    seed: int = 0
-    """The same seed gives the same numbers."""
-    steps: int = 16
-    """Steps of the sampler."""
-    temperature: float = 1.0
-    """Below 1 tamer, above 1 wilder."""
-    guidance: float = 1.5
-    """How strongly the style is followed."""
     trust: float = 0.3
     """How much of the content's word counts when styles are swapped, 0 to 1."""
 
     def __post_init__(self) -> None:
         """Refuse values that nothing could be measured with, naming the flag."""
-        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="--")
+        super().__post_init__()
         if not 2 <= self.samples <= 1_000_000:
             raise ImpastoError(f"--samples {self.samples}: use a whole number from 2.")
         if not 0 <= self.trust <= 1:
@@ -217,7 +252,51 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class StylizeConfig:
+class PictureConfig(Sampling):
+    """What every command that makes pictures can be told."""
+
+    tile: Repeat = Repeat.NONE
+    """Along which axes copies of a picture meet without a seam: for textures, and panoramas (x)."""
+    palette: str | None = None
+    """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
+    pixel_art: int | None = None
+    """So many true pixels along the longer side, with hard alpha."""
+    text: str | None = None
+    """What to show, in English, where the model has learned captions."""
+    negative_text: str | None = None
+    """What not to show, beside --text."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no picture could be made with, naming the flag."""
+        super().__post_init__()
+        if self.pixel_art is not None and not 1 <= self.pixel_art <= MAX_SIDE:
+            raise ImpastoError(f"--pixel-art {self.pixel_art}: use a whole number from 1 to {MAX_SIDE}.")
+        if self.negative_text is not None and self.text is None:
+            raise ImpastoError("--negative-text needs --text: what to show instead.")
+
+
+@dataclass(frozen=True)
+class GenerateConfig(PictureConfig):
+    """How new pictures are made."""
+
+    style: tuple[str, ...] = ()
+    """Collections of the model, pictures or saved styles, each with an optional ":weight"; none for any style."""
+    height: int | None = None
+    """In pixels, a multiple of 32, the model's own where not given: the flow goes through windows where it is more."""
+    width: int | None = None
+    """The same for the width."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be painted, naming the flag."""
+        super().__post_init__()
+        for name in ("height", "width"):
+            length = getattr(self, name)
+            if length is not None and (length % 32 or not 32 <= length <= MAX_SIDE):
+                raise ImpastoError(f"--{name} {length}: use a multiple of 32 from 32 to {MAX_SIDE}.")
+
+
+@dataclass(frozen=True)
+class StylizeConfig(PictureConfig):
     """How pictures are redrawn in a style."""
 
     style: tuple[str, ...] = ()
@@ -226,60 +305,67 @@ class StylizeConfig:
     """How much of the style and how little of the picture's own word, 0 to 1."""
     preserve_color: bool = False
     """Keep the colours of the picture: only its lightness is redrawn."""
-    seed: int = 0
-    """The same seed gives the same picture."""
-    steps: int = 16
-    """Steps of the sampler: more are slower and finer."""
-    temperature: float = 1.0
-    """Below 1 tamer, above 1 wilder."""
-    guidance: float = 1.5
-    """How strongly the style is followed; 1 is as learned."""
-    tile: Repeat = Repeat.NONE
-    """Along which axes copies of the picture meet without a seam."""
-    palette: str | None = None
-    """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
-    pixel_art: int | None = None
-    """So many true pixels along the longer side, with hard alpha."""
+    steady: bool = True
+    """Average over time what is told of places of a clip that do not move."""
     most: int = MAX_SIDE
     """Pixels along the longer side: larger pictures are scaled down."""
 
     def __post_init__(self) -> None:
         """Refuse values that nothing could be redrawn with, naming the flag."""
-        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="--")
-        check_strength(self.strength, prefix="--")
+        super().__post_init__()
+        if not 0 <= self.strength <= 1:
+            raise ImpastoError(f"--strength {self.strength}: use a number from 0 to 1.")
         if not self.style:
             raise ImpastoError("--style is missing: name collections of the model, pictures or saved styles.")
-        if not 32 <= self.most <= MAX_SIDE:
-            raise ImpastoError(f"--most {self.most}: use a number from 32 to {MAX_SIDE}.")
-        if self.pixel_art is not None and self.pixel_art < 1:
-            raise ImpastoError(f"--pixel-art {self.pixel_art}: use a whole number from 1.")
+        check_most(self.most)
 
 
-def check_strength(strength: float, *, prefix: str) -> None:
-    """Refuse a strength of style outside 0 to 1; ``prefix`` precedes the name in the message."""
-    if not 0 <= strength <= 1:
-        raise ImpastoError(f"{prefix}strength {strength}: use a number from 0 to 1.")
+@dataclass(frozen=True)
+class FuseConfig(PictureConfig):
+    """How one picture is made of several: the colours of some, the structure of others, the texture of a third."""
+
+    pixel: tuple[str, ...] = ()
+    """Pictures that give the colours, each with an optional ":weight"."""
+    orientation: tuple[str, ...] = ()
+    """Pictures that give the structure, each with an optional ":weight"."""
+    texture: tuple[str, ...] = ()
+    """Pictures that give the texture, each with an optional ":weight"."""
+    style: tuple[str, ...] = ()
+    """Collections of the model, pictures or saved styles that all of it shall look like, with optional weights."""
+    harmony: float = 0.2
+    """Freedom of the model against trust in the sources, 0 to 1."""
+    level_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    """How much is heard on each level: style, stride 32, stride 16, stride 8; 0 leaves a level to the model."""
+    most: int = MAX_SIDE
+    """Pixels along the longer side: larger pictures are scaled down."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing could be fused with, naming the flag."""
+        super().__post_init__()
+        if not (self.pixel or self.orientation or self.texture):
+            raise ImpastoError("nothing to fuse: give pictures with --pixel, --orientation or --texture.")
+        if not 0 <= self.harmony <= 1:
+            raise ImpastoError(f"--harmony {self.harmony}: use a number from 0 to 1.")
+        for weight in self.level_weights:
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ImpastoError(f"--level-weights {weight}: use numbers from 0.")
+        check_most(self.most)
 
 
-def check_sampling(seed: int, steps: int, temperature: float, guidance: float, *, prefix: str) -> None:
-    """Refuse settings that cannot sample; ``prefix`` precedes the name in the message ("--" for flags)."""
-    if not 0 <= seed < 2**63:
-        raise ImpastoError(f"{prefix}seed {seed}: use a whole number from 0 to 2**63 - 1.")
-    if not 1 <= steps <= 1000:
-        raise ImpastoError(f"{prefix}steps {steps}: use a whole number from 1 to 1000.")
-    for name, value in (("temperature", temperature), ("guidance", guidance)):
-        if not math.isfinite(value) or value < 0:
-            raise ImpastoError(f"{prefix}{name} {value}: use a number from 0.")
+def check_most(most: int) -> None:
+    """Refuse a size to scale down to that no picture could have."""
+    if not 32 <= most <= MAX_SIDE:
+        raise ImpastoError(f"--most {most}: use a number from 32 to {MAX_SIDE}.")
 
 
-def check_size(size: tuple[int, int] | None, *, prefix: str) -> None:
-    """Refuse heights and widths that cannot be painted; ``prefix`` precedes the name in the message."""
-    for name, length in zip(("height", "width"), size or (), strict=False):
-        if length % 32 or not 32 <= length <= MAX_SIDE:
-            raise ImpastoError(f"{prefix}{name} {length}: use a multiple of 32 from 32 to {MAX_SIDE}.")
+def settings_of(cls: type[T], command: Any) -> T:
+    """The plain ``cls`` that a command was given, which inherits its fields."""
+    return cls(**{field.name: getattr(command, field.name) for field in dataclasses.fields(cls)})  # pyrefly: ignore
 
 
-def sized_model(size: Size, *, channels: int, resolution: int, collections: tuple[str, ...]) -> ModelConfig:
+def sized_model(
+    size: Size, *, channels: int, resolution: int, collections: tuple[str, ...], text_dim: int = 0
+) -> ModelConfig:
     """The model that ``size`` stands for."""
     widths: dict[Size, dict[str, Any]] = {
         Size.TINY: dict(
@@ -304,7 +390,15 @@ def sized_model(size: Size, *, channels: int, resolution: int, collections: tupl
             prior_depth=12,
         ),
     }
-    return ModelConfig(channels=channels, resolution=resolution, collections=collections, **widths[size])
+    return ModelConfig(
+        channels=channels,
+        resolution=resolution,
+        collections=collections,
+        text_dim=text_dim,
+        prior_look_dim=PRIOR_LOOK_DIM,
+        prior_delays=PRIOR_DELAYS,
+        **widths[size],
+    )
 
 
 def to_json(config: Any) -> str:
@@ -348,7 +442,9 @@ def _convert(hint: Any, value: Any, source: str) -> Any:
         if len(inner) == len(value):
             return tuple(_convert(h, v, source) for h, v in zip(inner, value, strict=True))
     elif dataclasses.is_dataclass(hint):
-        return build(hint, value, source)
+        return value if isinstance(value, hint) else build(hint, value, source)  # pyrefly: ignore
+    elif hint == dict[str, str] and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
+        return value
     elif hint is Path and isinstance(value, str):
         return Path(value)
     elif isinstance(hint, type) and issubclass(hint, StrEnum) and value in list(hint):

@@ -1,6 +1,5 @@
 """impasto evaluate: how good a model is, in numbers that stand beside what they must be compared with."""
 
-import dataclasses
 import sys
 import time
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.outputs import check_folder
-from impasto.config import EvaluateConfig, Fit
+from impasto.config import EvaluateConfig, Fit, settings_of
 
 LINE_SECONDS = 10.0
 """Between two lines of progress where the output is a file or a pipe."""
@@ -39,15 +38,11 @@ class Evaluate(EvaluateConfig):
     """auto, cpu, cuda or mps."""
 
     def __post_init__(self) -> None:
-        """Leave the checks to ``config``, where a mistake is reported as every command reports it."""
-
-    def config(self) -> EvaluateConfig:
-        """The plain settings."""
-        return EvaluateConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(EvaluateConfig)})
+        """Leave the checks to ``run``, where a mistake is reported as every command reports it."""
 
     def run(self) -> int:
         """Measure, print and write the report; returns the exit code."""
-        config = self.config()
+        config = settings_of(EvaluateConfig, self)
         check_folder(self.out)
         from impasto import api
         from impasto.evaluate.report import to_text, write_report

@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from impasto.cli.flags import PictureFlags
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
-from impasto.config import Repeat, check_sampling
+from impasto.config import GenerateConfig, settings_of
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from impasto.create.recipe import Recipe
-
 MAX_GRID_PICTURES = 400
 """Most pictures on a grid; it keeps them all in memory."""
-DECIDED_BY_RECIPE = frozenset(
-    "count style seed start steps temperature guidance height width tile palette pixel_art".split()
-)
+DECIDED_BY_RECIPE = {"count", "start", "grid", *(field.name for field in dataclasses.fields(GenerateConfig))}
 GRID_CELL = 128
 """Least side of a grid's cell in pixels."""
 
@@ -36,8 +33,8 @@ class Format(StrEnum):
     JPEG = "jpeg"
 
 
-@dataclass(frozen=True)
-class Generate:
+@dataclass(frozen=True, kw_only=True)
+class Generate(PictureFlags, GenerateConfig):
     """Make pictures in the style of a run; each carries the recipe that makes it again.
 
     impasto generate runs/emoji -n 16 --out new
@@ -62,47 +59,26 @@ class Generate:
     """How many pictures."""
     style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(default: any)")] = ()
     """Collections of the run, or pictures, each with an optional ":weight"."""
-    seed: int = 0
-    """The same seed gives the same pictures."""
     start: int = 0
     """Number of the first picture: --start 16 goes on where the first 16 ended."""
-    steps: int = 16
-    """Steps of the sampler: more are slower and finer."""
-    temperature: float = 1.0
-    """Below 1 tamer, above 1 wilder."""
-    guidance: float = 1.5
-    """How strongly the style is followed; 1 is as learned."""
     height: Annotated[int | None, arg(help_behavior_hint="(default: the model's)")] = None
     """In pixels, a multiple of 32: higher than in training, the flow goes through windows."""
     width: Annotated[int | None, arg(help_behavior_hint="(default: the model's)")] = None
     """The same for the width."""
-    tile: Repeat = Repeat.NONE
-    """Along which axes copies of a picture meet without a seam: for textures, and panoramas (x)."""
-    palette: Annotated[str | None, arg(metavar="N|COLOURS|FILE", help_behavior_hint="(default: any colours)")] = None
-    """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
-    pixel_art: Annotated[int | None, arg(help_behavior_hint="(default: off)")] = None
-    """So many true pixels along the longer side, with hard alpha."""
     grid: bool = False
     """Write grid.png as well, with all pictures labelled by style."""
     recipe: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="(default: none)")] = None
-    """Make exactly the picture again that is in this file."""
+    """Make exactly the picture again that is in this file, whichever command made it."""
     format: Format = Format.PNG
     """png and webp are lossless and keep transparency; jpeg does neither."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
         """Generate and write the pictures; returns the exit code."""
-        plan, wanted = (self, None) if self.recipe is None else self._from_recipe(self.recipe)
-        plan._check()
-        paths = [self.out / f"seed{plan.seed}-{plan.start + i:04}.{_suffix(self.format)}" for i in range(plan.count)]
-        sheet = self.out / "grid.png"
         check_folder(self.out)
-        check_free([*paths, sheet] if self.grid else paths)
-        plan._write(paths, sheet if self.grid else None, wanted)
-        return 0
-
-    def _check(self) -> None:
+        if self.recipe is not None:
+            self._again(self.recipe)
+            return 0
+        config = settings_of(GenerateConfig, self)
         if self.run_folder is None:
             raise ImpastoError("RUN is missing: name the folder of a run, or a picture with --recipe.")
         if not 1 <= self.count <= 1_000_000:
@@ -111,99 +87,56 @@ class Generate:
             raise ImpastoError(f"--start {self.start}: use a whole number from 0.")
         if self.grid and self.count > MAX_GRID_PICTURES:
             raise ImpastoError(f"--grid: a grid holds at most {MAX_GRID_PICTURES} pictures, and -n is {self.count}.")
-        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="--")
-
-    def _size(self, resolution: int) -> tuple[int, int] | None:
-        if self.height is None and self.width is None:
-            return None
-        return self.height or resolution, self.width or resolution
-
-    def _from_recipe(self, picture: Path) -> "tuple[Generate, Recipe]":
-        """The command that the recipe stands for."""
-        from impasto.create.recipe import read_recipe
-
-        for field in dataclasses.fields(self):
-            name = field.name
-            given = getattr(self, name) != field.default
-            if given and name in DECIDED_BY_RECIPE:
-                flag = "-n" if name == "count" else f"--{name.replace('_', '-')}"
-                raise ImpastoError(f"{flag} cannot stand beside --recipe: the recipe decides it.")
-        recipe = read_recipe(picture)
-        if recipe.content is not None:
-            raise ImpastoError(f"{picture} was redrawn from {recipe.content}: make it again with impasto stylize.")
-        if self.run_folder is None and not Path(recipe.model).is_dir():
-            raise ImpastoError(f"{picture}: its model {recipe.model!r} is not here: put its RUN before --recipe.")
-        plan = dataclasses.replace(
-            self,
-            run_folder=self.run_folder or Path(recipe.model),
-            count=1,
-            style=recipe.style,
-            seed=recipe.seed,
-            start=recipe.index,
-            steps=recipe.steps,
-            temperature=recipe.temperature,
-            guidance=recipe.guidance,
-            height=recipe.size[0] if recipe.size else None,
-            width=recipe.size[1] if recipe.size else None,
-            tile=recipe.tile,
-            palette=recipe.palette,
-            pixel_art=recipe.pixel_art,
-        )
-        return plan, recipe
-
-    def _write(self, paths: Sequence[Path], sheet: Path | None, wanted: "Recipe | None") -> None:
+        paths = [self.out / f"seed{self.seed}-{self.start + i:04}.{_suffix(self.format)}" for i in range(self.count)]
+        sheet = self.out / "grid.png"
+        check_free([*paths, sheet] if self.grid else paths)
         from impasto import api
         from impasto.create.recipe import save_picture
 
-        assert self.run_folder is not None
-        model = api.load(self.run_folder, self.device)
-        if wanted is not None and model.identity != wanted.identity:
-            raise ImpastoError(
-                f"{self.recipe} was made by another model: its recipe names weights {wanted.identity}, "
-                f"and {self.run_folder} has {model.identity}."
-            )
         progress = Progress("generating", self.count)
-        made = model.generate(
-            self.count,
-            style=self.style,
-            seed=self.seed,
-            steps=self.steps,
-            temperature=self.temperature,
-            guidance=self.guidance,
-            start=self.start,
-            size=self._size(model.config.resolution),
-            tile=self.tile,
-            palette=self.palette,
-            pixel_art=self.pixel_art,
-            on_step=progress.on_step,
-        )
-        shown: list[tuple[str, Image.Image]] = []
+        model = api.load(self.run_folder, self.device)
+        made = model.generate(self.count, config, start=self.start, on_step=progress.on_step)
+        shown: list[Image.Image] = []
         for path, picture in zip(paths, progress.over(made), strict=True):
-            if wanted is not None and picture.recipe.style_hashes != wanted.style_hashes:
-                raise ImpastoError(f"{self.recipe}: a style picture of its recipe ({wanted.style}) has changed.")
             save_picture(picture.image, path, picture.recipe)
-            if sheet is not None:
-                shown.append((", ".join(picture.recipe.style) or "any style", picture.image))
-        if sheet is not None:
-            save_picture(_grid_by_style(shown), sheet)
+            if self.grid:
+                shown.append(picture.image)
+        if self.grid:
+            save_picture(_sheet(shown, ", ".join(config.style) or "any style"), sheet)
         print(paths[0] if self.count == 1 else f"{self.count} pictures in {self.out}")
+        return 0
+
+    def _again(self, picture: Path) -> None:
+        """Make the picture again that the recipe stands for, whichever command made it."""
+        for field in dataclasses.fields(self):
+            if field.name in DECIDED_BY_RECIPE and getattr(self, field.name) != field.default:
+                flag = "-n" if field.name == "count" else f"--{field.name.replace('_', '-')}"
+                raise ImpastoError(f"{flag} cannot stand beside --recipe: the recipe decides it.")
+        from impasto import api
+        from impasto.create.recipe import read_recipe, save_picture
+
+        recipe = read_recipe(picture)
+        run = self.run_folder or Path(recipe.model)
+        if not run.exists():
+            raise ImpastoError(f"{picture}: its model {recipe.model!r} is not here: put its RUN before --recipe.")
+        path = self.out / f"{picture.stem}.{_suffix(self.format)}"
+        check_free([path])
+        try:
+            made = api.load(run, self.device).again(recipe)
+        except ImpastoError as error:
+            raise ImpastoError(f"{picture}: {error}") from error
+        save_picture(made.image, path, made.recipe)
+        print(path)
 
 
 def _suffix(format: Format) -> str:
     return "jpg" if format is Format.JPEG else format.value
 
 
-def _grid_by_style(pictures: "Sequence[tuple[str, Image.Image]]") -> "Image.Image":
-    """A sheet about as wide as high, where each style starts a row and is its label."""
+def _sheet(pictures: "Sequence[Image.Image]", label: str) -> "Image.Image":
+    """A sheet about as wide as high."""
     from impasto.create.grid import grid
 
     num_columns = max(1, round(len(pictures) ** 0.5))
-    by_style: dict[str, list[Image.Image]] = {}
-    for style, image in pictures:
-        by_style.setdefault(style, []).append(image)
-    rows, labels = [], []
-    for style, images in by_style.items():
-        for first in range(0, len(images), num_columns):
-            rows.append(images[first : first + num_columns])
-            labels.append("" if first else style)
-    return grid(rows, labels, cell=max(GRID_CELL, *(max(image.size) for _, image in pictures)))
+    rows = [pictures[first : first + num_columns] for first in range(0, len(pictures), num_columns)]
+    return grid(rows, [label], cell=max(GRID_CELL, *(max(image.size) for image in pictures)))

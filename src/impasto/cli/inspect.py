@@ -34,7 +34,7 @@ class Inspect:
         from impasto.create.recipe import read_recipe
 
         recipe = read_recipe(self.path)
-        print(printable(dataclasses.asdict(recipe)))
+        print(printable(json.loads(recipe.to_json())))
         print(f"again: impasto generate --recipe {shlex.quote(str(self.path))} --out again", file=sys.stderr)
         return 0
 

@@ -8,13 +8,19 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
+from impasto.cli.captions import Caption, Search
 from impasto.cli.evaluate import Evaluate
+from impasto.cli.fuse import Fuse
 from impasto.cli.generate import Generate
 from impasto.cli.inspect import Inspect
+from impasto.cli.interpolate import Interpolate
+from impasto.cli.mix import Mix
 from impasto.cli.reconstruct import Reconstruct
+from impasto.cli.serve import Serve
 from impasto.cli.style import Style
 from impasto.cli.stylize import Stylize
-from impasto.cli.train import INTERRUPTED, Train
+from impasto.cli.train import INTERRUPTED, Train, with_preset
+from impasto.cli.vary import Vary
 from impasto.cli.vectors import Decode, Encode
 from impasto.errors import ImpastoError
 from impasto.version import __version__
@@ -31,11 +37,18 @@ Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Generate, subcommand("generate")]
     | Annotated[Stylize, subcommand("stylize")]
+    | Annotated[Fuse, subcommand("fuse")]
+    | Annotated[Vary, subcommand("vary")]
+    | Annotated[Interpolate, subcommand("interpolate")]
+    | Annotated[Mix, subcommand("mix")]
     | Annotated[Style, subcommand("style")]
     | Annotated[Reconstruct, subcommand("reconstruct")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Encode, subcommand("encode")]
     | Annotated[Decode, subcommand("decode")]
+    | Annotated[Caption, subcommand("caption")]
+    | Annotated[Search, subcommand("search")]
+    | Annotated[Serve, subcommand("serve")]
     | Annotated[Inspect, subcommand("inspect")]
 )
 """Every command; each has a ``run`` that returns the exit code."""
@@ -73,7 +86,7 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"impasto {__version__}")
         return 0
     try:
-        command = tyro.cli(Command, prog="impasto", description=DESCRIPTION, args=arguments, config=STYLE)
+        command = tyro.cli(Command, prog="impasto", description=DESCRIPTION, args=with_preset(arguments), config=STYLE)
     except SystemExit:
         sys.stdout.flush()  # --help into a pipe that closed must end quietly as well
         raise

@@ -1,6 +1,5 @@
 """impasto stylize: a picture, a clip, or a folder of pictures, redrawn in a style."""
 
-import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from impasto.cli.flags import PictureFlags
 from impasto.cli.outputs import check_folder, check_free, file_names, file_tree
 from impasto.cli.progress import Progress
-from impasto.config import ClipFormat, StylizeConfig
+from impasto.config import ClipFormat, StylizeConfig, settings_of
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stylize(StylizeConfig):
+class Stylize(PictureFlags, StylizeConfig):
     """Redraw a picture, a clip, or every picture of a folder in a style; each keeps its size, its name and its folder.
 
     impasto stylize runs/emoji cat.png --style openmoji --out redrawn
@@ -39,29 +39,17 @@ class Stylize(StylizeConfig):
     """Folder to write to."""
     style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(required)")] = ()
     """Collections of the run, pictures or saved styles, each with an optional ":weight"."""
-    palette: Annotated[str | None, arg(metavar="N|COLOURS|FILE", help_behavior_hint="(default: any colours)")] = None
-    """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
-    pixel_art: Annotated[int | None, arg(help_behavior_hint="(default: off)")] = None
-    """So many true pixels along the longer side, with hard alpha."""
     clip: ClipFormat = ClipFormat.WEBM
     """How clips are written: webm (VP9) and mp4 (AV1) keep their sound, webp their transparency."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-
-    def __post_init__(self) -> None:
-        """Leave the checks to ``config``, where a mistake is reported as every command reports it."""
-
-    def config(self) -> StylizeConfig:
-        """The plain settings."""
-        return StylizeConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(StylizeConfig)})
 
     def run(self) -> int:
         """Redraw and write the pictures; returns the exit code."""
-        config = self.config()
+        config = settings_of(StylizeConfig, self)
         check_folder(self.out)
         from impasto import api
         from impasto.create.clip import is_clip
         from impasto.create.recipe import save_picture
+        from impasto.memory import memory_text
 
         model = api.load(self.run_folder, self.device)
         if is_clip(self.pictures):
@@ -92,17 +80,22 @@ class Stylize(StylizeConfig):
         for name, reason in failed.items():
             print(f"warning: skipped {name}: {reason}", file=sys.stderr)
         said = f"{written} pictures in {self.out}" if len(paths) > 1 else f"{next(iter(paths.values()))}"
-        print(said + (f", {there} were there already" if there and len(paths) > 1 else ""))
+        said += f", {there} were there already" if there and len(paths) > 1 else ""
+        print(f"{said}; memory at most {memory_text(model.device)}")
         return 0
 
     def _clip(self, model: "Model", config: StylizeConfig) -> int:
+        from impasto.memory import memory_text
+
         self.out.mkdir(parents=True, exist_ok=True)
         target = self.out / f"{file_names([self.pictures.name], '')[0]}.{self.clip}"
         made = model.stylize_clip(
             self.pictures, target, config, watch=lambda frames, count: Progress("redrawing", count).over(frames)
         )
+        if made.broken_off:
+            print(f"warning: {made.broken_off}", file=sys.stderr)
         said = "it was there already" if made.difference is None else f"frame difference {made.difference:.4f}"
-        print(f"{made.path}: {made.frames} frames, {said}")
+        print(f"{made.path}: {made.frames} frames, {said}; memory at most {memory_text(model.device)}")
         return 0
 
 

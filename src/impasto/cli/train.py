@@ -1,11 +1,12 @@
 """impasto train: from a folder of pictures to a model."""
 
-import dataclasses
+import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -13,13 +14,39 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.terminal import Terminal
-from impasto.config import TrainConfig
+from impasto.config import TrainConfig, settings_of
 from impasto.events import Event, Finished, Listener
 
 STDERR = 2
 """File descriptor."""
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended."""
+
+
+class Preset(StrEnum):
+    """Settings for a kind of pictures."""
+
+    PAINTER = "painter"
+
+
+PRESETS: dict[Preset, dict[str, str]] = {
+    Preset.PAINTER: {"--resolution": "128", "--fit": "crop", "--zoom": "1.75", "--stage1-share": "0.5"},
+}
+"""The flags that each stands for; flags that are given win."""
+
+
+def with_preset(arguments: Sequence[str]) -> list[str]:
+    """The command line with the flags that its --preset stands for, where they are not given.
+
+    >>> with_preset(["train", "art", "--preset", "painter", "--resolution", "64"])[5:]
+    ['--resolution', '64', '--fit', 'crop', '--zoom', '1.75', '--stage1-share', '0.5']
+    """
+    given = dict(itertools.pairwise(arguments))
+    preset = given.get("--preset")
+    if arguments[:1] != ["train"] or preset not in list(Preset):
+        return list(arguments)
+    flags = {name: value for name, value in PRESETS[Preset(preset)].items() if name not in arguments}
+    return [*arguments, *(part for flag in flags.items() for part in flag)]
 
 
 class CancelToken:
@@ -39,22 +66,20 @@ class Train(TrainConfig):
 
     impasto train emoji --out runs/emoji --minutes 30
 
-    impasto train paintings --out runs/paintings --size base --resolution 128
+    impasto train paintings --out runs/paintings --preset painter --minutes 240
     """
 
     pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
     """Folder of pictures; each folder inside it is a collection with a style of its own."""
+    preset: Annotated[Preset | None, arg(help_behavior_hint="(default: none)")] = None
+    """painter, for photos and paintings: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.5."""
 
     def __post_init__(self) -> None:
-        """Leave the checks to ``config``, where a mistake is reported as every command reports it."""
-
-    def config(self) -> TrainConfig:
-        """The plain settings, equal to those that a run folder holds."""
-        return TrainConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)})
+        """Leave the checks to ``run``, where a mistake is reported as every command reports it."""
 
     def run(self) -> int:
         """Train until the budget is spent or Ctrl-C; returns the exit code."""
-        config = self.config()
+        config = settings_of(TrainConfig, self)
         from impasto import api
 
         ends: list[Finished] = []

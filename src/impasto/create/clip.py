@@ -61,6 +61,8 @@ class Clip:
             self.count: int = video.frames or max(1, round(duration * self.rate))
             """Number of frames, an estimate for some formats."""
             self.has_sound = bool(container.streams.audio)
+        self.broken_off = ""
+        """Why the frames ended early, once they were read."""
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, in the order in which they are shown."""
@@ -80,7 +82,8 @@ class Clip:
             except av.FFmpegError as error:
                 if number == 0:
                     raise ImpastoError(f"{self.path} cannot be decoded: {error.strerror}.") from error
-                # The end of many a clip is cut off; what came before it is sound.
+                # The end of many a clip is cut off; what came before it is whole.
+                self.broken_off = f"{self.path} cannot be decoded after {number} frames: {error.strerror}"
         if number == 0:
             raise ImpastoError(f"{self.path} has no frames.")
 

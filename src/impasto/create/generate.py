@@ -1,22 +1,25 @@
 """New pictures: from what is told, along the prior flow, through the decoder."""
 
+import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
-from impasto.config import ModelConfig, Repeat
+from impasto.config import ModelConfig, Repeat, Sampling
 from impasto.create.paint import paint
 from impasto.model.decoder import latent_shapes
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
+from impasto.model.prior import Text
 from impasto.model.sampler import StepCallback
 
 CHUNK = 4
-"""Pictures are computed this many at a time, never fewer: sums are then taken in the same order for every picture, so
-that it is the same to the last bit whatever is made beside it."""
+"""Pictures are computed this many at a time, never fewer, each always in the same row: the order in which a processor
+adds up differs from row to row. So every picture is the same to the last bit whatever is made beside it."""
 
 
 def silence(config: ModelConfig, batch: int, device: torch.device, size: tuple[int, int] | None = None) -> Hierarchy:
@@ -33,45 +36,38 @@ def generate(
     model: Impasto,
     style: Gaussian | None,
     indices: Sequence[int],
+    settings: Sampling,
     *,
-    seed: int,
-    steps: int,
-    temperature: float,
-    guidance: float,
     size: tuple[int, int] | None = None,
     repeat: Repeat = Repeat.NONE,
+    text: Text | None = None,
+    away: Text | None = None,
     on_step: StepCallback | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield one picture per index: float32 (channels, height, width) in [0, 1], RGB over white and alpha.
 
-    ``style`` is one Gaussian, (1, style_dim), or None for any style. Picture ``index`` of ``seed`` is always the same.
-    ``size`` is height and width in pixels, see `silence`. ``on_step`` is told (steps done, steps) over all chunks.
+    ``style`` is one Gaussian, (1, style_dim), or None for any style; ``text`` and ``away`` are as of `paint`. Picture
+    ``index`` of a seed is always the same. ``size`` is height and width in pixels, see `silence`. ``on_step`` is told
+    (steps done, steps) over all chunks.
     """
+    if style is None and text is None:
+        settings = dataclasses.replace(settings, guidance=1.0)
     device = next(model.parameters()).device
-    starts = range(0, len(indices), CHUNK)
-    for number, start in enumerate(starts):
-        chunk = list(indices[start : start + CHUNK])
-        padded = chunk + [chunk[-1]] * (CHUNK - len(chunk))
+    blocks = [(block, list(chosen)) for block, chosen in itertools.groupby(indices, lambda index: index // CHUNK)]
+    for number, (block, chosen) in enumerate(blocks):
         fused = silence(model.config, CHUNK, device, size)
         if style is not None:
             shape = (CHUNK, -1)
             fused = (Gaussian(style.mean.expand(shape), style.log_variance.expand(shape)), *fused[1:])
 
-        def tell(done: int, total: int, before: int = number * steps, all_: int = len(starts) * steps) -> None:
+        def tell(done: int, total: int, before: int = number * settings.steps) -> None:
             if on_step is not None:
-                on_step(before + done, all_)
+                on_step(before + done, len(blocks) * settings.steps)
 
-        pictures = paint(
-            model,
-            fused,
-            [picture_seed(seed, index) for index in padded],
-            steps=steps,
-            temperature=temperature,
-            guidance=1.0 if style is None else guidance,
-            repeat=repeat,
-            on_step=tell,
-        )
-        yield from pictures[: len(chunk)].float().cpu().numpy()
+        seeds = [picture_seed(settings.seed, index) for index in range(block * CHUNK, (block + 1) * CHUNK)]
+        pictures = paint(model, fused, seeds, settings, repeat=repeat, text=text, away=away, on_step=tell)
+        for index in chosen:
+            yield pictures[index % CHUNK].float().cpu().numpy()
 
 
 def picture_seed(seed: int, index: int) -> int:

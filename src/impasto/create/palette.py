@@ -60,6 +60,12 @@ def read_palette(text: str) -> Palette:
     return Palette(len(colours), colours)
 
 
+def check_pixel_art(side: int | None, height: int, width: int, name: str = "the picture") -> None:
+    """Refuse pixel art with more pixels along its longer side than ``name``, of this height and width, has."""
+    if side is not None and side > max(height, width):
+        raise ImpastoError(f"--pixel-art {side}: {name} is only {width} x {height} px.")
+
+
 def finished(image: Image.Image, palette: Palette | None, pixel_art: int | None) -> Image.Image:
     """``image`` as it is, locked to a palette, or as pixel art with so many pixels along its longer side."""
     if pixel_art is not None:

@@ -2,27 +2,25 @@
 
 import dataclasses
 import json
-import math
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from impasto.atomic import write_atomically
-from impasto.config import Repeat, build, check_sampling, check_size, check_strength
+from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig, build
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
 from impasto.version import __version__
 
-FORMAT = 2
-"""Version of the recipe's JSON: 2 added size, tile, palette, pixel art, and pictures that were redrawn."""
-ADDED = {
-    1: {"size": None, "tile": "none", "palette": None, "pixel_art": None}
-    | {"content": None, "content_hash": None, "strength": None, "preserve_color": False, "most": None}
-}
-"""What recipes of a format lack, and what it was when they were made."""
+FORMAT = 1
+"""Version of the recipe's JSON."""
+PRECISIONS = ("float32", "bfloat16")
+JOBS: dict[str, type[PictureConfig]] = {"generate": GenerateConfig, "stylize": StylizeConfig, "fuse": FuseConfig}
+"""The commands that make pictures, and their settings."""
 KEY = "impasto"
 """Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
 MAX_CHARACTERS = 1_000_000
@@ -37,57 +35,39 @@ _ASCII = b"ASCII\0\0\0"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one generated picture was made from. Raises ImpastoError for values that no picture could have."""
+    """What one picture was made from. Raises ImpastoError for values that no picture could have."""
 
     model: str
     """Folder of the run, as it was given when the picture was made."""
     identity: str
     """Hash of the model's weights (16 hexadecimal digits): what the path is checked against."""
-    seed: int
-    index: int
+    settings: PictureConfig
+    """Everything that the command was told; its class is the command's."""
+    index: int = 0
     """Number of the picture among those of its seed."""
-    steps: int
-    temperature: float
-    guidance: float
-    style: tuple[str, ...] = ()
-    """Collections and pictures that gave the style, each with an optional ``:weight``."""
-    style_hashes: tuple[str, ...] = ()
-    """Empty, or for each entry of ``style`` the hash of the picture's content ("" for a collection)."""
-    size: tuple[int, int] | None = None
-    """Height and width in pixels; None for the model's own resolution."""
-    tile: Repeat = Repeat.NONE
-    """Along which axes copies of it meet without a seam."""
-    palette: str | None = None
-    """A number of colours or the colours themselves, as `impasto.create.palette` writes them."""
-    pixel_art: int | None = None
-    """True pixels along the longer side."""
     content: str | None = None
-    """The picture that was redrawn, as it was given; None for a new one."""
-    content_hash: str | None = None
-    """SHA-256 of that picture's file."""
-    strength: float | None = None
-    """How much of the style it got."""
-    preserve_color: bool = False
-    """Whether it kept its colours."""
-    most: int | None = None
-    """Pixels along the longer side to which it was scaled down, where it was larger."""
+    """The picture or clip that was redrawn, by its path as it was given; None for a new one."""
+    precision: str = "float32"
+    """Number format in which the flow was followed: another gives a slightly different picture."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Every file that was looked at, as it was given, and the hash of its content."""
     impasto: str = __version__
     """Version of Impasto that made the picture."""
-    format: int = FORMAT
 
     def __post_init__(self) -> None:
-        check_sampling(self.seed, self.steps, self.temperature, self.guidance, prefix="")
-        check_size(self.size, prefix="")
-        if self.content is not None:
-            check_strength(self.strength if self.strength is not None else math.nan, prefix="")
+        if self.precision not in PRECISIONS:
+            raise ImpastoError(f"precision {self.precision[:80]!r}: use one of {', '.join(PRECISIONS)}.")
         if self.index < 0:
             raise ImpastoError(f"index {self.index}: use a whole number from 0.")
-        if self.style_hashes and len(self.style_hashes) != len(self.style):
-            raise ImpastoError(f"{len(self.style_hashes)} style hashes for {len(self.style)} styles.")
+
+    @property
+    def command(self) -> str:
+        """The command that made it."""
+        return next(name for name, job in JOBS.items() if type(self.settings) is job)
 
     def to_json(self) -> str:
         """The recipe as one line of ASCII JSON, which every kind of picture can hold."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({"format": FORMAT, "command": self.command} | dataclasses.asdict(self))
 
 
 def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:
@@ -143,17 +123,34 @@ def read_recipe(path: Path) -> Recipe:
         raise ImpastoError(f"{source} names no format.")
     if version > FORMAT:
         raise ImpastoError(f"{source} is from a newer Impasto ({values.get('impasto')!r}): upgrade to read it.")
-    values = ADDED.get(version, {}) | values | {"format": FORMAT}
-    if missing := sorted({field.name for field in dataclasses.fields(Recipe)} - set(values)):
-        raise ImpastoError(f"{source} lacks {missing}.")
     try:
-        return build(Recipe, values, source)
+        return _recipe(values, source)
     except OverflowError as error:
         raise ImpastoError(f"{source} has a number that is too large.") from error
     except ImpastoError as error:
-        # Recipe's own checks don't know the file.
+        # The settings' own checks don't know the file.
         message = str(error)
         raise ImpastoError(message if message.startswith(source) else f"{source}: {message}") from error
+
+
+def _recipe(values: dict[str, Any], source: str) -> Recipe:
+    job = JOBS.get(str(values.get("command")))
+    if job is None:
+        raise ImpastoError(f"{source} names no command that makes pictures.")
+    rest = {key: value for key, value in values.items() if key not in ("format", "command")}
+    settings = rest.get("settings", {})
+    # A setting that is missing must not become a default, which a later version may have changed.
+    if not isinstance(settings, dict):
+        raise ImpastoError(f"{source} has settings that are no object.")
+    for cls, found in ((Recipe, rest), (job, settings)):
+        if missing := sorted({field.name for field in dataclasses.fields(cls)} - set(found)):
+            raise ImpastoError(f"{source} lacks {missing}.")
+    return build(Recipe, rest | {"settings": build(job, settings, source)}, source)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file that no picture can be written to, before anything slow starts."""
+    _kind(path)
 
 
 def made_by_impasto(path: Path) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from impasto.config import Repeat
+from impasto.config import Repeat, Sampling
 from impasto.create.paint import paint
 from impasto.model import tiles
 from impasto.model.blocks import Map
@@ -22,9 +22,7 @@ def redraw(
     *,
     trust: float,
     seeds: Sequence[int],
-    steps: int = 16,
-    guidance: float = 1.5,
-    temperature: float = 1.0,
+    settings: Sampling,
 ) -> Map:
     """Pictures in [0, 1] with the content of ``picture`` (also in [0, 1]) and ``style``, one Gaussian for each.
 
@@ -32,7 +30,7 @@ def redraw(
     all but kept as it is. One seed for each picture decides what the flow adds.
     """
     fused = told(model, picture, style, trust)
-    return paint(model, fused, seeds, steps=steps, guidance=guidance, temperature=temperature)
+    return paint(model, fused, seeds, settings)
 
 
 def told(

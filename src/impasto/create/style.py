@@ -31,65 +31,70 @@ class Reference:
 
 def parse_reference(text: str, collections: Sequence[str]) -> Reference:
     """Read ``NAME`` or ``NAME:WEIGHT``. Raises ImpastoError for unknown names and unusable weights."""
-    if text in collections:
-        return Reference(text, 1.0, True)
-    if Path(text).exists():
-        return Reference(text, 1.0, False)
-    source, colon, number = text.rpartition(":")
-    if not colon:
-        source = text
-    try:
-        weight = float(number) if colon else 1.0
-    except ValueError:
-        source, weight = text, 1.0
-    if not (math.isfinite(weight) and weight > 0):
+    source, weight = with_weight(text, collections)
+    if weight == 0:
         raise ImpastoError(f"--style {text}: a weight must be a number above 0.")
-    if source in collections:
-        return Reference(source, weight, True)
-    if Path(source).exists():
-        return Reference(source, weight, False)
-    known = ", ".join(collections[:20]) + (", ..." if len(collections) > 20 else "")
-    raise ImpastoError(f"--style {source}: neither a file nor a collection of this model (it has {known}).")
+    if source not in collections and not Path(source).exists():
+        known = ", ".join(collections[:20]) + (", ..." if len(collections) > 20 else "")
+        raise ImpastoError(f"--style {source}: neither a file nor a collection of this model (it has {known}).")
+    return Reference(source, weight, source in collections)
+
+
+def with_weight(text: str, names: Sequence[str] = ()) -> tuple[str, float]:
+    """Split ``SOURCE:WEIGHT``; the weight is 1 where there is none, or where all of it is a file or one of ``names``.
+
+    Raises ImpastoError for weights below 0.
+    """
+    source, colon, number = text.rpartition(":")
+    if text in names or Path(text).exists() or not colon:
+        return text, 1.0
+    try:
+        weight = float(number)
+    except ValueError:
+        return text, 1.0
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ImpastoError(f"{text}: a weight must be a number from 0.")
+    return source, weight
 
 
 @torch.no_grad()
 def pooled_style(
     model: Impasto, styles: torch.Tensor | None, references: Sequence[Reference], identity: str
-) -> tuple[Gaussian | None, tuple[str, ...]]:
-    """The pooled style of ``references``, (1, style_dim), and the content hash of each ("" for a collection).
+) -> tuple[Gaussian | None, dict[str, str]]:
+    """The pooled style of ``references``, (1, style_dim), and the content hash of each that is no collection.
 
     A logarithmic opinion pool with weights that sum to one: neither the number of references nor their order changes
     the strength, and the order changes not even a bit. None where there are no references: any style. ``identity`` is
     the model's: saved styles of another are refused.
     """
     if not references:
-        return None, ()
+        return None, {}
     config: ModelConfig = model.config
     device = next(model.parameters()).device
     found: list[tuple[str, float, torch.Tensor]] = []
-    hashes = []
+    hashes: dict[str, str] = {}
     for reference in references:
         if reference.is_collection:
             assert styles is not None
             found.append((reference.source, reference.weight, styles[config.collections.index(reference.source)]))
-            hashes.append("")
             continue
         if reference.source.endswith(SUFFIX):
             saved = read_style(Path(reference.source), identity=identity, style_dim=config.style_dim)
-            hashes.append(hashlib.sha256(Path(reference.source).read_bytes()).hexdigest()[:16])
-            found.append((hashes[-1], reference.weight, torch.stack([saved.mean[0], saved.log_variance[0]])))
+            digest = hashlib.sha256(Path(reference.source).read_bytes()).hexdigest()[:16]
+            hashes[reference.source] = digest
+            found.append((digest, reference.weight, torch.stack([saved.mean[0], saved.log_variance[0]])))
             continue
         loaded = read_pictures(Path(reference.source), resolution=config.resolution, channels=config.channels)
         if len(loaded.pixels) > MAX_REFERENCES:
             raise ImpastoError(f"--style {reference.source}: {len(loaded.pixels)} pictures, at most {MAX_REFERENCES}.")
         digests = [hashlib.sha256(p.tobytes()).hexdigest()[:16] for p in loaded.pixels]
-        hashes.append(hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16])
+        hashes[reference.source] = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
         for digest, pixels in zip(digests, loaded.pixels, strict=True):
             found.append((digest, reference.weight / len(digests), _style_of(model, pixels, device)))
     found.sort(key=lambda entry: (entry[0], entry[1]))
     stacked = torch.stack([style.to(device) for _, _, style in found])
     weights = torch.tensor([[weight for _, weight, _ in found]], dtype=torch.float32, device=device)
-    return pool(Gaussian(stacked[:, 0], stacked[:, 1]), weights / weights.sum()), tuple(hashes)
+    return pool(Gaussian(stacked[:, 0], stacked[:, 1]), weights / weights.sum()), hashes
 
 
 def _style_of(model: Impasto, pixels: np.ndarray, device: torch.device) -> torch.Tensor:

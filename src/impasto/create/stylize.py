@@ -1,6 +1,6 @@
 """Pictures of any size, redrawn in one style."""
 
-from collections.abc import Sequence
+import dataclasses
 
 import numpy as np
 import torch
@@ -10,16 +10,16 @@ from impasto.config import StylizeConfig
 from impasto.create.canvas import Canvas
 from impasto.create.generate import picture_seed
 from impasto.create.paint import paint
-from impasto.create.palette import finished, read_palette
+from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
 from impasto.create.redraw import told
 from impasto.data import Whole
-from impasto.errors import ImpastoError
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
+from impasto.model.prior import Text
 from impasto.model.sampler import StepCallback
 
 WEAKEST_TRUST = 10**-2.5
@@ -33,58 +33,37 @@ class Stylizer:
         self,
         model: Impasto,
         style: Gaussian,
-        style_hashes: Sequence[str],
-        config: StylizeConfig,
-        path: str,
-        identity: str,
+        recipe: Recipe,
+        text: Text | None = None,
+        away: Text | None = None,
     ) -> None:
-        """``style`` is the pooled style (1, style_dim) of the references that have ``style_hashes``.
+        """``style`` is the pooled style (1, style_dim) of the references; ``recipe`` all that is known
+        beforehand. ``text`` and ``away`` are as of `paint`.
 
-        ``path`` and ``identity`` are the model's, for the recipes. Raises ImpastoError for an unusable palette.
+        Raises ImpastoError for an unusable palette.
         """
-        self.model, self.style, self.style_hashes, self.config = model, style, tuple(style_hashes), config
-        self.path, self.identity = path, identity
-        self.palette = read_palette(config.palette) if config.palette is not None else None
+        assert isinstance(recipe.settings, StylizeConfig)
+        self.model, self.style, self.config = model, style, recipe.settings
+        self.text, self.away = text, away
+        self.palette = read_palette(self.config.palette) if self.config.palette is not None else None
+        palette = str(self.palette) if self.palette is not None else None
+        self._recipe = dataclasses.replace(recipe, settings=dataclasses.replace(self.config, palette=palette))
 
     def recipe(self, picture: Whole) -> Recipe:
         """What ``picture`` is redrawn by."""
-        return self.recipe_of(picture.name, picture.content_hash)
+        return self.recipe_of(picture.given, picture.content_hash)
 
-    def recipe_of(self, name: str, content_hash: str) -> Recipe:
-        """The recipe for content of this name and hash."""
-        config = self.config
-        return Recipe(
-            model=self.path,
-            identity=self.identity,
-            seed=config.seed,
-            index=0,
-            steps=config.steps,
-            temperature=config.temperature,
-            guidance=config.guidance,
-            style=config.style,
-            style_hashes=self.style_hashes if any(self.style_hashes) else (),
-            tile=config.tile,
-            palette=str(self.palette) if self.palette is not None else None,
-            pixel_art=config.pixel_art,
-            content=name,
-            content_hash=content_hash,
-            strength=config.strength,
-            preserve_color=config.preserve_color,
-            most=config.most,
-        )
+    def recipe_of(self, path: str, content_hash: str) -> Recipe:
+        """The recipe for the content at ``path``, which has this hash."""
+        return dataclasses.replace(self._recipe, content=path, sources=self._recipe.sources | {path: content_hash})
 
     def __call__(self, picture: Whole, on_step: StepCallback | None = None) -> Image.Image:
         """``picture`` at its own size, redrawn. Raises ImpastoError where its size does not allow what is asked."""
         height, width = picture.pixels.shape[1:]
-        self.check_size(picture.name, height, width)
+        check_pixel_art(self.config.pixel_art, height, width, picture.name)
         canvas = Canvas.around(height, width, self.model.config.resolution, self.config.tile)
         fused = self.told(canvas.put(picture.pixels))
         return self.finished(canvas.take(self.paint(fused, on_step)), picture.pixels)
-
-    def check_size(self, name: str, height: int, width: int) -> None:
-        """Refuse pictures with fewer pixels than pixel art shall have."""
-        if self.config.pixel_art is not None and self.config.pixel_art > max(height, width):
-            raise ImpastoError(f"--pixel-art {self.config.pixel_art}: {name} is only {width} x {height} px.")
 
     @torch.no_grad()
     def told(self, picture: Map) -> Hierarchy:
@@ -100,10 +79,10 @@ class Stylizer:
             self.model,
             fused,
             [picture_seed(config.seed, 0)],
-            steps=config.steps,
-            guidance=config.guidance,
-            temperature=config.temperature,
+            config,
             repeat=config.tile,
+            text=self.text,
+            away=self.away,
             on_step=on_step,
         )
 

@@ -13,6 +13,7 @@ from impasto.atomic import write_text_atomically
 from impasto.config import ClipFormat
 from impasto.create.canvas import Canvas
 from impasto.create.clip import Clip, Frame, comment_of, frame_difference, write_clip
+from impasto.create.palette import check_pixel_art
 from impasto.create.picture import over_white
 from impasto.create.recipe import Recipe, save_picture
 from impasto.create.steady import Steady
@@ -32,6 +33,8 @@ class Redrawn:
     difference: float | None
     """How differently it moves from its content, see `impasto.create.clip.frame_difference`; None where it was made
     before, or as pixel art."""
+    broken_off: str = ""
+    """Why the content ended early."""
 
 
 def stylize_clip(
@@ -39,27 +42,27 @@ def stylize_clip(
     clip: Clip,
     target: Path,
     *,
-    steady: bool = True,
     watch: Watch = lambda frames, count: frames,
 ) -> Redrawn:
     """Redraw ``clip`` into ``target`` (.webm, .mp4 or .webp); stopped, the same call goes on.
 
-    The style is read once, every frame starts from the same noise, and with ``steady`` what is told of a place that
-    does not move is averaged over time. Finished frames wait in a folder beside ``target``. Raises ImpastoError where
-    ``target`` is a file that Impasto did not make, and where the clip cannot be read or redrawn as asked.
+    The style is read once, every frame starts from the same noise, and where the settings want it steady, what is told
+    of a place that does not move is averaged over time. Finished frames wait in a folder beside ``target``. Raises
+    ImpastoError where ``target`` is a file that Impasto did not make, and where the clip cannot be read or redrawn as
+    asked.
     """
-    recipe = stylizer.recipe_of(clip.path.name, _hash_of(clip.path))
+    recipe = stylizer.recipe_of(str(clip.path), _hash_of(clip.path))
     if target.exists():
         before = comment_of(target)
         if before == recipe.to_json():
             return Redrawn(target, clip.count, None)
-        if not before.startswith('{"model": '):
+        if not before.startswith('{"format": '):
             raise ImpastoError(f"--out: {target} exists and is not a clip that Impasto made; choose another folder.")
-    stylizer.check_size(clip.path.name, clip.height, clip.width)
+    check_pixel_art(stylizer.config.pixel_art, clip.height, clip.width, clip.path.name)
     folder = _work_folder(target, recipe)
     canvas = Canvas.around(clip.height, clip.width, stylizer.model.config.resolution, stylizer.config.tile)
     frames = watch(clip, clip.count)
-    times = list(_redraw_frames(stylizer, canvas, frames, folder, Steady() if steady else None))
+    times = list(_redraw_frames(stylizer, canvas, frames, folder, Steady() if stylizer.config.steady else None))
     files = [_frame_file(folder, number) for number in range(len(times))]
     with Image.open(files[0]) as first:
         size = first.size
@@ -75,7 +78,7 @@ def stylize_clip(
     same_size = size == (clip.width, clip.height)
     difference = frame_difference(map(_unit_rgb, files), (_unit(frame) for frame in clip)) if same_size else None
     shutil.rmtree(folder)
-    return Redrawn(target, len(times), difference)
+    return Redrawn(target, len(times), difference, clip.broken_off)
 
 
 def _redraw_frames(

@@ -32,9 +32,9 @@ class Slot:
     pixels: Path
 
 
-def slot_for(cache: Path, source: Source, *, resolution: int, fit: Fit) -> Slot:
+def slot_for(cache: Path, source: Source, *, resolution: int, fit: Fit, zoom: float) -> Slot:
     """Where in ``cache`` the pictures of ``source`` belong, as it is now: any change leads elsewhere."""
-    parts = (FORMAT_VERSION, source.path.resolve(), source.stamp(), resolution, fit.value)
+    parts = (FORMAT_VERSION, source.path.resolve(), source.stamp(), resolution, fit.value, zoom)
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
     name = f"pictures-{resolution}px-{hashlib.sha256(text).hexdigest()[:20]}"
     return Slot(cache / f"{name}.json", cache / f"{name}.pixels")

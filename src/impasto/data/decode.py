@@ -1,6 +1,7 @@
 """From the bytes of a file to upright pixels at training size: RGB over white, and alpha where it is real."""
 
 import io
+import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Decoded:
     source_width: int
 
 
-def decode(data: bytes, *, resolution: int, fit: Fit) -> Decoded:
+def decode(data: bytes, *, resolution: int, fit: Fit, zoom: float = 1.0) -> Decoded:
     """Decode one file and fit it to ``resolution``; the first frame of an animation.
 
     Raises SkippedError with a reason for anything that cannot be decoded. Call inside ``quiet_pillow``.
@@ -50,13 +51,14 @@ def decode(data: bytes, *, resolution: int, fit: Fit) -> Decoded:
     with _decoding(data) as image:
         width, height = image.size
         # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; this leaves at least twice what is needed.
-        image.draft(image.mode, (2 * resolution, 2 * resolution))
+        least = math.ceil(2 * zoom * resolution)
+        image.draft(image.mode, (least, least))
         with _large if image.width * image.height > LARGE_PIXELS else nullcontext():
             image.load()
             upright = _upright(image)
             if upright.size != image.size:
                 width, height = height, width
-            return Decoded(fit_square(_colour(upright), resolution, fit), height, width)
+            return Decoded(fit_square(_colour(upright), resolution, fit, zoom), height, width)
 
 
 def decode_whole(data: bytes, *, most: int) -> Decoded:
@@ -99,22 +101,24 @@ def pads(fit: Fit, *, has_alpha: bool) -> bool:
     return fit is Fit.PAD or (fit is Fit.AUTO and has_alpha)
 
 
-def fit_square(image: Image.Image, resolution: int, fit: Fit) -> np.ndarray:
+def fit_square(image: Image.Image, resolution: int, fit: Fit, zoom: float = 1.0) -> np.ndarray:
     """Bring an RGB or premultiplied RGBa image to size: uint8 (3 or 4, height, width), over white.
 
-    PAD gives a square; CROP a short side of ``resolution`` and a long side of at most four times that.
+    PAD gives a square; CROP a short side of ``resolution``, or up to ``zoom`` times that without enlarging the picture,
+    and a long side of at most four times the short one.
     """
     has_alpha = image.mode == "RGBa"
     pad = pads(fit, has_alpha=has_alpha)
     if not pad:
         image = _limit_aspect(image)
     side = max(image.size) if pad else min(image.size)
-    width, height = (max(1, round(length * resolution / side)) for length in image.size)
-    if side < resolution:
+    wanted = resolution if pad else max(resolution, min(side, round(zoom * resolution)))
+    width, height = (max(1, round(length * wanted / side)) for length in image.size)
+    if side < wanted:
         # Pixel art grows by whole factors without a blur.
-        method = Image.Resampling.BICUBIC if resolution % side else Image.Resampling.NEAREST
+        method = Image.Resampling.BICUBIC if wanted % side else Image.Resampling.NEAREST
         image = image.resize((width, height), method)
-    elif side > resolution:
+    elif side > wanted:
         image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = _over_white(image)
     if pad and height != width:

@@ -64,6 +64,8 @@ class Whole:
     """Inside its folder or archive."""
     content_hash: str
     """SHA-256 of the file."""
+    given: str
+    """Where it is: the path as it was given, of a picture in a folder with its name."""
     pixels: np.ndarray = field(repr=False)
     """uint8 (channels, height, width): RGB over white, and alpha."""
 
@@ -100,7 +102,9 @@ class WholePictures:
         with self.source:
             for reading in read_members(self.source, self._members, partial(decode_whole, most=self.most)):
                 if reading.picture is not None:
-                    yield Whole(reading.name, reading.content_hash, _with_channels(reading.picture, self.channels))
+                    given = str(self.path if isinstance(self.source, SingleFile) else self.path / reading.name)
+                    pixels = _with_channels(reading.picture, self.channels)
+                    yield Whole(reading.name, reading.content_hash, given, pixels)
                 elif isinstance(self.source, SingleFile):
                     raise ImpastoError(f"{self.path}: {reading.reason}.")
                 else:

@@ -21,7 +21,7 @@ class Entry:
     content_hash: str
     """SHA-256 of the file, as hexadecimal digits."""
     height: int
-    """As kept: the training size, or up to four times that along the long side of a cropped picture."""
+    """As kept: the training size, or more where squares are cut from it."""
     width: int
 
 

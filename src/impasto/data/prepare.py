@@ -28,10 +28,17 @@ READ = "PNG, JPEG, WebP, AVIF, BMP, GIF and TIFF"
 
 
 def prepare(
-    pictures: Path, *, resolution: int, fit: Fit = Fit.AUTO, cache: Path, progress: Progress | None = None
+    pictures: Path,
+    *,
+    resolution: int,
+    fit: Fit = Fit.AUTO,
+    zoom: float = 1.0,
+    cache: Path,
+    progress: Progress | None = None,
 ) -> PictureSet:
     """Read every picture of a folder, .zip or .tar once; later calls open the cache.
 
+    Pictures that are cropped are kept up to ``zoom`` times as large as a square, as far as their files go.
     ``progress`` is called with (done, total) while pictures are decoded. What cannot be used is left out and
     named in the audit. Raises ImpastoError when there is nothing to read, when fewer than two pictures
     remain, or when metadata is broken.
@@ -39,11 +46,11 @@ def prepare(
     source = open_source(pictures, exclude=cache)
     if isinstance(source, SingleFile):
         raise ImpastoError(f"{pictures} is neither a folder nor a .zip or .tar. Put the pictures into a folder.")
-    slot = caches.slot_for(cache, source, resolution=resolution, fit=fit)
+    slot = caches.slot_for(cache, source, resolution=resolution, fit=fit, zoom=zoom)
     if (cached := caches.load(slot)) is not None:
         return cached
     with source:
-        caches.save(slot, lambda handle: _build(source, handle, resolution, fit, progress))
+        caches.save(slot, lambda handle: _build(source, handle, resolution, fit, zoom, progress))
     made = caches.load(slot)
     if made is None:
         raise ImpastoError(f"the cache {slot.index} cannot be read back. Check the disk, or choose another.")
@@ -64,12 +71,15 @@ class _Stored:
     look: Look
 
 
-def _build(source: Source, pixels: BinaryIO, resolution: int, fit: Fit, progress: Progress | None) -> Index:
+def _build(
+    source: Source, pixels: BinaryIO, resolution: int, fit: Fit, zoom: float, progress: Progress | None
+) -> Index:
     listing = list_source(source)
     described, missing = read_metadata(source, listing)
     stored: list[_Stored] = []
     skipped = dict(listing.skipped)
-    for reading in read_members(source, listing.pictures, partial(decode, resolution=resolution, fit=fit), progress):
+    read = partial(decode, resolution=resolution, fit=fit, zoom=zoom)
+    for reading in read_members(source, listing.pictures, read, progress):
         if reading.picture is None:
             skipped[reading.name] = reading.reason
             continue

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,13 +64,14 @@ def evaluate(
     config: EvaluateConfig | None = None,
     *,
     network: GivenNetwork | None = None,
+    cache: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
     """Measure ``model`` on ``pictures``, whose held-out part it must not have seen.
 
     ``styles`` are the collections' pooled styles, in the order of the model's collections. A ``network`` that the user
-    brings adds distances on its features. A metric that cannot be had
-    says why, and the others go on. Raises ImpastoError where the pictures do not fit the model.
+    brings adds distances on its features. What is seen of the real pictures is kept in the folder ``cache``. A metric
+    that cannot be had says why, and the others go on. Raises ImpastoError where the pictures do not fit the model.
     """
     check_installed()
     config = config or EvaluateConfig()
@@ -80,17 +82,8 @@ def evaluate(
         )
     if not set(pictures.collections) & set(model.config.collections):
         raise ImpastoError("no collection of these pictures is one of the model's: evaluate it on its own folder.")
-    judge = Judge(pictures, next(model.parameters()).device, config.seed, progress)
-    made = make_samples(
-        model,
-        styles,
-        judge,
-        config.samples,
-        seed=config.seed,
-        steps=config.steps,
-        temperature=config.temperature,
-        guidance=config.guidance,
-    )
+    judge = Judge(pictures, next(model.parameters()).device, config.seed, progress, cache=cache)
+    made = make_samples(model, styles, judge, config.samples, config)
     sheets = {"Samples by collection": made.sheet}
 
     def reconstruct(picture: Map) -> list[Map]:
@@ -174,7 +167,7 @@ def _swap(
         style = own[torch.from_numpy(wanted)]
         seeds = [judge.seed + int(number) for number in numbers]
         told = Gaussian(style[:, 0], style[:, 1])
-        return redraw(model, content, told, trust=config.trust, seeds=seeds, steps=config.steps)
+        return redraw(model, content, told, trust=config.trust, seeds=seeds, settings=config)
 
     found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)

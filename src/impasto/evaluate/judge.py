@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from impasto.evaluate.distances import (
     precision_and_recall,
     sliced_wasserstein_distance,
 )
-from impasto.evaluate.looks import Looks, look
+from impasto.evaluate.looks import Looks, kept_look, look
 from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.reconstruction import Faithfulness, faithfulness
 from impasto.evaluate.scores import Best, Measured, Score, Unmeasured, average, groups_of, share
@@ -55,8 +56,12 @@ class Judge:
         seed: int,
         progress: Progress = lambda what, done, total: None,
         most: int | None = None,
+        cache: Path | None = None,
     ) -> None:
-        """Look at the real pictures once, at no more than ``most`` of each side of the split."""
+        """Look at the real pictures once, at no more than ``most`` of each side of the split.
+
+        What is seen of them is kept in the folder ``cache`` for the next judge.
+        """
         self.pictures = pictures
         self.device = device
         self.seed = seed
@@ -64,8 +69,8 @@ class Judge:
         self.backbone = Backbone(Lite.LITE2).to(device)
         self.train_indices = spread(pictures.train, most or len(pictures.train))
         self.held_indices = spread(pictures.held_out, most or len(pictures.held_out))
-        self.train = self.look(self._real(self.train_indices), "looking at training pictures", len(self.train_indices))
-        self.held_out = self.look(self._real(self.held_indices), "looking at held-out pictures", len(self.held_indices))
+        self.train = self._look_at(self.train_indices, "looking at training pictures", cache)
+        self.held_out = self._look_at(self.held_indices, "looking at held-out pictures", cache)
 
     def look(self, batches: Iterable[Tensor], what: str, total: int) -> Looks:
         """Look at batches of pictures in [0, 1], saying so."""
@@ -248,9 +253,13 @@ class Judge:
         labels = ["sample, by features", "nearest in training", "sample, by pixels", "nearest in training"]
         return tuple(scores), sheet_of([p.float() / 255 for p in pairs], labels)
 
-    def _real(self, indices: np.ndarray) -> Iterator[Tensor]:
-        for start in range(0, len(indices), BATCH):
-            yield torch.from_numpy(self.pictures.batch(indices[start : start + BATCH])).float() / 255
+    def _look_at(self, indices: np.ndarray, what: str, cache: Path | None) -> Looks:
+        pixels = torch.from_numpy(self.pictures.batch(indices))
+
+        def now() -> Looks:
+            return self.look((batch.float() / 255 for batch in pixels.split(BATCH)), what, len(indices))
+
+        return now() if cache is None else kept_look(cache, pixels, now)
 
 
 def spread(indices: np.ndarray, most: int) -> np.ndarray:

@@ -1,13 +1,21 @@
 """What the measuring network saw of a set of pictures."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from impasto.backbone import Backbone, channel_statistics
+from impasto.atomic import write_atomically
+from impasto.backbone import MEASURED_SIDE, Backbone, Lite, channel_statistics
+
+FORMAT = 1
+"""Change it when the same pictures would look otherwise: what is kept on disk is then not used."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +56,19 @@ def look(batches: Iterable[Float[Tensor, "_batch channel height width"]], backbo
     if not pixels:
         raise ValueError("no pictures to look at")
     return Looks(torch.cat(pixels), torch.cat(pooled), torch.cat(statistics))
+
+
+def kept_look(folder: Path, pixels: UInt8[Tensor, "picture channel height width"], make: Callable[[], Looks]) -> Looks:
+    """What ``make`` sees of ``pixels``, from a file in ``folder`` where these very pictures were looked at before."""
+    digest = hashlib.blake2b(f"{FORMAT} {Lite.LITE2} {MEASURED_SIDE} {tuple(pixels.shape)}".encode(), digest_size=16)
+    digest.update(pixels.numpy().data)
+    file = folder / f"looks-{digest.hexdigest()}.safetensors"
+    try:
+        found = load_file(file)
+        return Looks(pixels, found["pooled"], found["statistics"])
+    except (OSError, SafetensorError, KeyError):
+        # Missing or cut off: it is made again.
+        looks = make()
+    tensors = {"pooled": looks.pooled.contiguous(), "statistics": looks.statistics.contiguous()}
+    write_atomically(file, lambda temporary: temporary.write_bytes(save(tensors)))
+    return looks

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from impasto.config import Sampling
 from impasto.create.generate import generate
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
@@ -32,11 +33,7 @@ def make_samples(
     styles: Tensor,
     judge: Judge,
     count: int,
-    *,
-    seed: int = 0,
-    steps: int = 16,
-    temperature: float = 1.0,
-    guidance: float = 1.5,
+    settings: Sampling,
 ) -> Samples:
     """Make ``count`` samples in the styles of the collections that model and judge know, in their real proportions.
 
@@ -54,10 +51,7 @@ def make_samples(
                 model,
                 Gaussian(told[:1], told[1:]),
                 range(start, start + members),
-                seed=seed,
-                steps=steps,
-                temperature=temperature,
-                guidance=guidance,
+                settings,
             )
             row = shown[names[label]] = []
             for array in made:

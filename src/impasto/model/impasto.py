@@ -14,6 +14,7 @@ from impasto.config import ModelConfig, from_json, to_json
 from impasto.errors import ImpastoError
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import channels_last
+from impasto.model.captions import CaptionReader
 from impasto.model.prior import PriorFlow
 
 FORMAT = 1
@@ -21,13 +22,14 @@ FORMAT = 1
 
 
 class Impasto(nn.Module):
-    """Encoders, fuser and decoder; and the prior."""
+    """Encoders, fuser and decoder; the prior; and, where it has learned captions, what reads them from pictures."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.autoencoder = Autoencoder(config)
         self.prior = PriorFlow(config)
+        self.captions = CaptionReader(config) if config.text_dim else None
 
 
 def save_model(model: Impasto, path: Path, *, styles: torch.Tensor | None = None) -> None:

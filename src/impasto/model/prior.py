@@ -12,6 +12,8 @@ from impasto.model.blocks import Vector, linear
 from impasto.model.decoder import MAP_STRIDES, Latents
 from impasto.model.encoder import Hierarchy
 
+Text = Float[Tensor, "_batch _text"]
+"""Text vectors of unit length, zero where nothing is said."""
 Tokens = Float[Tensor, "_batch _token _feature"]
 
 
@@ -44,12 +46,42 @@ class PriorBlock(nn.Module):
         return self.attended(attention(q, k, v).transpose(1, 2).flatten(2))
 
 
+class VelocityHead(nn.Module):
+    """From tokens to the velocity of every level: modulated by the condition, then one projection a level."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.prior_width
+        self.patches = config.prior_patches
+        self.modulation = linear(width, 2 * width, gain=0.5)
+        self.style = linear(width, config.style_dim + config.prior_look_dim, gain=0.1)
+        self.maps = nn.ModuleList([linear(width, size, gain=0.1) for size in _token_sizes(config)])
+
+    def forward(self, x: Tokens, condition: Vector, grids: list[tuple[int, int]]) -> Latents:
+        """``x`` holds the style's token, then those of each map; ``grids`` says how many along height and width."""
+        shift, scale = self.modulation(condition)[:, None].chunk(2, 2)
+        style, *maps = _modulated(x, shift, scale).split([1, *(h * w for h, w in grids)], 1)
+        coarse, middle, fine = (
+            _to_map(project(tokens), grid, patch)
+            for project, tokens, grid, patch in zip(self.maps, maps, grids, self.patches, strict=True)
+        )
+        return self.style(style[:, 0]), coarse, middle, fine
+
+
 class PriorFlow(nn.Module):
     """The velocity field of a flow over the latents of all levels (Lipman 2023; Albergo 2023 for its source).
 
     The source is a sample of the fused Gaussians; their means and log-variances are inputs too, so that the flow
     knows what the experts said and how sure they are. Maps are cut into squares (DiT); the style vector is one more
     token, and also the condition that modulates every block.
+
+    Beside the style, its first level may hold a *look*: numbers that a frozen network reads from a picture, and that
+    say what it shows. They are drawn with the latents and then dropped: what is shown is decided before how (ReDi,
+    Kouzelis 2025, arXiv 2504.16064).
+
+    Half-way through the blocks a second head reads a draft of the velocity. It learns the same, so that the lower
+    blocks are told sooner what is wanted, and sampling can go beyond the draft in the direction in which the upper
+    blocks improve on it ("internal guidance", Zhou 2025, arXiv 2512.24176).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -58,23 +90,55 @@ class PriorFlow(nn.Module):
         self.width = width
         self.patches = config.prior_patches
         self.resolution = config.resolution
-        sizes = [channels * patch**2 for channels, patch in zip(config.map_channels, config.prior_patches, strict=True)]
-        self.embed_style = linear(3 * config.style_dim, width)
-        self.embed_maps = nn.ModuleList([linear(3 * size, width) for size in sizes])
+        self.delays = config.prior_delays
+        self.look_dim = config.prior_look_dim
+        style_dim = config.style_dim + config.prior_look_dim
+        self.precision = torch.float32
+        """Number format in which the flow is followed; training decides for itself."""
+        self.embed_style = linear(3 * style_dim, width)
+        self.embed_maps = nn.ModuleList([linear(3 * size, width) for size in _token_sizes(config)])
         self.level_embedding = nn.Parameter(0.5 * torch.randn(4, width))
         self.time_hidden = linear(256, width)
-        self.condition_style = linear(2 * config.style_dim, width)
+        self.condition_style = linear(2 * style_dim, width)
+        self.condition_text = linear(config.text_dim, width) if config.text_dim else None
         self.condition_hidden = linear(width, width)
         self.modulation = linear(width, 6 * width, gain=0.5)
-        self.blocks = nn.ModuleList([PriorBlock(width, config.prior_head_dim) for _ in range(config.prior_depth)])
-        self.final_modulation = linear(width, 2 * width, gain=0.5)
-        self.velocity_style = linear(width, config.style_dim, gain=0.1)
-        self.velocity_maps = nn.ModuleList([linear(width, size, gain=0.1) for size in sizes])
+        blocks = [PriorBlock(width, config.prior_head_dim) for _ in range(config.prior_depth)]
+        self.lower = nn.ModuleList(blocks[: config.prior_depth // 2])
+        self.upper = nn.ModuleList(blocks[config.prior_depth // 2 :])
+        self.draft_head = VelocityHead(config)
+        self.head = VelocityHead(config)
 
-    def forward(self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy) -> Latents:
-        """The velocity of ``latents`` at ``time`` in [0, 1] (0 source, 1 real latents), told ``fused``."""
+    def forward(
+        self,
+        latents: Latents,
+        time: Float[Tensor, " batch"],
+        fused: Hierarchy,
+        clarity: float = 1.0,
+        text: Text | None = None,
+    ) -> Latents:
+        """The velocity of ``latents`` at ``time`` in [0, 1] (0 source, 1 real latents), told ``fused`` and ``text``.
+
+        Each level has its own velocity, over its own time; see `impasto.model.schedule`.
+
+        ``clarity`` 1 is as learned; above 1 extrapolates from the draft, 0 is the draft.
+        """
+        with torch.autocast(time.device.type, self.precision, enabled=self.precision != torch.float32):
+            draft, velocity = self.both(latents, time, fused, text)
+        style, coarse, middle, fine = (
+            d.float() + clarity * (v.float() - d.float()) for d, v in zip(draft, velocity, strict=True)
+        )
+        return style, coarse, middle, fine
+
+    def both(
+        self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy, text: Text | None = None
+    ) -> tuple[Latents, Latents]:
+        """The draft of the velocity after half of the blocks, and the velocity after all."""
         told = [torch.cat([g.mean, g.log_variance], 1) for g in fused]
         condition = self.time_hidden(_fourier(time)) + self.condition_style(told[0])
+        if self.condition_text is not None and text is not None:
+            # The numbers of a unit vector are small; these have a variance of one.
+            condition = condition + self.condition_text(math.sqrt(text.shape[1]) * text)
         condition = F.silu(condition + self.condition_hidden(F.silu(condition)))
 
         style = self.embed_style(torch.cat([latents[0], told[0]], 1))[:, None] + self.level_embedding[0]
@@ -90,15 +154,12 @@ class PriorFlow(nn.Module):
 
         x = torch.cat(tokens, 1).to(condition.dtype)
         modulation = self.modulation(condition).unflatten(1, (6, -1))
-        for block in self.blocks:
+        for block in self.lower:
             x = block(x, modulation)
-        shift, scale = self.final_modulation(condition)[:, None].chunk(2, 2)
-        style, *maps = _modulated(x, shift, scale).split([1, *(h * w for h, w in grids)], 1)
-        coarse, middle, fine = (
-            _to_map(head(x), grid, patch)
-            for head, x, grid, patch in zip(self.velocity_maps, maps, grids, self.patches, strict=True)
-        )
-        return self.velocity_style(style[:, 0]), coarse, middle, fine
+        draft = self.draft_head(x, condition, grids)
+        for block in self.upper:
+            x = block(x, modulation)
+        return draft, self.head(x, condition, grids)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -113,6 +174,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor) -> Tokens:
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
+
+
+def _token_sizes(config: ModelConfig) -> list[int]:
+    """Numbers in a token of each map."""
+    return [channels * patch**2 for channels, patch in zip(config.map_channels, config.prior_patches, strict=True)]
 
 
 def _fourier(time: Float[Tensor, " batch"], features: int = 256) -> Vector:

@@ -16,7 +16,7 @@ from impasto.config import Repeat
 from impasto.model.decoder import MAP_STRIDES, Latents
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
-from impasto.model.prior import PriorFlow
+from impasto.model.prior import PriorFlow, Text
 
 STRIDE = MAP_STRIDES[0]
 WINDOWS_AT_A_TIME = 64
@@ -45,13 +45,21 @@ class WindowedFlow:
     def __init__(self, prior: PriorFlow, repeat: Repeat = Repeat.NONE) -> None:
         self.prior = prior
         self.repeat = repeat
+        self.delays, self.look_dim = prior.delays, prior.look_dim
         self.side = prior.resolution // STRIDE
 
-    def __call__(self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy) -> Latents:
-        """The velocity of ``latents`` at ``time``, told ``fused``; the style's is the mean of all windows'."""
+    def __call__(
+        self,
+        latents: Latents,
+        time: Float[Tensor, " batch"],
+        fused: Hierarchy,
+        clarity: float = 1.0,
+        text: Text | None = None,
+    ) -> Latents:
+        """The velocity of ``latents`` at ``time``, told the rest; the style's is the mean of all windows'."""
         rows, columns = latents[1].shape[2:]
         if (rows, columns) == (self.side, self.side) and self.repeat is Repeat.NONE:
-            return self.prior(latents, time, fused)
+            return self.prior(latents, time, fused, clarity, text)
         windows = list(self._windows(rows, columns))
         style = torch.zeros_like(latents[0])
         velocity = [torch.zeros_like(z) for z in latents[1:]]
@@ -59,7 +67,9 @@ class WindowedFlow:
         at_a_time = max(1, WINDOWS_AT_A_TIME // len(time))
         for start in range(0, len(windows), at_a_time):
             some = windows[start : start + at_a_time]
-            found = self.prior(self._cut(latents, some), time.repeat(len(some)), self._told(fused, some))
+            texts = text.repeat(len(some), 1) if text is not None else None
+            cut, told = self._cut(latents, some), self._told(fused, some)
+            found = self.prior(cut, time.repeat(len(some)), told, clarity, texts)
             style = style + found[0].unflatten(0, (len(some), -1)).sum(0) / len(windows)
             for level, stride in enumerate(MAP_STRIDES):
                 weight = _hill(self.side * STRIDE // stride, latents[0])

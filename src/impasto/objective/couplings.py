@@ -17,10 +17,15 @@ class CouplingConfig:
     """Probability that nothing is said of the style: what classifier-free guidance needs."""
     own_style: float = 0.1
     """Probability that the style is the picture's own, not its collection's."""
+    mixed_style: float = 0.2
+    """Probability that every expert's word on the style has a source of its own: the colours of one picture, the
+    texture of others, or nothing."""
     no_content: float = 0.5
     """Probability that nothing is said of the content: pure generation."""
     parallel_content: float = 0.5
     """Probability that told content comes from another collection's picture of the same thing, where there is one."""
+    no_text: float = 0.2
+    """Probability that a picture's caption is not told, besides where nothing is said of the style."""
     weakest_log10: float = -2.5
     """Content weights are drawn log-uniformly between ten to this power and one."""
 
@@ -34,9 +39,12 @@ class Coupling:
     weights: np.ndarray
     """float32 (batch, expert, level): their weights; zero on the style level and where nothing is told."""
     style: np.ndarray
-    """int64 (batch, references): the pictures whose pooled style is told."""
+    """int64 (batch, references): the pictures whose styles are told; the last is the picture itself."""
     style_weights: np.ndarray
-    """float32 (batch, references): sum to one, or all zero where nothing is told of the style."""
+    """float32 (batch, references, expert): how much of each reference's style each expert tells; for every expert they
+    sum to one, or are all zero where it tells nothing."""
+    tells_text: np.ndarray
+    """bool (batch,): whether the picture's caption is told."""
 
 
 class Coupler:
@@ -58,19 +66,26 @@ class Coupler:
     def draw(self, pictures: np.ndarray, rng: np.random.Generator) -> Coupling:
         """Conditions for ``pictures`` (indices into the set); the same for the same state of ``rng``."""
         config, batch = self.config, len(pictures)
-        style = np.empty((batch, MAX_REFERENCES), np.int64)
-        style_weights = np.zeros((batch, MAX_REFERENCES), np.float32)
+        style = np.empty((batch, MAX_REFERENCES + 1), np.int64)
+        style_weights = np.zeros((batch, MAX_REFERENCES + 1, NUM_EXPERTS), np.float32)
         content = pictures.copy()
         for row, picture in enumerate(pictures):
             members = self.members[int(self.collection_ids[picture])]
-            style[row] = rng.choice(members, MAX_REFERENCES)
+            style[row, :-1], style[row, -1] = rng.choice(members, MAX_REFERENCES), picture
             count = rng.integers(1, MAX_REFERENCES + 1)
-            if rng.random() < config.own_style:
-                style[row, 0], count = picture, 1
-            style_weights[row, :count] = rng.dirichlet(np.full(count, 4.0))
+            shares = np.zeros(MAX_REFERENCES + 1, np.float32)
+            shares[:count] = rng.dirichlet(np.full(count, 4.0))
+            own = np.eye(MAX_REFERENCES + 1, dtype=np.float32)[-1]
+            style_weights[row] = (own if rng.random() < config.own_style else shares)[:, None]
+            if rng.random() < config.mixed_style:
+                sources = (shares, own, np.zeros_like(own))
+                style_weights[row] = np.stack([sources[i] for i in rng.integers(0, 3, NUM_EXPERTS)], 1)
             if len(self.parallel[picture]) and rng.random() < config.parallel_content:
                 content[row] = rng.choice(self.parallel[picture])
-        style_weights[rng.random(batch) < config.no_style] = 0
+        silent = rng.random(batch) < config.no_style
+        style_weights[silent] = 0
+        # Where style is not told, text mostly is not either: guidance goes away from both.
+        tells_text = rng.random(batch) >= np.where(silent, 0.5, config.no_text)
 
         strength = 10 ** rng.uniform(config.weakest_log10, 0, (batch, 1, 1))
         spread = 10 ** rng.uniform(-0.5, 0, (batch, NUM_EXPERTS, NUM_LEVELS))
@@ -78,4 +93,4 @@ class Coupler:
         told = rng.random((batch, 1, 1)) >= config.no_content
         weights = (strength * spread * present * told).astype(np.float32)
         weights[:, :, 0] = 0
-        return Coupling(content, weights, style, style_weights)
+        return Coupling(content, weights, style, style_weights, tells_text)

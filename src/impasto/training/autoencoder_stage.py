@@ -22,9 +22,8 @@ from impasto.objective.adversary import (
 from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
 from impasto.objective.style import StyleReader
-from impasto.training.checkpoint import Checkpoint
 from impasto.training.engine import Engine
-from impasto.training.optimizer import Optimizer, below
+from impasto.training.optimizer import Optimizer
 from impasto.training.seeds import Order, generator, rng
 from impasto.training.stage import TrainingStage
 
@@ -59,6 +58,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         discriminator = ProjectedDiscriminator(self.features.channels, config.seed % 2**32).to(engine.device)
         self.judge = Optimizer(discriminator, config.learning_rate)
         self.reader = Optimizer(self._reader().to(engine.device), config.learning_rate)
+        self.assistants = {"judge": self.judge, "reader": self.reader}
 
     def _reader(self) -> StyleReader:
         with torch.no_grad():
@@ -137,33 +137,6 @@ class AutoencoderStage(TrainingStage[Batch]):
         judged = discriminator_loss(discriminator(features[0]), discriminator(features[1]))
         judged.backward()
         return push, judged.detach()
-
-    def step(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
-        """One update of the painter, and of the discriminator and the style's reader where they spoke."""
-        result = super().step(step, images_seen, progress)
-        for assistant in (self.judge, self.reader):
-            heard = [p.grad for p in assistant.parameters if p.grad is not None]
-            if heard:
-                self.engine.average(heard)
-                assistant.update(progress)
-        return result
-
-    def state(self) -> Checkpoint:
-        """The painter's, the discriminator's and the style reader's state."""
-        state = super().state()
-        for name, assistant in (("judge", self.judge), ("reader", self.reader)):
-            tensors, numbers = assistant.state()
-            state = Checkpoint(
-                state.tensors | {f"{name}.{key}": tensor for key, tensor in tensors.items()},
-                state.numbers | {f"{name}.{key}": number for key, number in numbers.items()},
-            )
-        return state
-
-    def restore(self, saved: Checkpoint) -> None:
-        """The inverse of `state`."""
-        super().restore(saved)
-        for name, assistant in (("judge", self.judge), ("reader", self.reader)):
-            assistant.restore(below(saved.tensors, f"{name}."), below(saved.numbers, f"{name}."))
 
 
 def to_device(pixels: np.ndarray, device: torch.device) -> Map:

@@ -8,10 +8,12 @@ import torch
 from impasto.atomic import write_text_atomically
 from impasto.config import TrainConfig, sized_model
 from impasto.data import PictureSet, prepare
+from impasto.errors import ImpastoError
 from impasto.evaluate.judge import check_installed
 from impasto.events import Event, Finished, Listener, Note, Stage, Warned
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
+from impasto.text import TEXT_DIM, TextEncoder, TextVectors, check_text_installed
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import clocks
 from impasto.training.checkpoint import Checkpoint, read_checkpoint
@@ -35,6 +37,8 @@ class Training:
         self.cancel = cancel
         if config.measure_minutes > 0:
             check_installed()
+        if config.text:
+            check_text_installed()
         self.engine = Engine(config.device)
         self.engine.check_batch(config.batch_size, "--batch-size")
         self.engine.check_batch(config.prior_batch_size, "--prior-batch-size")
@@ -45,11 +49,14 @@ class Training:
             if config.tensorboard:
                 self.listeners.append(tensorboard_log(self.run.folder / "tensorboard"))
         self.pictures = self._prepare()
+        if config.text and not any(entry.text for entry in self.pictures.entries):
+            raise ImpastoError(f"--text: {config.pictures} has no captions; write them into metadata.jsonl.")
         model_config = sized_model(
             config.size,
             channels=self.pictures.channels,
             resolution=config.resolution,
             collections=self.pictures.collections,
+            text_dim=TEXT_DIM if config.text else 0,
         )
         torch.manual_seed(seed_of(config.seed, "weights"))
         self.model = channels_last(Impasto(model_config).to(self.engine.device))
@@ -58,12 +65,19 @@ class Training:
 
     def _prepare(self) -> PictureSet:
         config = self.config
-        settings = {"resolution": config.resolution, "fit": config.fit, "cache": self.run.cache}
+        settings = {
+            "resolution": config.resolution,
+            "fit": config.fit,
+            "zoom": config.zoom,
+            "cache": self.run.cache,
+        }
         pictures = None
         if self.engine.is_main:
             pictures = prepare(config.pictures, **settings)
             write_text_atomically(self.run.audit, pictures.audit.to_json() + "\n")
             self.tell(Note(pictures.audit.text()))
+            if texts := sorted({e.text for e in pictures.entries if e.text} if config.text else ()):
+                write_text_atomically(self.run.captions, "\n".join(" ".join(text.split()) for text in texts) + "\n")
         self.engine.wait()
         return pictures or prepare(config.pictures, **settings)
 
@@ -96,7 +110,10 @@ class Training:
         self.model.autoencoder.eval().requires_grad_(False)
         self.clocks[Stage.PRIOR].start()
         cache = LatentCache(self.model.autoencoder, self.pictures, self.engine)
-        second = PriorStage(self.config, self.engine, self.model.prior, cache, self.pictures)
+        captions = captions_of(self.pictures) if self.config.text else None
+        second = PriorStage(
+            self.config, self.engine, self.model.prior, cache, self.pictures, captions, self.model.captions
+        )
         if saved is not None:
             second.restore(saved)
         return self._run_stage(second)
@@ -141,6 +158,14 @@ class Training:
             meter.add(stage.batch_size, terms)
             if (stepped := meter.read(stage)) is not None:
                 self.tell(stepped)
+
+
+def captions_of(pictures: PictureSet) -> TextVectors:
+    """The vectors of the training pictures' texts, zero where there is none."""
+    texts = [pictures.entries[index].text or "" for index in pictures.train.tolist()]
+    different = sorted({text for text in texts if text})
+    vectors = dict(zip(different, TextEncoder()(different), strict=True))
+    return torch.stack([vectors.get(text, torch.zeros(TEXT_DIM)) for text in texts])
 
 
 def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Run:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from impasto.config import Against
+from impasto.config import Against, Sampling
 from impasto.data import PictureSet
 from impasto.evaluate.judge import Judge
 from impasto.evaluate.samples import make_samples
@@ -54,14 +54,14 @@ class SampleMeter:
 
     SAMPLES = 192
     REAL = 768
-    STEPS = 8
+    SETTINGS = Sampling(steps=8)
 
     def __init__(self, pictures: PictureSet, device: torch.device) -> None:
         self._judge = Judge(pictures, device, seed=0, most=self.REAL)
 
     def text(self, model: Impasto, styles: torch.Tensor) -> str:
         """Kernel distance and probe accuracy of samples, the same for the same model."""
-        judge, made = self._judge, make_samples(model, styles, self._judge, self.SAMPLES, steps=self.STEPS)
+        judge, made = self._judge, make_samples(model, styles, self._judge, self.SAMPLES, self.SETTINGS)
         scores = [*judge.generation(made.looks, Against.ALL)[:2], *judge.style(made.looks, made.labels)[:2]]
         return f"samples ({self.SAMPLES}): " + ", ".join(_said(score) for score in scores)
 

@@ -1,7 +1,5 @@
 """What a run will manage, measured and said before it starts."""
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,8 +9,9 @@ from torch import nn
 from impasto.config import TrainConfig
 from impasto.create.generate import silence
 from impasto.events import Stage
+from impasto.memory import memory_text
 from impasto.model.impasto import Impasto
-from impasto.model.sampler import draw_noise
+from impasto.model.sampler import draw_noise, with_look
 from impasto.objective.flow import flow_matching_loss
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import StageClock
@@ -53,13 +52,14 @@ def plan(
         )
     if stage.micro_batch < config.batch_size // engine.num_processes:
         yield f"memory ran out: computing {stage.micro_batch} pictures at a time; the batch stays the same"
-    yield f"memory: {_memory(engine) / 2**30:.1f} GiB"
+    yield f"memory: {memory_text(engine.device)}"
 
 
 def _rehearse_prior(config: TrainConfig, engine: Engine, model: Impasto) -> None:
     batch = config.prior_batch_size // engine.num_processes
     fused = silence(model.config, batch, engine.device)
-    noise = draw_noise(range(batch), fused)
+    noise = draw_noise(range(batch), fused, model.prior.look_dim)
+    fused = with_look(fused, model.prior.look_dim)
     with engine.autocast():
         flow_matching_loss(model.prior, noise, fused, noise, noise[0][:, 0].sigmoid()).total.backward()
     model.prior.zero_grad(set_to_none=True)
@@ -74,13 +74,6 @@ def _seconds(run: Callable[[], object], engine: Engine) -> float:
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
     return best
-
-
-def _memory(engine: Engine) -> float:
-    if engine.device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated())
-    # Kibibytes, except on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
 def _millions(module: nn.Module) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from impasto.config import Sampling
 from impasto.create.generate import silence
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
@@ -46,17 +47,17 @@ def preview(
         rows.append(autoencoder.decode((style, coarse, middle, fine)))
         labels.append(f"{name} alone")
     if prior is not None:
-        noise = draw_noise(range(COLUMNS), posterior)
+        noise = draw_noise(range(COLUMNS), posterior, prior.look_dim)
         nothing = silence(autoencoder.config, COLUMNS, device)
         for temperature in TEMPERATURES:
-            latents = sample(prior, nothing, noise, steps=STEPS, temperature=temperature)
+            latents = sample(prior, nothing, noise, Sampling(steps=STEPS, temperature=temperature, guidance=1))
             rows.append(autoencoder.decode(latents))
             labels.append(f"T = {temperature}")
         styles = collection_styles(autoencoder, pictures, device)
         for index, name in enumerate(pictures.collections[:12]):
             style = styles[index].expand(COLUMNS, -1, -1)
             told = (Gaussian(style[:, 0], style[:, 1]), *nothing[1:])
-            rows.append(autoencoder.decode(sample(prior, told, noise, steps=STEPS, guidance=1.5)))
+            rows.append(autoencoder.decode(sample(prior, told, noise, Sampling(steps=STEPS))))
             labels.append(name)
     images = [[to_image(p) for p in row.float().cpu().numpy()] for row in rows]
     return grid(images, row_labels=labels)

@@ -48,6 +48,11 @@ class Run:
         return self.folder / "audit.json"
 
     @property
+    def captions(self) -> Path:
+        """The texts that it was trained with, one a line."""
+        return self.folder / "captions.txt"
+
+    @property
     def previews(self) -> Path:
         """Sheets of pictures, by stage and pictures seen."""
         return self.folder / "previews"

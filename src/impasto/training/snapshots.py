@@ -80,8 +80,11 @@ class Snapshots:
         """A model with the averaged weights of the stage in progress, and the rest as it stands."""
         whole = Impasto(self.model.config)
         whole.load_state_dict(self.model.state_dict())
+        if whole.captions is not None and "captions" in stage.assistants:
+            whole.captions.load_state_dict(stage.assistants["captions"].average.module.state_dict())
         part = whole.autoencoder if stage.stage is Stage.AUTOENCODER else whole.prior
         part.load_state_dict(stage.optimizer.average.module.state_dict())
+        whole.prior.precision = self.engine.precision
         return channels_last(whole.to(self.engine.device)).eval()
 
     def _warn_of_dying_levels(self, scores: HeldOutScores) -> None:

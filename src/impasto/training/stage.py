@@ -10,7 +10,7 @@ from impasto.errors import ImpastoError
 from impasto.events import Stage
 from impasto.training.checkpoint import Checkpoint
 from impasto.training.engine import Engine
-from impasto.training.optimizer import Optimizer
+from impasto.training.optimizer import Optimizer, below
 
 B = TypeVar("B")
 
@@ -23,6 +23,8 @@ class TrainingStage(ABC, Generic[B]):
     def __init__(self, engine: Engine, optimizer: Optimizer, batch_size: int) -> None:
         self.engine = engine
         self.optimizer = optimizer
+        self.assistants: dict[str, Optimizer] = {}
+        """What learns along and is not kept: discriminators and readers, by name."""
         self.batch_size = batch_size
         self.micro_batch = batch_size // engine.num_processes
 
@@ -39,6 +41,11 @@ class TrainingStage(ABC, Generic[B]):
         terms, warning = self._gradients(step, images_seen, progress)
         self.engine.average(p.grad for p in self.optimizer.parameters if p.grad is not None)
         accepted = self.optimizer.update(progress)
+        for assistant in self.assistants.values():
+            heard = [p.grad for p in assistant.parameters if p.grad is not None]
+            if heard:
+                self.engine.average(heard)
+                assistant.update(progress)
         return (terms if accepted else {}), warning
 
     def rehearse(self) -> None:
@@ -60,11 +67,17 @@ class TrainingStage(ABC, Generic[B]):
     def state(self) -> Checkpoint:
         """All that resuming this stage needs."""
         tensors, numbers = self.optimizer.state()
+        for name, assistant in self.assistants.items():
+            more, counts = assistant.state()
+            tensors |= {f"{name}.{key}": tensor for key, tensor in more.items()}
+            numbers |= {f"{name}.{key}": number for key, number in counts.items()}
         return Checkpoint(tensors, numbers | {"micro_batch": self.micro_batch})
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a saved state of this stage."""
         self.optimizer.restore(saved.tensors, saved.numbers)
+        for name, assistant in self.assistants.items():
+            assistant.restore(below(saved.tensors, f"{name}."), below(saved.numbers, f"{name}."))
         self.micro_batch = int(saved.numbers["micro_batch"])
 
     def _accumulate(self, batch: B, progress: float) -> dict[str, float]:

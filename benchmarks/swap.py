@@ -1,0 +1,187 @@
+"""Does mixing work? Content of one picture in the style of others, with bounds beside each score, as JSON.
+
+python benchmarks/swap.py runs/emoji emoji128.zip --out swap.json
+
+identity   one picture as colours, structure and texture, against its plain reconstruction
+swap       held-out things drawn by one maker in the style of another, against the other's own drawing, by trust
+strengths  11 strengths of `stylize`: style must come nearer to the references, structure must be given up
+leak       references of stripes and checks must not paste their geometry into other pictures
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from common import options, write
+from impasto import api
+from impasto.backbone import channel_statistics, feature_distance
+from impasto.config import Sampling
+from impasto.create.paint import paint
+from impasto.create.redraw import redraw, told
+from impasto.create.stylize import WEAKEST_TRUST
+from impasto.data import prepare
+from impasto.evaluate import style as look
+from impasto.evaluate.judge import COLUMNS, Judge, sheet_of, spread
+from impasto.evaluate.swap import held_out_pairs, swap
+from impasto.model.blocks import Map
+from impasto.model.gaussian import Gaussian
+from impasto.model.views import orientation
+
+TRUSTS = (0.01, 0.03, 0.1, 0.3, 1.0)
+STRENGTHS = tuple(np.linspace(0, 1, 11).round(1).tolist())
+
+
+class Bench:
+    """A model, the judge, and what both know of the collections."""
+
+    def __init__(self, run: Path, source: Path, device: str, most: int | None) -> None:
+        self.model = api.load(run, device)
+        network = self.model.network
+        pictures = prepare(source, resolution=network.config.resolution, cache=run / "cache")
+        self.judge = Judge(pictures, self.model.device, 0, most=most, cache=run / "cache")
+        assert self.model.styles is not None
+        order = [network.config.collections.index(name) for name in pictures.collections]
+        styles = self.model.styles[order].to(self.model.device)
+        self.styles = Gaussian(styles[:, 0], styles[:, 1])
+        self.scale = look.scale_of(self.judge.train.statistics)
+        self.collections = torch.from_numpy(pictures.collection_ids[self.judge.train_indices])
+        self.probe = look.Probe(self.judge.train.statistics, self.collections)
+
+    def statistics(self, picture: Map) -> Tensor:
+        """Early-stage statistics, each in units of its root mean square in the folder."""
+        found = channel_statistics(self.judge.backbone(picture)).cpu()
+        return found.double() / self.scale.clamp(min=1e-6)
+
+    def identity(self, count: int) -> dict[str, float]:
+        """Feature distances to the picture itself."""
+        picture = self.judge.batch(spread(self.judge.pictures.held_out, count))
+        network = self.model.network
+        posterior = network.autoencoder.posterior(picture)
+        fused = paint(network, posterior, range(len(picture)), Sampling(guidance=1, clarity=1, temperature=0))
+        maps = self.judge.backbone(picture)
+        ours, plain = (
+            float(feature_distance(self.judge.backbone(made), maps).mean())
+            for made in (fused, network.autoencoder.reconstruct(picture))
+        )
+        return {"fused from itself": ours, "reconstructed": plain, "ratio": ours / plain}
+
+    def swaps(self, count: int, out: Path | None) -> dict[str, dict[str, float]]:
+        """Distances to the other maker's own drawing, and whose the probe says it is, by trust."""
+        judge = self.judge
+        pairs = held_out_pairs(judge.pictures, count, 0)
+        wanted = torch.from_numpy(judge.pictures.collection_ids[pairs.target])
+        result = {}
+        for trust in TRUSTS:
+
+            def redrawn(content: Map, style: np.ndarray, numbers: np.ndarray, trust: float = trust) -> Map:
+                chosen = self.styles[torch.from_numpy(style)]
+                seeds = [int(number) for number in numbers]
+                return redraw(self.model.network, content, chosen, trust=trust, seeds=seeds, settings=Sampling())
+
+            found = swap(judge, pairs, redrawn, self.model.network.autoencoder.reconstruct)
+            statistics = [channel_statistics(judge.backbone(part)).cpu() for part in found.pictures.split(32)]
+            redrawn_mean, copied = float(found.redrawn.mean()), float(found.copied.mean())
+            result[f"trust {trust:g}"] = {
+                "redrawn": redrawn_mean,
+                "of copying": redrawn_mean / copied,
+                "copied": copied,
+                "nearest other drawing": float(found.other.mean()),
+                "own drawing reconstructed": float(found.reconstructed.mean()),
+                "probe accuracy": float((self.probe(torch.cat(statistics)) == wanted).double().mean()),
+            }
+            print(trust, result[f"trust {trust:g}"], flush=True)
+            if out:
+                some = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
+                rows = [judge.batch(pairs.content[some]), found.pictures[some], judge.batch(pairs.target[some])]
+                sheet = sheet_of(rows, ["content", f"redrawn, trust {trust:g}", "own drawing"])
+                sheet.save(out.with_suffix(f".trust{trust:g}.png"))
+        return result
+
+    def strengths(self, count: int, out: Path | None) -> dict[str, object]:
+        """Distance of the look to the references' and structure kept, over strengths of `stylize`."""
+        judge = self.judge
+        content = judge.batch(spread(judge.pictures.held_out, count))
+        ids = judge.pictures.collection_ids[spread(judge.pictures.held_out, count)]
+        others = torch.from_numpy((ids + 1) % len(judge.pictures.collections))
+        train = self.judge.train.statistics.double() / self.scale.clamp(min=1e-6)
+        goals = torch.stack([train[self.collections == other].mean(0) for other in others.tolist()])
+        distances, kept, rows = [], [], [content[:COLUMNS]]
+        for strength in STRENGTHS:
+            painted = self._stylized(content, self.styles[others], strength)
+            distances.append(float((self.statistics(painted) - goals).norm(dim=1).mean()))
+            kept.append(float(structure_kept(painted, content).mean()))
+            rows.append(painted[:COLUMNS])
+        if out:
+            labels = ["content", *(f"strength {s:g}" for s in STRENGTHS)]
+            sheet_of(rows, labels).save(out.with_suffix(".strengths.png"))
+        return {
+            "strengths": STRENGTHS,
+            "distance of the look": distances,
+            "structure kept": kept,
+            "spearman of the look": float(spearmanr(STRENGTHS, distances).statistic),
+            "spearman of the structure": float(spearmanr(STRENGTHS, kept).statistic),
+        }
+
+    def leak(self, count: int, strength: float) -> dict[str, float]:
+        """Cosine of the edges of redrawn pictures with those of their reference, and with those of another one."""
+        content = self.judge.batch(spread(self.judge.pictures.held_out, count))
+        references = geometry(content.shape[1], content.shape[2]).to(content.device)
+        styles = self.model.network.autoencoder.posterior(references)[0]
+        own, other = [], []
+        for index in range(len(references)):
+            style = styles[torch.full((len(content),), index)]
+            painted = self._stylized(content, style, strength)
+            for second in range(len(references)):
+                score = structure_kept(painted, references[second].expand_as(painted))
+                (own if index == second else other).append(score)
+        return {"own reference": float(torch.cat(own).mean()), "another reference": float(torch.cat(other).mean())}
+
+    @torch.no_grad()
+    def _stylized(self, content: Map, style: Gaussian, strength: float) -> Map:
+        network = self.model.network
+        fused = told(network, content, style, WEAKEST_TRUST**strength, 1 - strength)
+        return paint(network, fused, range(len(content)), Sampling())
+
+
+def structure_kept(made: Map, content: Map) -> Tensor:
+    """Cosine between the double-angle channels of both pictures' edges, for each picture."""
+    edges = [orientation(picture).unflatten(1, (-1, 3))[:, :, 1:].flatten(1) for picture in (made, content)]
+    return F.cosine_similarity(*edges, dim=1).cpu()
+
+
+def geometry(channels: int, side: int) -> Map:
+    """Upright stripes, level stripes and checks in dark blue on white."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    patterns = torch.stack([x // 4 % 2, y // 4 % 2, (x // 8 + y // 8) % 2]).float()[:, None]
+    ink = torch.tensor([0.1, 0.1, 0.4])[:, None, None]
+    picture = 1 - patterns * (1 - ink)
+    return torch.cat([picture, picture.new_ones(3, channels - 3, side, side)], 1)
+
+
+@torch.no_grad()
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--count", type=int, default=128, help="pictures or pairs for each measurement")
+    parser.add_argument("--real", type=int, help="training pictures that the judge looks at (default: all)")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    bench = Bench(arguments.run, arguments.pictures, arguments.device, arguments.real)
+    result: dict[str, object] = {"identity": bench.identity(arguments.count)}
+    print(result, flush=True)
+    result["strengths"] = bench.strengths(min(48, arguments.count), arguments.out)
+    print(result["strengths"], flush=True)
+    result["leak"] = bench.leak(min(32, arguments.count), 0.6)
+    print(result["leak"], flush=True)
+    result["swap"] = bench.swaps(arguments.count, arguments.out)
+    write(result, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""impasto caption and impasto search: from pictures to sentences, and from a sentence to pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.outputs import warn
+from impasto.errors import ImpastoError
+
+MAX_SENTENCES = 100_000
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Say what pictures show, in sentences of a vocabulary.
+
+    impasto caption runs/emoji mine/*.png
+
+    impasto caption runs/emoji mine --vocabulary words.txt --top 1 --out vectors.npz
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run; it must have learned captions."""
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
+    """Files, folders or archives."""
+    vocabulary: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: training captions)")] = None
+    """Sentences to choose from, one a line, in English."""
+    top: int = 3
+    """How many sentences for each picture."""
+    out: Annotated[Path | None, arg(metavar="FILE.npz", help_behavior_hint="(default: none)")] = None
+    """Write the text vectors too: names and vectors, as .npz or .parquet."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Print a line for each picture; returns the exit code."""
+        if not self.pictures:
+            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        if self.top < 1:
+            raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
+        sentences = _lines(self.vocabulary) if self.vocabulary is not None else []
+        from impasto import api
+        from impasto.create.vectors import Latents, check_writable
+
+        if self.out is not None:
+            check_writable(self.out)
+        model = api.load(self.run_folder, self.device)
+        loaded = model.read(self.pictures, [warn])
+        for name, found in model.caption(loaded, sentences, self.top):
+            print(f"{name}: " + ", ".join(f"{likeness.name} ({likeness.cosine:.2f})" for likeness in found))
+        if self.out is not None:
+            names, vectors = model.text_vectors(loaded)
+            Latents(names, {"text": vectors.numpy()}, model.identity).save(self.out)
+        return 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """Rank the pictures of a folder by how well they show what a text says.
+
+    impasto search runs/emoji pictures --text "a smiling cat"
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run; it must have learned captions."""
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
+    """Files, folders or archives."""
+    text: str
+    """What to look for, in English."""
+    top: int = 20
+    """How many pictures to name."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Print the best pictures, best first; returns the exit code."""
+        if not self.pictures:
+            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        if self.top < 1:
+            raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
+        from impasto import api
+
+        model = api.load(self.run_folder, self.device)
+        for found in model.search(model.read(self.pictures, [warn]), self.text)[: self.top]:
+            print(f"{found.cosine:.3f}  {found.name}")
+        return 0
+
+
+def _lines(file: Path) -> list[str]:
+    """The sentences of a vocabulary."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImpastoError(f"cannot read {file}: {error}.") from error
+    sentences = [line for line in lines if line]
+    if not 1 <= len(sentences) <= MAX_SENTENCES:
+        raise ImpastoError(f"--vocabulary {file}: it has {len(sentences)} sentences; use 1 to {MAX_SENTENCES}.")
+    return sentences

@@ -1,0 +1,67 @@
+"""impasto interpolate: the way from one picture to another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.flags import PictureFlags
+from impasto.cli.outputs import check_folder, check_free
+from impasto.cli.progress import Progress
+from impasto.config import PictureConfig, settings_of
+from impasto.errors import ImpastoError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_FRAMES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate(PictureFlags, PictureConfig):
+    """Go from one picture to another: numbered pictures, and a strip of them.
+
+    impasto interpolate runs/emoji cat.png dog.png -n 9 --out way
+
+    The first picture gives the size. Every picture on the way starts from the same noise.
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    first: Annotated[Positional[Path], arg(metavar="FIRST")]
+    """Where the way begins."""
+    second: Annotated[Positional[Path], arg(metavar="SECOND")]
+    """Where it ends."""
+    out: Path
+    """Folder to write to."""
+    count: Annotated[int, arg(aliases=["-n"])] = 9
+    """How many pictures, both ends among them."""
+    harmony: float = 0.3
+    """Freedom of the model against trust in both pictures, 0 to 1: with more of it the middle is more of one piece."""
+
+    def run(self) -> int:
+        """Make and write the pictures; returns the exit code."""
+        if not 2 <= self.count <= MAX_FRAMES:
+            raise ImpastoError(f"-n {self.count}: use a whole number from 2 to {MAX_FRAMES}.")
+        settings = settings_of(PictureConfig, self)
+        check_folder(self.out)
+        from impasto import api
+        from impasto.create.fuse import between
+        from impasto.create.grid import grid
+        from impasto.create.recipe import save_picture
+
+        paths = [self.out / f"{number:04}.png" for number in range(self.count)]
+        strip = self.out / "strip.png"
+        check_free([*paths, strip])
+        model = api.load(self.run_folder, self.device)
+        progress = Progress("interpolating", self.count)
+        shown: list[Image.Image] = []
+        configs = between(str(self.first), str(self.second), self.count, settings, self.harmony)
+        for path, config in zip(paths, progress.over(configs), strict=True):
+            (picture,) = model.fuse(config, on_step=progress.on_step)
+            save_picture(picture.image, path, picture.recipe)
+            shown.append(picture.image)
+        save_picture(grid([shown]), strip)
+        print(f"{self.count} pictures and strip.png in {self.out}")
+        return 0

@@ -1,0 +1,79 @@
+"""impasto mix: a sheet of structures times styles, or of strengths."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.flags import PictureFlags
+from impasto.cli.outputs import check_free
+from impasto.cli.progress import Progress
+from impasto.config import StylizeConfig, settings_of
+from impasto.errors import ImpastoError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_CELLS = 400
+"""Most pictures on a sheet; it keeps them all in memory."""
+GRID_CELL = 128
+"""Least side of a cell in pixels: labels need room."""
+MOST = 512
+"""Pixels along the longer side of a picture on a sheet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix(PictureFlags, StylizeConfig):
+    """Draw a comparison sheet: every picture in every style, or in all styles together at several strengths.
+
+    impasto mix runs/emoji cat.png house.png --style noto openmoji mine.png --out sheet.png
+
+    impasto mix runs/emoji cat.png --style openmoji --strengths 0 0.2 0.4 0.6 0.8 1 --out strip.png
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...")]
+    """Pictures, a row each."""
+    out: Path
+    """Sheet to write (.png, .webp or .jpg)."""
+    style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(required)")] = ()
+    """Collections of the run, pictures or saved styles: a column each, or together with --strengths."""
+    strengths: Annotated[tuple[float, ...], arg(metavar="STRENGTH ...", help_behavior_hint="(default: off)")] = ()
+    """A column for each strength instead, of all styles together."""
+    most: int = MOST
+    """Pixels along the longer side: larger pictures are scaled down."""
+
+    def run(self) -> int:
+        """Redraw all, and write the sheet; returns the exit code."""
+        config = settings_of(StylizeConfig, self)
+        if not self.pictures:
+            raise ImpastoError("PICTURE is missing: give one or more.")
+        columns = {f"strength {value:g}": dataclasses.replace(config, strength=value) for value in self.strengths}
+        columns = columns or {style: dataclasses.replace(config, style=(style,)) for style in config.style}
+        cells = len(self.pictures) * len(columns)
+        if cells > MAX_CELLS:
+            raise ImpastoError(f"{cells} pictures on one sheet: use at most {MAX_CELLS}.")
+        from impasto import api
+        from impasto.create.grid import grid
+        from impasto.create.picture import to_image
+        from impasto.create.recipe import check_suffix, save_picture
+
+        check_suffix(self.out)
+        check_free([self.out])
+        model = api.load(self.run_folder, self.device)
+        stylizers = [model.stylizer(column) for column in columns.values()]
+        pictures = [picture for path in self.pictures for picture in model.whole_pictures(path, self.most)]
+        progress = Progress("redrawing", len(pictures) * len(stylizers))
+        jobs = progress.over((picture, stylizer) for picture in pictures for stylizer in stylizers)
+        made = [stylizer(picture, progress.on_step) for picture, stylizer in jobs]
+        rows: list[list[Image.Image]] = []
+        for number, picture in enumerate(pictures):
+            start = number * len(stylizers)
+            rows.append([to_image(picture.pixels), *made[start : start + len(stylizers)]])
+        cell = max(GRID_CELL, *(max(image.size) for row in rows for image in row))
+        save_picture(grid(rows, column_labels=["", *columns], cell=cell), self.out)
+        print(self.out)
+        return 0

@@ -1,0 +1,65 @@
+"""impasto serve: the studio, a local web page."""
+
+import secrets
+import webbrowser
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Timer
+
+from impasto.errors import ImpastoError
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Open the studio: mix, redraw, train and look, by hand, in a page of this machine.
+
+    impasto serve
+
+    impasto serve --models runs --folder my-studio --port 8000
+
+    It listens to this machine alone. With another --host it prints an address that holds a token, and answers to
+    nobody who does not know it.
+    """
+
+    port: int = 7860
+    """Where it listens."""
+    host: str = "127.0.0.1"
+    """Another address exposes it: a token is then needed."""
+    models: Path = Path("runs")
+    """Folder of runs; what is trained in the studio goes there too."""
+    folder: Path = Path("studio")
+    """Where uploads, pictures, styles and the history are kept."""
+    no_browser: bool = False
+    """Do not open a browser."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> int:
+        """Serve until Ctrl-C; returns the exit code."""
+        if missing := [name for name in ("fastapi", "uvicorn", "python_multipart") if find_spec(name) is None]:
+            raise ImpastoError(f'the studio needs an extra ({", ".join(missing)}): pip install "impasto[studio]"')
+        if not 1 <= self.port <= 65535:
+            raise ImpastoError(f"--port {self.port}: use a number from 1 to 65535.")
+        import uvicorn
+
+        from impasto.web.app import create_app
+
+        exposed = self.host not in LOOPBACK
+        token = secrets.token_urlsafe(24) if exposed else None
+        app = create_app(self.folder, self.models, token=token, device=self.device)
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        address = f"http://{shown}:{self.port}/" + (f"?token={token}" if token else "")
+        print(f"Impasto: {address}", flush=True)
+        if not self.no_browser:
+            opener = Timer(1.0, webbrowser.open, [address])
+            opener.daemon = True
+            opener.start()
+        try:
+            uvicorn.run(app, host=self.host, port=self.port, log_level="warning", timeout_graceful_shutdown=5)
+        except SystemExit as error:
+            # uvicorn has said why.
+            raise ImpastoError(f"--port {self.port}: cannot listen there; choose another port.") from error
+        return 0

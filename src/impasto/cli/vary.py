@@ -1,0 +1,59 @@
+"""impasto vary: one picture again, some of its levels drawn anew."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from impasto.cli.flags import PictureFlags
+from impasto.cli.outputs import check_folder, check_free, file_names
+from impasto.cli.progress import Progress
+from impasto.config import PictureConfig, settings_of
+from impasto.errors import ImpastoError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vary(PictureFlags, PictureConfig):
+    """Make variations of a picture: some levels are drawn anew, the others are kept.
+
+    impasto vary runs/emoji cat.png -n 8 --out cats
+
+    impasto vary runs/emoji cat.png --resample style --out other-styles
+
+    impasto vary runs/emoji cat.png --resample stride16 stride8 --harmony 0 --out other-details
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
+    """Folder of the run."""
+    picture: Annotated[Positional[Path], arg(metavar="PICTURE")]
+    """The picture."""
+    out: Path
+    """Folder to write to."""
+    count: Annotated[int, arg(aliases=["-n"])] = 8
+    """How many variations."""
+    resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("stride8",)
+    """Levels that are drawn anew: style, stride32, stride16, stride8."""
+    harmony: float = 0.3
+    """Freedom of the model against trust in the picture on the other levels, 0 to 1."""
+
+    def run(self) -> int:
+        """Make and write the variations; returns the exit code."""
+        if not 1 <= self.count <= 1_000_000:
+            raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
+        settings = settings_of(PictureConfig, self)
+        check_folder(self.out)
+        from impasto import api
+        from impasto.create.fuse import varied
+        from impasto.create.recipe import save_picture
+
+        config = varied(str(self.picture), self.resample, settings, self.harmony)
+        (name,) = file_names([str(self.picture)], "")
+        paths = [self.out / f"{name}-{number:04}.png" for number in range(self.count)]
+        check_free(paths)
+        progress = Progress("varying", self.count)
+        made = api.load(self.run_folder, self.device).fuse(config, self.count, on_step=progress.on_step)
+        for path, picture in zip(paths, progress.over(made), strict=True):
+            save_picture(picture.image, path, picture.recipe)
+        print(f"{self.count} pictures in {self.out}")
+        return 0

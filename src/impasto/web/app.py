@@ -1,0 +1,290 @@
+"""The REST interface and the page: everything that the page does is here, documented at /docs."""
+
+import asyncio
+import dataclasses
+import io
+import json
+import queue
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, File, HTTPException, Query, Request, UploadFile
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+
+from impasto.config import Fit
+from impasto.create.recipe import read_recipe
+from impasto.data import prepare
+from impasto.errors import ImpastoError
+from impasto.training.run import Run
+from impasto.version import __version__
+from impasto.web.guard import Guard
+from impasto.web.queue import FullError, JobQueue
+from impasto.web.requests import Chosen, Id, JobRequest, Name, PictureChange, StyleRequest
+from impasto.web.store import Job, Picture, Store
+from impasto.web.uploads import TooLargeError, receive
+from impasto.web.work import Workshop
+
+STATIC = Path(__file__).parent / "static"
+PING_SECONDS = 15.0
+RETRY_SECONDS = 5
+THUMBNAIL = 256
+MAX_EVENTS = 5000
+"""Lines of a training log that are sent at once."""
+
+
+def create_app(folder: Path, models: Path, *, token: str | None = None, device: str = "auto") -> FastAPI:
+    """The studio that keeps its things in ``folder`` and finds runs in ``models``."""
+    store = Store(folder / "studio.sqlite")
+    workshop = Workshop(folder, models, store, device)
+    jobs = JobQueue(store, workshop.work)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(jobs.close)
+        store.close()
+
+    # FastAPI's own /docs loads scripts from another site; ours is in the static folder.
+    app = FastAPI(title="Impasto", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.middleware("http")(Guard(token))
+
+    @app.exception_handler(ImpastoError)
+    async def refuse(request: Request, error: ImpastoError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 413 if isinstance(error, TooLargeError) else 422)
+
+    def job_of(id: str) -> Job:
+        job = store.job(id)
+        if job is None:
+            raise HTTPException(404, "there is no such job")
+        return job
+
+    def picture_of(id: str) -> Picture:
+        picture = store.picture(id)
+        if picture is None:
+            raise HTTPException(404, "there is no such picture")
+        return picture
+
+    # Models and styles
+
+    @app.get("/api/models", summary="Trained models")
+    def get_models() -> list[dict[str, Any]]:
+        return [{"name": name} for name in workshop.model_names()]
+
+    @app.get("/api/models/{name}", summary="One model: its resolution, collections, and whether it reads text")
+    def get_model(name: Name) -> dict[str, Any]:
+        if name not in workshop.model_names():
+            raise HTTPException(404, "there is no such model")
+        model = workshop.model(name)
+        shape = model.config
+        return {
+            "name": name,
+            "identity": model.identity,
+            "resolution": shape.resolution,
+            "channels": shape.channels,
+            "collections": shape.collections,
+            "reads_text": shape.text_dim > 0,
+        }
+
+    @app.get("/api/models/{name}/log", summary="Loss terms of a run, oldest first")
+    def get_log(name: Name, after: Annotated[int, Query(ge=0)] = 0) -> list[dict[str, Any]]:
+        file = Run(models / name).log
+        if not file.is_file():
+            raise HTTPException(404, "there is no such run")
+        lines = file.read_text(encoding="utf-8").splitlines()[after : after + MAX_EVENTS]
+        return [json.loads(line) for line in lines]
+
+    @app.get("/api/models/{name}/previews", summary="Names of a run's preview sheets, oldest first")
+    def get_previews(name: Name) -> list[str]:
+        return sorted(path.name for path in Run(models / name).previews.glob("*.png"))
+
+    @app.get("/api/models/{name}/previews/{file}", summary="One preview sheet", response_class=FileResponse)
+    def get_preview(name: Name, file: str) -> FileResponse:
+        if file not in get_previews(name):
+            raise HTTPException(404, "there is no such preview")
+        return FileResponse(Run(models / name).previews / file)
+
+    @app.get("/api/styles", summary="Saved styles, newest first")
+    def get_styles() -> list[dict[str, Any]]:
+        return [{"name": style["name"], "model": style["model"]} for style in store.styles()]
+
+    @app.post("/api/styles", summary="Save a style of collections, uploads and other styles", status_code=201)
+    def add_style(body: StyleRequest) -> dict[str, str]:
+        workshop.save_style(body.name, body.model, body.style)
+        return {"name": body.name}
+
+    @app.delete("/api/styles/{name}", summary="Forget a saved style", status_code=204)
+    def remove_style(name: Name) -> None:
+        store.remove_style(name)
+
+    # Uploads
+
+    @app.post("/api/uploads", summary="Bring a picture, a clip, or a .zip or .tar of pictures", status_code=201)
+    async def add_upload(file: Annotated[UploadFile, File()]) -> dict[str, Any]:
+        name = file.filename or "file"
+        kind, own = await run_in_threadpool(receive, file.file, name, folder / "uploads")
+        upload = store.add_upload(kind, name[:200], own)
+        return {"id": upload.id, "kind": upload.kind, "name": upload.name}
+
+    @app.get("/api/uploads/{id}/picture", summary="An uploaded picture, small", response_class=Response)
+    def get_upload(id: Id) -> Response:
+        upload = store.upload(id)
+        if upload is None or upload.kind != "picture":
+            raise HTTPException(404, "there is no such picture")
+        return Response(_thumbnail(folder / "uploads" / upload.file), media_type="image/webp")
+
+    @app.post("/api/uploads/{id}/audit", summary="What training would find in an uploaded archive")
+    def audit(id: Id, resolution: Annotated[int, Query(ge=32, le=512, multiple_of=32)] = 64) -> dict[str, Any]:
+        upload = store.upload(id)
+        if upload is None or upload.kind != "archive":
+            raise HTTPException(404, "there is no such archive")
+        path = folder / "uploads" / upload.file
+        found = prepare(path, resolution=resolution, fit=Fit.AUTO, cache=folder / "uploads" / "cache").audit
+        return {"text": found.text()} | json.loads(found.to_json())
+
+    @app.post("/api/recipes", summary="Read the recipe inside a picture that Impasto made")
+    async def read(file: Annotated[UploadFile, File()]) -> dict[str, Any]:
+        _, own = await run_in_threadpool(receive, file.file, file.filename or "file", folder / "uploads")
+        path = folder / "uploads" / own
+        try:
+            return json.loads(read_recipe(path).to_json())
+        finally:
+            path.unlink(missing_ok=True)
+
+    # Jobs
+
+    @app.post("/api/jobs", summary="Queue a job", status_code=202, responses={429: {"description": "queue full"}})
+    def add_job(body: JobRequest) -> Any:
+        request = body.model_dump(mode="json")
+        if body.kind == "train":
+            busy = [j for j in store.jobs(limit=1000) if j.kind == "train" and not j.state.is_over]
+            if busy:
+                raise HTTPException(409, "one training at a time: cancel the other one, or wait for it")
+            workshop.upload(body.source)
+        else:
+            if body.model not in workshop.model_names():
+                raise HTTPException(422, f"there is no model {body.model!r}")
+            if body.kind == "stylize":
+                workshop.upload(body.source)
+            if body.kind == "fuse":
+                for source in body.sources:
+                    workshop.upload(source.source)
+        try:
+            job = jobs.add(body.kind, request)
+        except FullError:
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            return JSONResponse({"detail": "too many jobs wait; try again later"}, 429, headers)
+        return jobs.describe(job)
+
+    @app.get("/api/jobs", summary="The newest jobs first")
+    def get_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:
+        return [jobs.describe(job) for job in store.jobs(limit)]
+
+    @app.get("/api/jobs/{id}", summary="One job, with the pictures that it made")
+    def get_job(id: Id) -> dict[str, Any]:
+        job = job_of(id)
+        made = store.pictures(job=id, limit=1000)
+        return jobs.describe(job) | {"pictures": [dataclasses.asdict(picture) for picture in reversed(made)]}
+
+    @app.delete("/api/jobs/{id}", summary="Cancel a job; what it has made stays", status_code=202)
+    def cancel_job(id: Id) -> dict[str, bool]:
+        job_of(id)
+        return {"cancelled": jobs.cancel(id)}
+
+    @app.get(
+        "/api/events", summary="Changes of jobs and new pictures, as they come", response_class=EventSourceResponse
+    )
+    async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
+        listener = jobs.listen()
+        try:
+            yield ServerSentEvent(event="hello", data={"version": __version__})
+            quiet = 0.0
+            while not await request.is_disconnected():
+                try:
+                    event = listener.get_nowait()
+                except queue.Empty:
+                    await asyncio.sleep(0.1)
+                    quiet += 0.1
+                    if quiet >= PING_SECONDS:
+                        quiet = 0.0
+                        yield ServerSentEvent(comment="still here")
+                    continue
+                quiet = 0.0
+                yield ServerSentEvent(event=event["type"], data=event)
+        finally:
+            jobs.unlisten(listener)
+
+    # Gallery
+
+    @app.get("/api/pictures", summary="Everything made, newest first")
+    def get_pictures(
+        before: Annotated[float, Query(ge=0, allow_inf_nan=False)] = 1e18,
+        limit: Annotated[int, Query(ge=1, le=500)] = 60,
+        favourite: bool = False,
+        label: Annotated[str, Query(max_length=100)] = "",
+    ) -> list[dict[str, Any]]:
+        found = store.pictures(before=before, limit=limit, favourite=favourite, label=label)
+        return [dataclasses.asdict(picture) for picture in found]
+
+    @app.get("/api/pictures/{id}/file", summary="The file", response_class=FileResponse)
+    def get_file(id: Id) -> FileResponse:
+        return FileResponse(folder / "pictures" / picture_of(id).file)
+
+    @app.get("/api/pictures/{id}/small", summary="The picture, small", response_class=Response)
+    def get_small(id: Id) -> Response:
+        picture = picture_of(id)
+        if not picture.file.endswith(".png"):
+            raise HTTPException(404, "a clip has no small picture")
+        return Response(_thumbnail(folder / "pictures" / picture.file), media_type="image/webp")
+
+    @app.get("/api/pictures/{id}/recipe", summary="What it was made from")
+    def get_recipe(id: Id) -> dict[str, Any]:
+        return json.loads(read_recipe(folder / "pictures" / picture_of(id).file).to_json())
+
+    @app.patch("/api/pictures/{id}", summary="Mark it as a favourite, or not", status_code=204)
+    def change_picture(id: Id, body: PictureChange) -> None:
+        picture_of(id)
+        store.set_favourite(id, body.favourite)
+
+    @app.delete("/api/pictures/{id}", summary="Delete it", status_code=204)
+    def delete_picture(id: Id) -> None:
+        workshop.forget_picture(picture_of(id))
+
+    @app.post("/api/pictures/zip", summary="Some pictures as one archive", response_class=Response)
+    def download(body: Chosen) -> Response:
+        files = [folder / "pictures" / picture_of(id).file for id in body.pictures]
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for file in files:
+                archive.write(file, file.name)
+        headers = {"Content-Disposition": 'attachment; filename="impasto.zip"'}
+        return Response(packed.getvalue(), media_type="application/zip", headers=headers)
+
+    @app.post("/api/pictures/{id}/source", summary="Use it as a source: it becomes an upload", status_code=201)
+    def as_source(id: Id) -> dict[str, Any]:
+        picture = picture_of(id)
+        with (folder / "pictures" / picture.file).open("rb") as stream:
+            kind, own = receive(stream, picture.file, folder / "uploads")
+        upload = store.add_upload(kind, picture.file, own)
+        return {"id": upload.id, "kind": upload.kind, "name": upload.name}
+
+    @app.get("/docs", include_in_schema=False)
+    def get_docs() -> FileResponse:
+        return FileResponse(STATIC / "docs.html")
+
+    app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
+    return app
+
+
+def _thumbnail(file: Path) -> bytes:
+    with Image.open(file) as image:
+        image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        small = io.BytesIO()
+        image.convert("RGBA" if image.has_transparency_data else "RGB").save(small, "WEBP", quality=90)
+    return small.getvalue()

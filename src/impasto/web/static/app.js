@@ -1,0 +1,476 @@
+"use strict";
+// The page: five tabs over one REST interface. No framework, no build step, nothing from elsewhere.
+
+const $ = (id) => document.getElementById(id);
+const TABS = ["mix", "redraw", "styles", "train", "gallery"];
+const EXPERTS = ["pixel", "orientation", "texture", "style"];
+const state = { model: null, sources: [], mixStyles: new Map(), redraw: null, redrawStyles: new Map(), styleSources: [],
+  train: null, jobs: new Map(), chosen: new Set(), oldest: null, saved: [] };
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    if (options.json !== undefined) {
+      options = { method: "POST", ...options, headers: { "Content-Type": "application/json" }, body: JSON.stringify(options.json) };
+    }
+    answer = await fetch(path, options);
+  } catch {
+    notify(word("lost"));
+    throw new Error("no answer");
+  }
+  if (!answer.ok) {
+    const body = await answer.json().catch(() => ({}));
+    const detail = Array.isArray(body.detail) ? body.detail.map((d) => `${(d.loc || []).slice(1).join(".")}: ${d.msg}`).join("; ") : body.detail;
+    notify(detail || answer.statusText);
+    throw new Error(detail);
+  }
+  return answer.status === 204 ? null : (answer.headers.get("content-type") || "").includes("json") ? answer.json() : answer.blob();
+}
+
+let noticeTimer;
+function notify(text) {
+  $("notice").textContent = text;
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => { $("notice").textContent = ""; }, 8000);
+}
+
+// Uploads
+
+async function upload(file) {
+  const body = new FormData();
+  body.append("file", file, file.name || "pasted.png");
+  return ask("/api/uploads", { method: "POST", body });
+}
+
+function dropZone(id, take, many = true) {
+  const zone = $(id);
+  const receive = async (files) => { for (const file of many ? files : [...files].slice(0, 1)) await take(file).catch(() => {}); };
+  const open = () => {
+    const pick = $("pick");
+    pick.multiple = many;
+    pick.onchange = () => { receive([...pick.files]); pick.value = ""; };
+    pick.click();
+  };
+  zone.addEventListener("click", open);
+  zone.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); } });
+  zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    const id = event.dataTransfer.getData("text/impasto");
+    if (id) { useAsSource(id); return; }
+    receive([...event.dataTransfer.files]);
+  });
+}
+
+async function addSource(file) {
+  const found = await upload(file);
+  if (found.kind !== "picture") { notify(found.name); return; }
+  ask("/api/recipes", { method: "POST", body: formOf(file) }).then(restore, () => { $("notice").textContent = ""; });
+  pushSource(found);
+}
+
+function formOf(file) {
+  const body = new FormData();
+  body.append("file", file, file.name || "pasted.png");
+  return body;
+}
+
+function pushSource(found) {
+  const first = state.sources.length === 0;
+  state.sources.push({ id: found.id, name: found.name, pixel: first ? 1 : 0, orientation: first ? 1 : 0, texture: first ? 1 : 0, style: first ? 0 : 1 });
+  showSources();
+}
+
+async function useAsSource(id) {
+  pushSource(await ask(`/api/pictures/${id}/source`, { method: "POST" }));
+  show("mix");
+}
+
+function slider(name, value, max, step, set) {
+  const output = element("output", { textContent: value });
+  const input = element("input", { type: "range", min: 0, max, step, value, ariaLabel: word(name) });
+  input.dataset.name = name;
+  input.addEventListener("input", () => { output.textContent = input.value; set(Number(input.value)); });
+  return element("label", { className: "slider" }, element("span", { textContent: word(name) }), input, output);
+}
+
+function showSources() {
+  $("sources").replaceChildren(...state.sources.map((source) => {
+    const picture = element("img", { src: `/api/uploads/${source.id}/picture`, alt: source.name });
+    const strips = element("div", {}, ...EXPERTS.map((name) => slider(name, source[name], 2, 0.05, (value) => { source[name] = value; })));
+    const remove = element("button", { type: "button", textContent: "×", ariaLabel: `${word("remove")} ${source.name}` });
+    remove.addEventListener("click", () => { state.sources = state.sources.filter((other) => other !== source); showSources(); });
+    return element("div", { className: "source" }, picture, strips, remove);
+  }));
+}
+
+// Models and styles
+
+async function loadModels() {
+  const models = await ask("/api/models");
+  $("model").replaceChildren(...models.map((model) => element("option", { value: model.name, textContent: model.name })));
+  if (!models.length) { notify(word("no_model")); state.model = null; return; }
+  const wanted = localStorage.getItem("model");
+  $("model").value = models.some((model) => model.name === wanted) ? wanted : models[0].name;
+  await chooseModel();
+}
+
+async function chooseModel() {
+  localStorage.setItem("model", $("model").value);
+  state.model = await ask(`/api/models/${encodeURIComponent($("model").value)}`);
+  for (const id of ["text", "negative_text"]) $(id).closest("label").hidden = !state.model.reads_text;
+  await loadStyles();
+}
+
+async function loadStyles() {
+  state.saved = await ask("/api/styles");
+  for (const [id, chosen] of [["mix-styles", state.mixStyles], ["redraw-styles", state.redrawStyles]]) {
+    const entries = (state.model?.collections || []).map((source) => ({ kind: "collection", source }));
+    entries.push(...state.saved.filter((style) => style.model === state.model?.name).map((style) => ({ kind: "style", source: style.name })));
+    for (const key of [...chosen.keys()]) if (!entries.some((entry) => entry.source === key)) chosen.delete(key);
+    $(id).replaceChildren(...entries.map((entry) => {
+      const chip = element("button", { type: "button", textContent: entry.source, ariaPressed: String(chosen.has(entry.source)) });
+      chip.addEventListener("click", () => {
+        if (!chosen.delete(entry.source)) chosen.set(entry.source, entry);
+        chip.ariaPressed = String(chosen.has(entry.source));
+      });
+      return chip;
+    }));
+  }
+  $("style-cards").replaceChildren(...state.saved.map((style) => {
+    const remove = element("button", { type: "button", textContent: word("delete") });
+    remove.addEventListener("click", async () => { await ask(`/api/styles/${encodeURIComponent(style.name)}`, { method: "DELETE" }); loadStyles(); });
+    return element("div", { className: "card" }, element("strong", { textContent: style.name }),
+      element("p", { className: "soft", textContent: `${word("of_model")} ${style.model}` }), remove);
+  }), ...(state.saved.length ? [] : [element("p", { className: "soft", textContent: word("nothing") })]));
+}
+
+const referencesOf = (chosen) => [...chosen.values()].map(({ kind, source }) => ({ kind, source, weight: 1 }));
+
+// Settings
+
+const FIELDS = { steps: 16, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "" };
+const SLIDERS = { harmony: [0.2, 1, 0.05], guidance: [1.5, 8, 0.1], clarity: [1.5, 4, 0.1], temperature: [1, 1.5, 0.05] };
+const values = { strength: 0.4, ...Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value])) };
+const trainFields = { name: "my-style", size: "small", minutes: 30, resolution: 64, captions: false };
+
+function field(name, value, set) {
+  let input;
+  if (name === "tile" || name === "size") {
+    input = element("select", {}, ...(name === "tile" ? ["none", "x", "y", "xy"] : ["tiny", "small", "base"]).map((v) => element("option", { value: v, textContent: v === "none" ? word(v) : v })));
+    input.value = value;
+  } else if (typeof value === "boolean") input = element("input", { type: "checkbox", checked: value });
+  else input = element("input", { type: name === "palette" || name === "name" ? "text" : "number", value });
+  input.dataset.name = name;
+  input.addEventListener("change", () => set(input.type === "checkbox" ? input.checked : input.value));
+  return element("label", {}, element("span", { textContent: word(name) }), input);
+}
+
+function showSettings() {
+  $("mix-sliders").replaceChildren(...Object.entries(SLIDERS).map(([name, [, max, step]]) => slider(name, values[name], max, step, (v) => { values[name] = v; })));
+  $("mix-fields").replaceChildren(...Object.entries(FIELDS).map(([name, value]) => field(name, value, (v) => { FIELDS[name] = v; })));
+  $("redraw-sliders").replaceChildren(slider("strength", values.strength, 1, 0.05, (v) => { values.strength = v; }),
+    slider("guidance", values.guidance, 8, 0.1, (v) => { values.guidance = v; }));
+  $("train-fields").replaceChildren(...Object.entries(trainFields).map(([name, value]) => field(name, value, (v) => { trainFields[name] = v; })));
+}
+
+function common() {
+  const number = (value) => (value === "" || value === null ? null : Number(value));
+  return { model: state.model?.name ?? "", count: Number(FIELDS.count), steps: Number(FIELDS.steps), temperature: values.temperature,
+    guidance: values.guidance, clarity: values.clarity, tile: FIELDS.tile, palette: FIELDS.palette || null,
+    pixel_art: number(FIELDS.pixel_art), seed: number($("seed").value), text: $("text").value || null, negative_text: $("negative_text").value || null };
+}
+
+function roll() { $("seed").value = crypto.getRandomValues(new Uint32Array(1))[0]; }
+
+async function make() {
+  if (!$("lock").checked || $("seed").value === "") roll();
+  const style = referencesOf(state.mixStyles);
+  const number = (value) => (value === "" ? null : Number(value));
+  const body = state.sources.length
+    ? { kind: "fuse", ...common(), style, harmony: values.harmony,
+      sources: state.sources.map(({ id, pixel, orientation, texture, style: own }) => ({ source: id, pixel, orientation, texture, style: own })) }
+    : { kind: "generate", ...common(), style, width: number(FIELDS.width), height: number(FIELDS.height) };
+  watch(await ask("/api/jobs", { json: body }));
+}
+
+async function redraw() {
+  if (!state.redraw) { notify(word("drop_any")); return; }
+  const body = { kind: "stylize", ...common(), count: 1, source: state.redraw.id, style: referencesOf(state.redrawStyles),
+    strength: values.strength, preserve_color: $("preserve_color").checked };
+  watch(await ask("/api/jobs", { json: body }));
+}
+
+function restore(recipe) {
+  const settings = recipe.settings;
+  for (const name of Object.keys(SLIDERS)) if (name in settings) values[name] = settings[name];
+  for (const name of Object.keys(FIELDS)) if (settings[name] !== undefined && settings[name] !== null) FIELDS[name] = settings[name];
+  if ("strength" in settings) values.strength = settings.strength;
+  $("seed").value = settings.seed;
+  $("lock").checked = true;
+  $("text").value = settings.text || "";
+  $("negative_text").value = settings.negative_text || "";
+  state.mixStyles.clear();
+  for (const name of settings.style || []) {
+    const source = name.replace(/:[\d.]+$/, "");
+    if (state.model?.collections.includes(source)) state.mixStyles.set(source, { kind: "collection", source });
+  }
+  showSettings();
+  loadStyles();
+}
+
+// Jobs
+
+function jobsOf(kind) { return $({ stylize: "redraw-jobs", train: "train-jobs" }[kind] || "mix-jobs"); }
+
+function watch(job) {
+  let card = state.jobs.get(job.id);
+  if (!card) {
+    const bar = element("progress", { max: 1 });
+    bar.ariaLabel = word("running");
+    const text = element("span", { className: "soft" });
+    const cancel = element("button", { type: "button", textContent: word("cancel") });
+    cancel.addEventListener("click", () => ask(`/api/jobs/${job.id}`, { method: "DELETE" }).catch(() => {}));
+    const pictures = element("div", { className: "grid" });
+    card = { element: element("div", { className: "job" }, element("div", { className: "bar" }, bar, text, cancel), pictures), bar, text, cancel, pictures, seen: new Set() };
+    card.element.dataset.job = job.id;
+    state.jobs.set(job.id, card);
+    jobsOf(job.kind).prepend(card.element);
+  }
+  const over = ["done", "failed", "cancelled"].includes(job.state);
+  card.bar.hidden = over;
+  card.cancel.hidden = over;
+  if (job.total) card.bar.value = job.done / job.total; else card.bar.removeAttribute("value");
+  const left = job.eta && !over ? ` · ${job.eta > 90 ? `${Math.round(job.eta / 60)} ${word("minutes_left")}` : `${Math.round(job.eta)} ${word("seconds")}`} ${word("left")}` : "";
+  const place = job.state === "queued" && job.position ? ` (${job.position})` : "";
+  card.text.textContent = `${word(job.state)}${place}${left}${job.message ? ` · ${job.message}` : ""}`;
+  card.text.className = job.state === "failed" ? "bad" : "soft";
+  if (over && job.kind === "train") loadModels().catch(() => {});
+}
+
+function cellOf(picture, choose = false) {
+  const cell = element("button", { type: "button", className: "cell", draggable: true });
+  const isClip = !picture.file.endsWith(".png");
+  cell.append(isClip && !picture.file.endsWith(".webp") ? element("video", { src: `/api/pictures/${picture.id}/file`, muted: true, loop: true, autoplay: true })
+    : element("img", { src: `/api/pictures/${picture.id}/${isClip ? "file" : "small"}`, alt: picture.label || word("picture"), loading: "lazy" }));
+  if (picture.favourite) cell.append(element("span", { className: "mark", textContent: "★" }));
+  cell.dataset.picture = picture.id;
+  cell.addEventListener("dragstart", (event) => event.dataTransfer.setData("text/impasto", picture.id));
+  cell.addEventListener("click", (event) => {
+    if (choose && (event.ctrlKey || event.metaKey || event.shiftKey)) {
+      if (!state.chosen.delete(picture.id)) state.chosen.add(picture.id);
+      cell.classList.toggle("chosen", state.chosen.has(picture.id));
+    } else view(picture);
+  });
+  return cell;
+}
+
+async function view(picture) {
+  const isClip = !picture.file.endsWith(".png");
+  const body = $("viewer-body");
+  body.replaceChildren(isClip && !picture.file.endsWith(".webp") ? element("video", { src: `/api/pictures/${picture.id}/file`, controls: true, loop: true })
+    : element("img", { src: `/api/pictures/${picture.id}/file`, alt: picture.label || word("picture") }));
+  const button = (name, act) => {
+    const made = element("button", { type: "button", textContent: word(name) });
+    made.addEventListener("click", async () => { await act(); $("viewer").close(); });
+    return made;
+  };
+  const bar = element("div", { className: "bar" });
+  body.append(bar);
+  $("viewer").showModal();
+  if (!isClip) {
+    const recipe = await ask(`/api/pictures/${picture.id}/recipe`);
+    bar.append(button("use", () => useAsSource(picture.id)),
+      button("again", async () => { restore(recipe); show("mix"); }),
+      button("other_style", async () => { restore(recipe); state.mixStyles.clear(); loadStyles(); show("mix"); }));
+    body.append(element("pre", { textContent: JSON.stringify(recipe, null, 1), tabIndex: 0 }));
+  }
+  bar.append(button("like", async () => {
+    await ask(`/api/pictures/${picture.id}`, { method: "PATCH", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ favourite: !picture.favourite }) });
+    loadGallery();
+  }), element("a", { href: `/api/pictures/${picture.id}/file`, download: picture.file, textContent: word("download") }),
+  button("delete", async () => { await ask(`/api/pictures/${picture.id}`, { method: "DELETE" }); document.querySelectorAll(`[data-picture="${picture.id}"]`).forEach((cell) => cell.remove()); }));
+}
+
+// Gallery
+
+async function loadGallery(older = false) {
+  const query = new URLSearchParams({ limit: 60, label: $("filter").value, favourite: $("liked").checked });
+  if (older && state.oldest) query.set("before", state.oldest);
+  const found = await ask(`/api/pictures?${query}`);
+  if (found.length) state.oldest = found[found.length - 1].created;
+  const cells = found.map((picture) => cellOf(picture, true));
+  if (older) $("pictures").append(...cells);
+  else { state.chosen.clear(); $("pictures").replaceChildren(...cells, ...(cells.length ? [] : [element("p", { className: "soft", textContent: word("nothing") })])); }
+  $("older").hidden = found.length < 60;
+}
+
+async function downloadZip() {
+  if (!state.chosen.size) { notify(word("choose")); return; }
+  const blob = await ask("/api/pictures/zip", { json: { pictures: [...state.chosen] } });
+  const link = element("a", { href: URL.createObjectURL(blob), download: "impasto.zip" });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+async function removeChosen() {
+  if (!state.chosen.size) { notify(word("choose")); return; }
+  if (!confirm(word("sure"))) return;
+  for (const id of state.chosen) await ask(`/api/pictures/${id}`, { method: "DELETE" });
+  loadGallery();
+}
+
+// Training
+
+async function takeArchive(file) {
+  state.train = await upload(file);
+  if (state.train.kind !== "archive") { notify(word("drop_zip")); state.train = null; return; }
+  const audit = await ask(`/api/uploads/${state.train.id}/audit?resolution=${trainFields.resolution}`, { method: "POST" });
+  $("audit").hidden = false;
+  $("audit").textContent = audit.text;
+}
+
+async function train() {
+  if (!state.train) { notify(word("drop_zip")); return; }
+  const { name, size, minutes, resolution, captions } = trainFields;
+  watch(await ask("/api/jobs", { json: { kind: "train", name, source: state.train.id, size, minutes: Number(minutes), resolution: Number(resolution), text: captions } }));
+  curves = {};
+}
+
+let curves = {};
+function addStep({ stage, terms }) {
+  const name = stage === "prior" ? "flow" : "reconstruction";
+  if (!(name in terms)) return;
+  (curves[name] ||= []).push(terms[name]);
+  $("curves").replaceChildren(...Object.entries(curves).map(([term, points]) => {
+    const top = Math.max(...points), bottom = Math.min(...points);
+    const path = points.map((value, i) => `${(i / Math.max(1, points.length - 1)) * 300},${95 - 90 * ((value - bottom) / (top - bottom || 1))}`).join(" ");
+    const figure = element("figure");
+    figure.innerHTML = '<svg class="curve" viewBox="0 0 300 100" preserveAspectRatio="none" role="img"><polyline fill="none" stroke="currentColor" stroke-width="1.5" vector-effect="non-scaling-stroke"/></svg><figcaption></figcaption>';
+    figure.querySelector("polyline").setAttribute("points", path);
+    figure.querySelector("svg").setAttribute("aria-label", term);
+    figure.querySelector("figcaption").textContent = `${term}: ${points[points.length - 1].toPrecision(3)}`;
+    return figure;
+  }));
+}
+
+function addPreview({ run, file }) {
+  $("timeline").prepend(element("img", { src: `/api/models/${encodeURIComponent(run)}/previews/${encodeURIComponent(file)}`, alt: file }));
+}
+
+// The frame
+
+function show(name) {
+  for (const tab of TABS) {
+    $(tab).hidden = tab !== name;
+    const button = $(`tab-${tab}`);
+    button.ariaSelected = String(tab === name);
+    button.tabIndex = tab === name ? 0 : -1;
+  }
+  if (name === "gallery") loadGallery().catch(() => {});
+  location.hash = name;
+}
+
+function speak() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.querySelectorAll("[data-word]").forEach((node) => { node.textContent = word(node.dataset.word); });
+  $("language").textContent = word("other");
+  for (const tab of TABS) $(`tab-${tab}`).textContent = word(tab);
+  showSettings();
+  showSources();
+}
+
+function listen() {
+  const events = new EventSource("/api/events");
+  events.addEventListener("job", (event) => watch(JSON.parse(event.data)));
+  events.addEventListener("picture", (event) => {
+    const { job, picture } = JSON.parse(event.data);
+    addPicture(job, picture);
+  });
+  events.addEventListener("step", (event) => addStep(JSON.parse(event.data)));
+  events.addEventListener("preview", (event) => addPreview(JSON.parse(event.data)));
+  events.addEventListener("hello", () => refreshJobs().catch(() => {}));
+}
+
+function addPicture(job, picture) {
+  const card = state.jobs.get(job);
+  if (!card || card.seen.has(picture.id)) return;
+  card.seen.add(picture.id);
+  card.pictures.append(cellOf({ favourite: false, label: "", ...picture }));
+}
+
+async function refreshJobs() {
+  const jobs = await ask("/api/jobs?limit=20");
+  for (const job of jobs.reverse()) {
+    watch(job);
+    if (job.kind === "train") continue;
+    for (const picture of (await ask(`/api/jobs/${job.id}`)).pictures) addPicture(job.id, picture);
+  }
+}
+
+function start() {
+  $("tabs").append(...TABS.map((tab, i) => {
+    const button = element("button", { type: "button", id: `tab-${tab}`, role: "tab" });
+    button.setAttribute("role", "tab");
+    button.setAttribute("aria-controls", tab);
+    button.addEventListener("click", () => show(tab));
+    button.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = TABS[(i + step + TABS.length) % TABS.length];
+      show(next);
+      $(`tab-${next}`).focus();
+    });
+    return button;
+  }));
+  $("language").addEventListener("click", () => { language = language === "en" ? "zh" : "en"; localStorage.setItem("language", language); speak(); loadStyles(); });
+  $("model").addEventListener("change", () => chooseModel().catch(() => {}));
+  $("make").addEventListener("click", () => make().catch(() => {}));
+  $("dice").addEventListener("click", roll);
+  $("redraw-go").addEventListener("click", () => redraw().catch(() => {}));
+  $("train-go").addEventListener("click", () => train().catch(() => {}));
+  $("zip").addEventListener("click", () => downloadZip().catch(() => {}));
+  $("remove").addEventListener("click", () => removeChosen().catch(() => {}));
+  $("older").addEventListener("click", () => loadGallery(true).catch(() => {}));
+  $("filter").addEventListener("input", () => loadGallery().catch(() => {}));
+  $("liked").addEventListener("change", () => loadGallery().catch(() => {}));
+  $("viewer-close").addEventListener("click", () => $("viewer").close());
+  $("style-save").addEventListener("click", async () => {
+    const style = state.styleSources.map((source) => ({ kind: "upload", source: source.id, weight: 1 }));
+    if (!style.length) { notify(word("drop_style")); return; }
+    await ask("/api/styles", { json: { name: $("style-name").value, model: state.model?.name ?? "", style } });
+    notify(word("saved"));
+    state.styleSources = [];
+    $("style-sources").replaceChildren();
+    loadStyles();
+  });
+  dropZone("mix-drop", addSource);
+  dropZone("redraw-drop", async (file) => {
+    state.redraw = await upload(file);
+    $("redraw-source").replaceChildren(state.redraw.kind === "picture" ? element("img", { src: `/api/uploads/${state.redraw.id}/picture`, alt: state.redraw.name, width: 160 })
+      : element("p", { textContent: state.redraw.name }));
+  }, false);
+  dropZone("style-drop", async (file) => {
+    const found = await upload(file);
+    state.styleSources.push(found);
+    $("style-sources").append(found.kind === "picture" ? element("img", { src: `/api/uploads/${found.id}/picture`, alt: found.name }) : element("span", { textContent: found.name }));
+  });
+  dropZone("train-drop", takeArchive, false);
+  document.addEventListener("paste", (event) => {
+    const files = [...event.clipboardData.files];
+    if (files.length && !$("mix").hidden) files.forEach((file) => addSource(file).catch(() => {}));
+  });
+  speak();
+  show(TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "mix");
+  loadModels().catch(() => {}).then(listen);
+}
+
+start();

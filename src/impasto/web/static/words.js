@@ -1,0 +1,36 @@
+"use strict";
+// What the page says, in English and Chinese.
+const WORDS = {
+  en: {
+    skip: "Skip to content", mix: "Mix", redraw: "Redraw", styles: "Styles", train: "Train", gallery: "Gallery", model: "Model",
+    other: "中文", sources: "Sources", drop: "Drop, paste or choose pictures", drop_any: "Drop a picture, a .zip or a clip",
+    drop_style: "Drop pictures that share a style", drop_zip: "Drop a .zip or .tar of pictures", text: "Show (English)", negative: "Do not show",
+    more: "More settings", seed: "Seed", lock: "keep", dice: "Roll", make: "Make pictures", pixel: "Colours", orientation: "Structure",
+    texture: "Texture", style: "Style", harmony: "Harmony", guidance: "Guidance", clarity: "Clarity", temperature: "Temperature",
+    steps: "Steps", count: "How many", width: "Width", height: "Height", tile: "Repeats along", palette: "Palette", pixel_art: "True pixels",
+    none: "none", redraw_what: "What to redraw", strength: "Strength", preserve: "keep its colours", new_style: "New style", name: "Name", save: "Save",
+    train_what: "What to learn from", size: "Size", minutes: "Minutes", resolution: "Resolution", captions: "Learn captions", search: "Find",
+    favourites: "favourites", download: "Download", delete: "Delete", older: "Older", picture: "Picture", close: "Close", cancel: "Cancel",
+    use: "Use as a source", again: "Restore its settings", other_style: "Same seed, other style", like: "Favourite", remove: "Remove",
+    queued: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled", left: "left", no_model: "No model yet: train one",
+    saved: "Saved", choose: "Choose some pictures first", of_model: "of model", nothing: "Nothing here yet", weight: "weight", sure: "Delete these pictures?",
+    lost: "The studio does not answer", any: "any style", seconds: "s", minutes_left: "min",
+  },
+  zh: {
+    skip: "跳到内容", mix: "混合", redraw: "重画", styles: "风格", train: "训练", gallery: "画廊", model: "模型",
+    other: "English", sources: "来源", drop: "拖入、粘贴或选择图片", drop_any: "拖入图片、.zip 或视频",
+    drop_style: "拖入同一风格的图片", drop_zip: "拖入图片的 .zip 或 .tar", text: "要画的（英文）", negative: "不要画的",
+    more: "更多设置", seed: "种子", lock: "保持", dice: "掷骰", make: "生成图片", pixel: "颜色", orientation: "结构",
+    texture: "纹理", style: "风格", harmony: "和谐", guidance: "引导", clarity: "清晰", temperature: "温度",
+    steps: "步数", count: "数量", width: "宽", height: "高", tile: "沿何方向重复", palette: "调色板", pixel_art: "真实像素",
+    none: "无", redraw_what: "重画什么", strength: "强度", preserve: "保留颜色", new_style: "新风格", name: "名称", save: "保存",
+    train_what: "从什么学习", size: "大小", minutes: "分钟", resolution: "分辨率", captions: "学习说明文字", search: "查找",
+    favourites: "收藏", download: "下载", delete: "删除", older: "更早", picture: "图片", close: "关闭", cancel: "取消",
+    use: "用作来源", again: "恢复其设置", other_style: "同一种子，另一风格", like: "收藏", remove: "移除",
+    queued: "等待中", running: "进行中", done: "完成", failed: "失败", cancelled: "已取消", left: "剩余", no_model: "还没有模型：先训练一个",
+    saved: "已保存", choose: "请先选择图片", of_model: "属于模型", nothing: "这里还没有内容", weight: "权重", sure: "删除这些图片？",
+    lost: "工作室没有回应", any: "任意风格", seconds: "秒", minutes_left: "分",
+  },
+};
+let language = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
+const word = (name) => WORDS[language][name] ?? name;

@@ -1,0 +1,243 @@
+"""What the worker does with a job: it turns the page's wishes into the package's settings, and keeps what is made."""
+
+import secrets
+import shutil
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from impasto import api
+from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig, TrainConfig
+from impasto.create.clip import Clip, Frame, is_clip
+from impasto.create.recipe import save_picture
+from impasto.errors import ImpastoError
+from impasto.events import Event, Note, Previewed, Stepped, Warned
+from impasto.training.run import Run
+from impasto.web.queue import CancelledError, Context
+from impasto.web.requests import (
+    FuseRequest,
+    GenerateRequest,
+    JobRequest,
+    PictureRequest,
+    Reference,
+    StylizeRequest,
+    TrainRequest,
+)
+from impasto.web.store import Picture, Store
+
+MODELS_IN_MEMORY = 2
+REQUESTS: TypeAdapter[Any] = TypeAdapter(JobRequest)
+
+
+class Workshop:
+    """Folders, models in memory, and the four kinds of jobs."""
+
+    def __init__(self, folder: Path, models: Path, store: Store, device: str = "auto") -> None:
+        self.folder, self.models_folder, self.store, self.device = folder, models, store, device
+        for name in ("pictures", "uploads", "styles"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        models.mkdir(parents=True, exist_ok=True)
+        self._loaded: OrderedDict[str, tuple[float, api.Model]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def model_names(self) -> list[str]:
+        """Runs that have a model."""
+        return sorted(path.name for path in self.models_folder.iterdir() if Run(path).model.is_file())
+
+    def model(self, name: str) -> api.Model:
+        """The model of a run, kept in memory. Raises ImpastoError where there is none."""
+        if name not in self.model_names():
+            known = ", ".join(self.model_names()) or "none yet; train one"
+            raise ImpastoError(f"there is no model {name!r} (there are: {known}).")
+        with self._lock:
+            changed = Run(self.models_folder / name).model.stat().st_mtime
+            kept = self._loaded.get(name)
+            if kept is None or kept[0] != changed:
+                kept = self._loaded[name] = changed, api.load(self.models_folder / name, self.device)
+            self._loaded.move_to_end(name)
+            while len(self._loaded) > MODELS_IN_MEMORY:
+                self._loaded.popitem(last=False)
+            return kept[1]
+
+    def upload(self, id: str) -> Path:
+        """The file of an upload. Raises ImpastoError where there is none."""
+        upload = self.store.upload(id)
+        if upload is None:
+            raise ImpastoError(f"there is no upload {id}.")
+        return self.folder / "uploads" / upload.file
+
+    def style_texts(self, model: api.Model, references: Sequence[Reference]) -> tuple[str, ...]:
+        """References as the package writes them. Raises ImpastoError for those that do not exist."""
+        found = []
+        for reference in references:
+            if reference.kind == "collection":
+                if reference.source not in model.config.collections:
+                    raise ImpastoError(f"the model has no collection {reference.source!r}.")
+                source = reference.source
+            elif reference.kind == "upload":
+                source = str(self.upload(reference.source))
+            else:
+                files = {style["name"]: style["file"] for style in self.store.styles()}
+                if reference.source not in files:
+                    raise ImpastoError(f"there is no saved style {reference.source!r}.")
+                source = str(self.folder / "styles" / files[reference.source])
+            if reference.weight > 0:
+                found.append(f"{source}:{reference.weight:g}")
+        return tuple(found)
+
+    def work(self, context: Context) -> None:
+        """Do one job."""
+        request = REQUESTS.validate_python(dict(context.job.request))
+        if isinstance(request, TrainRequest):
+            self._train(context, request)
+            return
+        model = self.model(request.model)
+        if isinstance(request, GenerateRequest):
+            style = self.style_texts(model, request.style)
+            config = GenerateConfig(**_common(request), style=style, width=request.width, height=request.height)
+            made = model.generate(request.count, config, on_step=context.progress)
+            self._keep_all(context, made, _label(request))
+        elif isinstance(request, FuseRequest):
+            config = self._fusion(model, request)
+
+            def fused() -> Iterator[api.Generated]:
+                for number in range(request.count):
+
+                    def tell(done: int, total: int, before: int = number * request.steps) -> None:
+                        context.progress(before + done, request.count * request.steps)
+
+                    yield from model.fuse(config, start=number, on_step=tell)
+
+            self._keep_all(context, fused(), _label(request))
+        else:
+            assert isinstance(request, StylizeRequest)
+            self._stylize(context, model, request)
+
+    def _fusion(self, model: api.Model, request: FuseRequest) -> FuseConfig:
+        """The page's strips of sliders, one for each source, as the package has it: one list for each expert."""
+        sources: dict[str, Any] = {}
+        for name in ("pixel", "orientation", "texture", "style"):
+            heard = [(self.upload(source.source), getattr(source, name)) for source in request.sources]
+            sources[name] = tuple(f"{path}:{weight:g}" for path, weight in heard if weight > 0)
+        sources["style"] += self.style_texts(model, request.style)
+        common = _common(request)
+        return FuseConfig(**common, **sources, harmony=request.harmony, level_weights=request.level_weights)
+
+    def _stylize(self, context: Context, model: api.Model, request: StylizeRequest) -> None:
+        config = StylizeConfig(
+            **_common(request),
+            style=self.style_texts(model, request.style),
+            strength=request.strength,
+            preserve_color=request.preserve_color,
+        )
+        source = self.upload(request.source)
+        if is_clip(source):
+            self._clip(context, model, source, config, request)
+            return
+        pictures = model.whole_pictures(source)
+        total = len(pictures)
+
+        def redrawn() -> Iterator[api.Generated]:
+            for number, made in enumerate(model.stylize(source, config), start=1):
+                yield made
+                context.progress(number, total)
+
+        context.progress(0, total)
+        self._keep_all(context, redrawn(), _label(request))
+
+    def _clip(
+        self, context: Context, model: api.Model, source: Path, config: StylizeConfig, request: StylizeRequest
+    ) -> None:
+        id = uuid.uuid4().hex
+        target = self.folder / "pictures" / f"{id}.{request.clip}"
+
+        def watch(frames: Iterable[Frame], count: int) -> Iterator[Frame]:
+            for number, frame in enumerate(frames):
+                context.progress(number, count)
+                yield frame
+
+        made = model.stylize_clip(source, target, config, watch=watch)
+        size = Clip(source, most=config.most, channels=3)
+        self._keep(context, Picture(id, context.job.id, time.time(), False, size.width, size.height, target.name, ""))
+        if made.broken_off:
+            context.progress(made.frames, made.frames, made.broken_off)
+
+    def _keep_all(self, context: Context, made: Iterable[api.Generated], label: str) -> None:
+        for picture in made:
+            id = uuid.uuid4().hex
+            file = self.folder / "pictures" / f"{id}.png"
+            save_picture(picture.image, file, picture.recipe)
+            width, height = picture.image.size
+            self._keep(context, Picture(id, context.job.id, time.time(), False, width, height, file.name, label))
+
+    def _keep(self, context: Context, picture: Picture) -> None:
+        self.store.add_picture(picture)
+        values = {"id": picture.id, "width": picture.width, "height": picture.height, "file": picture.file}
+        context.made("picture", {"picture": values})
+
+    def _train(self, context: Context, request: TrainRequest) -> None:
+        run = Run(self.models_folder / request.name)
+        config = TrainConfig(
+            pictures=self.upload(request.source),
+            out=run.folder,
+            size=request.size,
+            resolution=request.resolution,
+            minutes=request.minutes,
+            seed=request.seed,
+            text=request.text,
+            device=self.device,
+            preview_minutes=min(5.0, request.minutes / 6),
+        )
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Stepped):
+                text = f"{event.stage}: {event.images_per_second:.0f} pictures/s"
+                # Not by raising: training finishes its step and saves.
+                context.report(round(1000 * event.total_progress), 1000, text)
+                context.made(
+                    "step", {"stage": str(event.stage), "progress": event.total_progress, "terms": event.terms}
+                )
+            elif isinstance(event, Previewed):
+                context.made("preview", {"run": request.name, "file": event.path.name})
+            elif isinstance(event, Note | Warned):
+                context.made("note", {"text": event.text})
+
+        api.train(config, [listen], context.cancelled.is_set)
+        if context.cancelled.is_set():
+            raise CancelledError
+
+    def save_style(self, name: str, model_name: str, references: Sequence[Reference]) -> None:
+        """Pool references into a style of this name. Raises ImpastoError as `Model.save_style` does."""
+        model = self.model(model_name)
+        file = f"{uuid.uuid4().hex}.style"
+        model.save_style(self.style_texts(model, references), self.folder / "styles" / file)
+        self.store.add_style(name, model_name, file)
+
+    def forget_picture(self, picture: Picture) -> None:
+        """Remove a picture and its files."""
+        self.store.remove_picture(picture.id)
+        (self.folder / "pictures" / picture.file).unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """What is left on the disk."""
+        return shutil.disk_usage(self.folder).free
+
+
+def _common(request: PictureRequest) -> dict[str, Any]:
+    names = ("steps", "temperature", "guidance", "clarity", "tile", "palette", "pixel_art", "text", "negative_text")
+    values: dict[str, Any] = {name: getattr(request, name) for name in names}
+    assert set(values) | {"seed"} == set(PictureConfig.__dataclass_fields__)
+    return values | {"seed": request.seed if request.seed is not None else secrets.randbelow(2**31)}
+
+
+def _label(request: PictureRequest) -> str:
+    """What the gallery finds pictures by."""
+    parts = [request.kind, request.model, request.text or ""]  # pyrefly: ignore
+    parts += [reference.source for reference in request.style if reference.kind != "upload"]  # pyrefly: ignore
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,168 @@
+"""`impasto fuse` on a model of random weights: who is heard where, sizes, order, recipes, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto.api import Model
+from impasto.cli.main import main
+from impasto.config import FuseConfig
+from impasto.create.fuse import Fuser
+from impasto.create.recipe import read_recipe
+from impasto.model.encoder import Hierarchy
+from pictures import noise, write_noise
+
+
+@pytest.fixture
+def model(run: Path) -> Model:
+    """The model of that run, beside three pictures."""
+    for seed, name in enumerate("abc"):
+        noise(40, 40, mode="RGBA", seed=seed).save(f"{name}.png")
+    return impasto.load(run, "cpu")
+
+
+def told(model: Model, **settings: object) -> Hierarchy:
+    """What the sources of a fusion tell."""
+    fused: list[Hierarchy] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fuser, "__call__", lambda self, index, on_step=None: fused.append(self.fused) or noise())
+        next(iter(model.fuse(FuseConfig(**settings))))  # pyrefly: ignore
+    return fused[0]
+
+
+def test_one_picture_three_times_is_its_own_posterior(model: Model) -> None:
+    found = told(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), harmony=0.0)
+    whole = next(iter(model.whole_pictures(Path("a.png"))))
+    pixels = np.pad(whole.pixels[:3], ((0, 0), (12, 12), (12, 12)), constant_values=255)
+    alpha = np.pad(whole.pixels[3:], ((0, 0), (12, 12), (12, 12)))
+    picture = torch.from_numpy(np.concatenate([pixels, alpha])[None]).float() / 255
+    for a, b in zip(found, model.network.autoencoder.posterior(picture), strict=True):
+        torch.testing.assert_close(a.mean, b.mean, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(a.log_variance, b.log_variance, atol=1e-5, rtol=1e-4)
+
+
+def test_colours_and_texture_of_others_speak_on_the_style_alone(model: Model) -> None:
+    structure = told(model, orientation=("b.png",))
+    three = told(model, pixel=("a.png",), orientation=("b.png",), texture=("c.png",))
+    assert not torch.equal(structure[0].mean, three[0].mean)
+    for a, b in zip(structure[1:], three[1:], strict=True):
+        assert torch.equal(a.mean, b.mean) and torch.equal(a.log_variance, b.log_variance)
+    texture = told(model, texture=("c.png",))
+    assert (texture[0].mean != 0).any()
+    assert all((level.mean == 0).all() and (level.log_variance == 0).all() for level in texture[1:])
+    colours = told(model, pixel=("a.png",))
+    assert all((level.mean != 0).any() for level in colours)
+
+
+def test_order_changes_nothing_weights_and_levels_do(model: Model) -> None:
+    one = told(model, orientation=("a.png:2", "b.png"), texture=("c.png", "a.png"))
+    other = told(model, orientation=("b.png", "a.png:2"), texture=("a.png", "c.png"))
+    assert all(torch.equal(a.mean, b.mean) for a, b in zip(one, other, strict=True))
+    heavier = told(model, orientation=("a.png:9", "b.png"), texture=("c.png", "a.png"))
+    assert not torch.equal(one[1].mean, heavier[1].mean)
+    coarse = told(model, orientation=("a.png",), level_weights=(1.0, 1.0, 0.0, 0.0))
+    assert (coarse[1].mean != 0).any() and (coarse[2].mean == 0).all() and (coarse[3].mean == 0).all()
+    free, trusting = (told(model, orientation=("a.png",), harmony=h)[1] for h in (1.0, 0.0))
+    assert (free.log_variance > trusting.log_variance).all()
+
+
+def test_a_style_is_shared_by_all_of_it(model: Model) -> None:
+    alone = told(model, orientation=("b.png",))
+    styled = told(model, orientation=("b.png",), style=("a",))
+    mine = told(model, orientation=("b.png",), style=("c.png",))
+    assert not torch.equal(alone[0].mean, styled[0].mean) and not torch.equal(styled[0].mean, mine[0].mean)
+    assert all(torch.equal(a.mean, b.mean) for a, b in zip(alone[1:], styled[1:], strict=True))
+
+
+def test_variations_with_recipes_at_the_size_of_the_structure(model: Model) -> None:
+    noise(70, 50).save("wide.png")
+    command = "fuse run --pixel a.png --orientation wide.png --texture b.png c.png:3 --steps 2 --device cpu"
+    assert main([*command.split(), "-n", "2", "--out", "x.png"]) == 0
+    assert sorted(p.name for p in Path().glob("x*")) == ["x-0000.png", "x-0001.png"]
+    with Image.open("x-0000.png") as first, Image.open("x-0001.png") as second:
+        assert first.size == (70, 50) and first.tobytes() != second.tobytes()
+    recipe = read_recipe(Path("x-0001.png"))
+    expected = FuseConfig(pixel=("a.png",), orientation=("wide.png",), texture=("b.png", "c.png:3"), steps=2)
+    assert (
+        recipe.settings == expected
+        and recipe.index == 1
+        and set(recipe.sources)
+        == {
+            "a.png",
+            "b.png",
+            "c.png",
+            "wide.png",
+        }
+    )
+    assert main("generate --recipe x-0001.png --out again --device cpu".split()) == 0
+    with Image.open("x-0001.png") as first, Image.open("again/x-0001.png") as second:
+        assert first.tobytes() == second.tobytes()
+    write_noise(Path("several"), "one.png", "two.png")
+    assert main("fuse run --orientation wide.png several --out y.png --steps 1 --device cpu".split()) == 0
+    with Image.open("y.png") as made:
+        assert made.size == (70, 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--out x.png", "nothing to fuse"),
+        ("--pixel nowhere.png --out x.png", "nowhere.png"),
+        ("--pixel broken.png --out x.png", "broken.png"),
+        ("--pixel a.png:-1 --out x.png", "from 0"),
+        ("--pixel a.png:nan --out x.png", "from 0"),
+        ("--pixel a.png:0 --out x.png", "all weights are 0"),
+        ("--pixel a.png --harmony 2 --out x.png", "--harmony 2"),
+        ("--pixel a.png --level-weights 1 1 1 -1 --out x.png", "--level-weights -1"),
+        ("--pixel a.png --out x.gif", "x.gif: use one of"),
+        ("--pixel a.png --out mine.png", "mine.png exists"),
+        ("--pixel a.png -n 0 --out x.png", "-n 0"),
+    ],
+)
+def test_bad_input_is_named(model: Model, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.png").write_bytes(b"no picture")
+    noise().save("mine.png")
+    assert main(["fuse", "run", *arguments.split(), "--steps", "1", "--device", "cpu"]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("x.png").exists()
+
+
+def test_variations_keep_the_levels_that_are_not_drawn_anew(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "vary run a.png --steps 2 --device cpu"
+    assert main([*command.split(), "-n", "2", "--resample", "style", "stride8", "--out", "new"]) == 0
+    assert sorted(p.name for p in Path("new").iterdir()) == ["a-0000.png", "a-0001.png"]
+    settings = read_recipe(Path("new/a-0000.png")).settings
+    assert isinstance(settings, FuseConfig) and settings.level_weights == (0, 1, 1, 0)
+    assert settings.pixel == settings.orientation == settings.texture == ("a.png",)
+    assert main([*command.split(), "--resample", "stride4", "--out", "new"]) == 2
+    assert "--resample stride4: use one of style" in capsys.readouterr().err
+
+
+def test_the_way_from_one_picture_to_another_has_both_ends(model: Model) -> None:
+    assert main("interpolate run a.png b.png -n 3 --steps 2 --device cpu --harmony 0 --out way".split()) == 0
+    assert sorted(p.name for p in Path("way").iterdir()) == ["0000.png", "0001.png", "0002.png", "strip.png"]
+    for end, name in (("0000", "a.png"), ("0002", "b.png")):
+        alone = FuseConfig(pixel=(name,), orientation=(name,), texture=(name,), harmony=0.0, steps=2)
+        (expected,) = model.fuse(alone)
+        with Image.open(f"way/{end}.png") as found:
+            assert abs(np.asarray(found).astype(int) - np.asarray(expected.image)).max() <= 1
+    settings = read_recipe(Path("way/0001.png")).settings
+    assert isinstance(settings, FuseConfig) and settings.pixel == ("a.png:0.5", "b.png:0.5")
+
+
+def test_sheets_of_styles_and_of_strengths(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "mix run a.png b.png --steps 1 --device cpu"
+    assert main([*command.split(), "--style", "a", "c.png", "--out", "sheet.png"]) == 0
+    with Image.open("sheet.png") as sheet:
+        assert sheet.width > 3 * 128 and 2 * 128 < sheet.height < 3 * 128
+    assert main([*command.split(), "--style", "a", "--strengths", "0", "0.5", "1", "--out", "strip.png"]) == 0
+    with Image.open("strip.png") as strip:
+        assert strip.width > 4 * 128
+    assert main([*command.split(), "--style", "a", "--strengths", "2", "--out", "x.png"]) == 2
+    assert "--strength 2" in capsys.readouterr().err
+    assert main([*command.split(), "--out", "x.png"]) == 2
+    assert "--style is missing" in capsys.readouterr().err

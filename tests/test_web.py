@@ -1,0 +1,315 @@
+"""The studio's REST interface: every job, uploads within limits, the gallery, and who is refused."""
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from impasto.web import queue as queues
+from impasto.web import uploads
+from impasto.web.app import create_app
+from impasto.web.store import State, Store
+from pictures import noise
+
+FAST = {"model": "emoji", "steps": 2}
+
+
+@pytest.fixture
+def models(run: Path) -> Path:
+    """A folder of models that holds one of random weights."""
+    folder = Path("runs")
+    folder.mkdir()
+    run.rename(folder / "emoji")
+    return folder
+
+
+@pytest.fixture
+def client(models: Path) -> Iterator[TestClient]:
+    """The studio, as its own browser sees it."""
+    with TestClient(create_app(Path("studio"), models, device="cpu"), base_url="http://127.0.0.1:7860") as client:
+        yield client
+
+
+def png(seed: int = 0, size: tuple[int, int] = (40, 40), mode: str = "RGBA") -> bytes:
+    """A picture file."""
+    data = io.BytesIO()
+    noise(*size, seed=seed, mode=mode).save(data, "PNG")
+    return data.getvalue()
+
+
+def archive(count: int = 6) -> bytes:
+    """A .zip of pictures in two folders."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as packed:
+        for number in range(count):
+            packed.writestr(f"{'ab'[number % 2]}/{number}.png", png(number))
+    return data.getvalue()
+
+
+def bring(client: TestClient, content: bytes, name: str = "mine.png") -> str:
+    """Upload; returns the id."""
+    answer = client.post("/api/uploads", files={"file": (name, content)})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def finished(client: TestClient, body: dict[str, object], seconds: float = 60) -> dict:
+    """Queue a job and wait for its end."""
+    answer = client.post("/api/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    return ended(client, answer.json()["id"], seconds)
+
+
+def ended(client: TestClient, id: str, seconds: float = 60) -> dict:
+    """Wait for the end of a job."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        job = client.get(f"/api/jobs/{id}").json()
+        if State(job["state"]).is_over:
+            return job
+        time.sleep(0.02)
+    raise AssertionError(f"job did not end: {job}")
+
+
+def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
+    assert client.get("/api/models").json() == [{"name": "emoji"}]
+    model = client.get("/api/models/emoji").json()
+    assert model["collections"] == ["a", "b"] and model["resolution"] == 32 and not model["reads_text"]
+    style = [{"kind": "collection", "source": "a", "weight": 1}]
+    job = finished(client, {"kind": "generate", "count": 3, "seed": 5, "style": style, **FAST})
+    assert job["state"] == "done" and len(job["pictures"]) == 3 and job["done"] == job["total"] > 0
+    first = job["pictures"][0]["id"]
+    with Image.open(io.BytesIO(client.get(f"/api/pictures/{first}/file").content)) as made:
+        assert made.size == (32, 32)
+    recipe = client.get(f"/api/pictures/{first}/recipe").json()
+    assert recipe["settings"]["seed"] == 5 and recipe["settings"]["style"] == ["a:1"]
+    assert client.get(f"/api/pictures/{first}/small").headers["content-type"] == "image/webp"
+    assert client.patch(f"/api/pictures/{first}", json={"favourite": True}).status_code == 204
+    assert [p["id"] for p in client.get("/api/pictures?favourite=true").json()] == [first]
+    assert len(client.get("/api/pictures?label=generate").json()) == 3
+    assert client.get("/api/pictures?label=nothing").json() == []
+    ids = [picture["id"] for picture in job["pictures"]]
+    packed = client.post("/api/pictures/zip", json={"pictures": ids}).content
+    assert len(zipfile.ZipFile(io.BytesIO(packed)).namelist()) == 3
+    assert client.delete(f"/api/pictures/{first}").status_code == 204
+    assert client.get(f"/api/pictures/{first}/file").status_code == 404
+    assert len(list(Path("studio/pictures").iterdir())) == 2
+
+
+def test_three_pictures_become_one(client: TestClient) -> None:
+    ids = [bring(client, png(seed)) for seed in range(3)]
+    sources = [{"source": id, name: 1} for id, name in zip(ids, ("pixel", "orientation", "texture"), strict=True)]
+    job = finished(client, {"kind": "fuse", "count": 2, "sources": sources, **FAST})
+    assert job["state"] == "done" and len(job["pictures"]) == 2 and job["pictures"][0]["width"] == 40
+    nothing = [{"source": ids[0]}]
+    failed = finished(client, {"kind": "fuse", "sources": nothing, **FAST})
+    assert failed["state"] == "failed" and "nothing to fuse" in failed["message"]
+    used = client.post(f"/api/pictures/{job['pictures'][0]['id']}/source").json()
+    assert client.get(f"/api/uploads/{used['id']}/picture").status_code == 200
+
+
+def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClient) -> None:
+    mine = bring(client, png(7))
+    body = {"name": "my style", "model": "emoji", "style": [{"kind": "upload", "source": mine}]}
+    assert client.post("/api/styles", json=body).status_code == 201
+    assert client.get("/api/styles").json() == [{"name": "my style", "model": "emoji"}]
+    style = [{"kind": "style", "source": "my style"}]
+    one = finished(client, {"kind": "stylize", "source": bring(client, png(1, (50, 30))), "style": style, **FAST})
+    assert one["state"] == "done" and (one["pictures"][0]["width"], one["pictures"][0]["height"]) == (50, 30)
+    many = finished(client, {"kind": "stylize", "source": bring(client, archive(4), "x.zip"), "style": style, **FAST})
+    assert many["state"] == "done" and len(many["pictures"]) == 4
+    assert client.delete("/api/styles/my style").status_code == 204
+    gone = finished(client, {"kind": "stylize", "source": mine, "style": style, **FAST})
+    assert gone["state"] == "failed" and "no saved style" in gone["message"]
+
+
+def test_a_model_is_trained_and_appears(client: TestClient) -> None:
+    id = bring(client, archive(), "mine.zip")
+    audit = client.post(f"/api/uploads/{id}/audit?resolution=32").json()
+    assert audit["pictures"] == 6 and "6" in audit["text"]
+    body = {"kind": "train", "name": "mine", "source": id, "size": "tiny", "minutes": 0.05, "resolution": 32}
+    answer = client.post("/api/jobs", json=body)
+    assert answer.status_code == 202
+    assert client.post("/api/jobs", json=body | {"name": "other"}).status_code == 409
+    job = ended(client, answer.json()["id"], 120)
+    assert job["state"] == "done", job["message"]
+    assert {"name": "mine"} in client.get("/api/models").json()
+    assert len(client.get("/api/models/mine/log").json()) > 1
+    sheets = client.get("/api/models/mine/previews").json()
+    assert sheets and client.get(f"/api/models/mine/previews/{sheets[0]}").status_code == 200
+    assert client.get("/api/models/mine/previews/..%2Fconfig.json").status_code == 404
+
+
+def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(client: TestClient) -> None:
+    body = {"kind": "generate", "count": 64, **FAST, "steps": 200}
+    first = client.post("/api/jobs", json=body).json()["id"]
+    second = client.post("/api/jobs", json=body).json()
+    assert second["position"] >= 1
+    assert client.delete(f"/api/jobs/{second['id']}").json() == {"cancelled": True}
+    assert client.get(f"/api/jobs/{second['id']}").json()["state"] == "cancelled"
+    assert client.delete(f"/api/jobs/{first}").json() == {"cancelled": True}
+    assert ended(client, first)["state"] == "cancelled"
+    assert client.delete(f"/api/jobs/{first}").json() == {"cancelled": False}
+
+
+def test_a_full_queue_asks_to_come_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "MAX_QUEUED", 1)
+    body = {"kind": "generate", "count": 64, **FAST, "steps": 200}
+    answers = [client.post("/api/jobs", json=body) for _ in range(4)]
+    assert answers[-1].status_code == 429 and answers[-1].headers["Retry-After"] == "5"
+    for answer in answers:
+        if answer.status_code == 202:
+            client.delete(f"/api/jobs/{answer.json()['id']}")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status", "message"),
+    [
+        ("text.png", b"hello", 422, "text.png"),
+        ("empty.png", b"", 422, "empty"),
+        ("empty.zip", b"PK\x05\x06" + b"\0" * 18, 422, "no picture in empty.zip"),
+        ("noise.zip", b"no zip", 422, "not a .zip or .tar"),
+        ("text.mp4", b"no clip", 422, "not a readable clip"),
+        ("../../evil.png", b"", 422, "empty"),
+    ],
+)
+def test_bad_uploads_leave_nothing_behind(
+    client: TestClient, name: str, content: bytes, status: int, message: str
+) -> None:
+    answer = client.post("/api/uploads", files={"file": (name, content)})
+    assert answer.status_code == status and message in answer.json()["detail"]
+    assert list(Path("studio/uploads").iterdir()) == []
+
+
+def test_large_uploads_and_bombs_are_refused(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = io.BytesIO()
+    Image.new("1", (10_000, 7_000)).save(bomb, "PNG")
+    answer = client.post("/api/uploads", files={"file": ("bomb.png", bomb.getvalue())})
+    assert answer.status_code == 422 and "64 million" in answer.json()["detail"]
+    monkeypatch.setattr(uploads, "MAX_PICTURE_BYTES", 1000)
+    answer = client.post("/api/uploads", files={"file": ("large.png", png(size=(200, 200)))})
+    assert answer.status_code == 413
+    assert list(Path("studio/uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"kind": "paint"},
+        {"kind": "generate"},
+        {"kind": "generate", "model": "../emoji"},
+        {"kind": "generate", "model": "nobody"},
+        {"kind": "generate", "model": "emoji", "steps": 0},
+        {"kind": "generate", "model": "emoji", "guidance": "much"},
+        {"kind": "generate", "model": "emoji", "palette": "/etc/passwd"},
+        {"kind": "generate", "model": "emoji", "unknown": 1},
+        {"kind": "stylize", "model": "emoji", "source": "0" * 32, "style": [{"kind": "collection", "source": "a"}]},
+        {"kind": "fuse", "model": "emoji", "sources": []},
+        {"kind": "train", "name": "../x", "source": "0" * 32},
+    ],
+)
+def test_wishes_of_the_wrong_shape_are_refused(client: TestClient, body: dict[str, object]) -> None:
+    answer = client.post("/api/jobs", json=body)
+    assert answer.status_code == 422 and answer.json()["detail"]
+    assert client.get("/api/jobs").json() == []
+
+
+def test_a_path_is_no_style(client: TestClient) -> None:
+    Path("secret.png").write_bytes(png())
+    style = [{"kind": "collection", "source": "secret.png"}]
+    job = finished(client, {"kind": "generate", "style": style, **FAST})
+    assert job["state"] == "failed" and "no collection 'secret.png'" in job["message"]
+
+
+def test_other_hosts_and_other_sites_are_refused(client: TestClient) -> None:
+    assert client.get("/api/models", headers={"Host": "evil.example"}).status_code == 403
+    assert client.post("/api/jobs", json={}, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.get("/api/models", headers={"Origin": "http://127.0.0.1:7860"}).status_code == 200
+    page = client.get("/")
+    assert page.status_code == 200 and "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert client.get("/docs").status_code == 200 and client.get("/openapi.json").status_code == 200
+
+
+def test_bodies_that_are_too_long_are_not_even_read(client: TestClient) -> None:
+    length = {"Content-Length": str(5 << 30)}
+    assert client.post("/api/uploads", content=b"x", headers=length).status_code == 413
+    assert client.post("/api/jobs", content=b"x" * (2 << 20)).status_code == 413
+    chunked = (part for part in (b"{", b"}"))
+    assert client.post("/api/jobs", content=chunked).status_code == 411
+
+
+def test_an_exposed_studio_wants_its_token(models: Path) -> None:
+    app = create_app(Path("studio"), models, token="right", device="cpu")
+    with TestClient(app, base_url="http://studio.example:7860") as client:
+        assert client.get("/api/models").status_code == 401
+        assert client.get("/?token=wrong").status_code == 401
+        assert client.get("/api/models", headers={"Authorization": "Bearer right"}).status_code == 200
+        assert client.get("/?token=right", follow_redirects=False).status_code == 307
+        assert client.get("/api/models").status_code == 200, "the cookie is enough"
+
+
+def test_jobs_outlive_a_restart(models: Path) -> None:
+    store = Store(Path("studio/studio.sqlite"))
+    request = {"kind": "generate", "count": 1, "seed": 1, **FAST}
+    waiting, running = store.add_job("generate", request), store.add_job("generate", request)
+    training = store.add_job("train", {"kind": "train", "name": "x", "source": "0" * 32})
+    for job in (running, training):
+        store.update_job(job.id, state=State.RUNNING, started=1.0)
+    store.close()
+    app = create_app(Path("studio"), models, device="cpu")
+    with TestClient(app, base_url="http://127.0.0.1:7860") as client:
+        assert ended(client, waiting.id)["state"] == "done" and ended(client, running.id)["state"] == "done"
+        lost = client.get(f"/api/jobs/{training.id}").json()
+        assert lost["state"] == "failed" and "restarted" in lost["message"]
+        assert len(client.get("/api/pictures").json()) == 2
+
+
+def test_changes_are_told_as_they_come(models: Path) -> None:
+    """Over a real socket: the test client cannot read an endless answer."""
+    import threading
+    import urllib.request
+
+    import uvicorn
+
+    app = create_app(Path("studio"), models, device="cpu")
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    try:
+        with urllib.request.urlopen(f"{address}/api/events", timeout=30) as events:
+            body = json.dumps({"kind": "generate", "count": 1, **FAST}).encode()
+            request = urllib.request.Request(f"{address}/api/jobs", body, {"Content-Type": "application/json"})
+            urllib.request.urlopen(request, timeout=30).close()
+            seen = []
+            for line in events:
+                if line.startswith(b"event: "):
+                    seen.append(line[7:].strip().decode())
+                if line.startswith(b"data: ") and b'"state":"done"' in line.replace(b" ", b""):
+                    break
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+    assert seen[0] == "hello" and "picture" in seen and seen.count("job") >= 3
+
+
+def test_the_page_is_light_and_speaks_both_languages() -> None:
+    from impasto.web.app import STATIC
+
+    assert sum(file.stat().st_size for file in STATIC.iterdir()) < 300_000
+    words = (STATIC / "words.js").read_text(encoding="utf-8")
+    english, chinese = words.split("zh: {", 1)
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    for name in {part.split('"')[0] for part in page.split('data-word="')[1:]}:
+        assert f"{name}: " in english and f"{name}: " in chinese, name
+    assert "http" not in page.replace("http-equiv", "")
