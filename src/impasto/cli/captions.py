@@ -60,7 +60,7 @@ class Caption:
 class Search:
     """Rank the pictures of a folder by how well they show what a text says.
 
-    impasto search runs/emoji pictures --text "a smiling cat"
+    impasto search runs/emoji pictures --text "a smiling cat" --top 5
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]

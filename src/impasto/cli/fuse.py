@@ -36,6 +36,8 @@ class Fuse(PictureFlags, FuseConfig):
     """Pictures that give the texture, each with an optional ":weight"."""
     style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(default: any)")] = ()
     """Collections of the run, pictures or saved styles that all of it shall look like, with optional weights."""
+    level_weights: Annotated[tuple[float, float, float, float], arg(metavar="W W W W")] = (1.0, 1.0, 1.0, 1.0)
+    """How much is heard on each level: style, stride 32, stride 16, stride 8; 0 leaves a level to the model."""
     count: Annotated[int, arg(aliases=["-n"])] = 1
     """How many variations."""
 
