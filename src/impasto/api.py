@@ -272,13 +272,17 @@ class Model:
         """The vectors of what to show and what not, (1, text_dim), None where nothing is said."""
         if config.text is None:
             return None, None
-        if not self.config.text_dim:
-            raise ImpastoError(f"--text: {self.path} has learned no captions; train with --text on a captioned folder.")
+        self._check_captions()
         text, away = (
             self._encoder()([said]).to(self.device) if said is not None else None
             for said in (config.text, config.negative_text)
         )
         return text, away
+
+    def _check_captions(self) -> None:
+        """Refuse where the model knows no text."""
+        if not self.config.text_dim:
+            raise ImpastoError(f"{self.path} has learned no captions; train with --text on a captioned folder.")
 
     def read(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
         """Read files, folders and archives at the model's resolution and with its channels.
@@ -321,9 +325,9 @@ class Model:
 
         Raises ImpastoError where the model has learned no captions.
         """
+        self._check_captions()
         reader = self.network.captions
-        if reader is None:
-            raise ImpastoError(f"{self.path} has learned no captions; train with --text on a captioned folder.")
+        assert reader is not None
         loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
         found = []
         for _, pixels in _batches(loaded):

@@ -24,7 +24,7 @@ class TrainingStage(ABC, Generic[B]):
         self.engine = engine
         self.optimizer = optimizer
         self.assistants: dict[str, Optimizer] = {}
-        """What learns along and is not kept: discriminators and readers, by name."""
+        """What learns along: discriminators and readers, by name."""
         self.batch_size = batch_size
         self.micro_batch = batch_size // engine.num_processes
 

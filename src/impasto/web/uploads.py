@@ -42,8 +42,6 @@ def receive(stream: BinaryIO, name: str, folder: Path) -> tuple[str, str]:
                     raise TooLargeError(f"{name[:80]} has more than {limit >> 20} MiB")
                 file.write(block)
         kind = _kind(path, suffix, name)
-        if kind == "picture" and suffix in DEMUXERS:
-            raise ImpastoError(f"{name[:80]} is not a clip")
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -1,7 +1,6 @@
 """What the worker does with a job: it turns the page's wishes into the package's settings, and keeps what is made."""
 
 import secrets
-import shutil
 import threading
 import time
 import uuid
@@ -138,7 +137,7 @@ class Workshop:
         )
         source = self.upload(request.source)
         if is_clip(source):
-            self._clip(context, model, source, config, request)
+            self._clip(context, model, source, config, f".{request.clip}")
             return
         pictures = model.whole_pictures(source)
         total = len(pictures)
@@ -151,11 +150,9 @@ class Workshop:
         context.progress(0, total)
         self._keep_all(context, redrawn(), _label(request))
 
-    def _clip(
-        self, context: Context, model: api.Model, source: Path, config: StylizeConfig, request: StylizeRequest
-    ) -> None:
+    def _clip(self, context: Context, model: api.Model, source: Path, config: StylizeConfig, suffix: str) -> None:
         id = uuid.uuid4().hex
-        target = self.folder / "pictures" / f"{id}.{request.clip}"
+        target = self.folder / "pictures" / f"{id}{suffix}"
 
         def watch(frames: Iterable[Frame], count: int) -> Iterator[Frame]:
             for number, frame in enumerate(frames):
@@ -223,10 +220,6 @@ class Workshop:
         """Remove a picture and its files."""
         self.store.remove_picture(picture.id)
         (self.folder / "pictures" / picture.file).unlink(missing_ok=True)
-
-    def free_bytes(self) -> int:
-        """What is left on the disk."""
-        return shutil.disk_usage(self.folder).free
 
 
 def _common(request: PictureRequest) -> dict[str, Any]:
