@@ -53,7 +53,7 @@ HEADLINES = (
     "probe_accuracy",
     "swap_distance",
 )
-SAMPLES_AT_A_TIME = 16
+SAMPLES_AT_A_TIME = 64
 COLUMNS = 12
 REFERENCES = 16
 TRUST = 0.3
@@ -195,7 +195,7 @@ def judge_system(judge: Judge, trained: Trained, samples: int, folder: Path) -> 
     """Every score that needs no knowledge of the system, and sheets."""
     scores: list[Measured] = []
     if trained.sample is not None:
-        scores += judge_samples(judge, trained.sample, samples, folder)
+        scores += judge_samples(judge, trained, samples, folder)
     if trained.reconstruct is not None:
         one = trained.reconstruct
         faithful, sheet = judge.reconstruction(lambda picture: [one(picture)], ["reconstruction"])
@@ -214,8 +214,10 @@ def judge_system(judge: Judge, trained: Trained, samples: int, folder: Path) -> 
     return {score.name: score.record() for score in scores}
 
 
-def judge_samples(judge: Judge, sample: Callable[[Tensor, int], Tensor], samples: int, folder: Path) -> list[Measured]:
+def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) -> list[Measured]:
     """Scores of samples, collections in their real proportions."""
+    sample = trained.sample
+    assert sample is not None
     labels = judge.labels(judge.pictures.collections, samples)
     kept: list[Tensor] = []
 
@@ -233,7 +235,8 @@ def judge_samples(judge: Judge, sample: Callable[[Tensor, int], Tensor], samples
     sheet_of([made[labels == c][:COLUMNS] for c in labels.unique()], judge.pictures.collections).save(
         folder / "samples.png"
     )
-    return [*judge.generation(looks, Against.ALL), *judge.style(looks, labels), *copied]
+    repainted = judge.repaint(trained.reconstruct, samples) if trained.reconstruct is not None else None
+    return [*judge.generation(looks, Against.ALL, repainted), *judge.style(looks, labels, repainted), *copied]
 
 
 def table(results: dict[str, dict]) -> str:

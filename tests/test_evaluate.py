@@ -126,6 +126,9 @@ def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:
     frechet = scores["frechet_lite2"]
     assert isinstance(frechet, Score) and frechet.interval is not None
     assert frechet.value > frechet.references["other real pictures"] >= 0
+    assert frechet.references["training pictures reconstructed"] > frechet.references["other real pictures"]
+    probe = scores["probe_accuracy"]
+    assert isinstance(probe, Score) and 0 <= probe.references["training pictures reconstructed"] <= 1
     assert "making samples" in told and told[-1] == "done"
     again = module.evaluate(model, styles, pictures, config)
     assert to_json(again) == to_json(report)

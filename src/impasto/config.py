@@ -128,6 +128,8 @@ class ObjectiveConfig:
     """How loud the discriminator is against the reconstruction: a ratio of gradients."""
     adversarial_start: float = 0.7
     """Part of stage 1 after which the projected discriminator joins."""
+    encoders_until: float = 0.7
+    """Part of stage 1 after which the encoders stay as they are and the decoder learns alone, in cheaper steps."""
     level_dropout: float = 0.25
     """Probability that a picture of the batch keeps only a coarse prefix of its levels."""
     single_expert: float = 0.15

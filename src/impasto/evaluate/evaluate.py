@@ -97,13 +97,14 @@ def evaluate(
     swapped, redrawn = _swap(judge, model, styles, config)
     if redrawn is not None:
         sheets["Content, redrawn in another collection's style, that collection's own drawing"] = redrawn
-    generation = judge.generation(made.looks, config.against)
+    repainted = judge.repaint(model.autoencoder.reconstruct, config.samples)
+    generation = judge.generation(made.looks, config.against, repainted)
     if network is not None:
         generation += judge.generation_by(network, made.looks, config.against)
     scores = Scores(
         reconstruction=reconstruction,
         generation=generation,
-        style=judge.style(made.looks, made.labels),
+        style=judge.style(made.looks, made.labels, repainted),
         memorisation=memorisation,
         likelihood=_likelihood(judge, model),
         swap=swapped,

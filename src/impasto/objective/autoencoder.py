@@ -72,9 +72,13 @@ class AutoencoderLoss:
         return {"reconstruction": self.reconstruction.detach(), "sketch": self.sketch.detach(), **rates}
 
 
-def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws) -> AutoencoderLoss:
-    """Encode ``picture`` (values in [0, 1]) under the drawn experts, levels and styles, paint it again, and compare."""
-    posterior = list(fuse(model.experts(picture), draws.weights))
+def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws, *, encoders_learn: bool = True) -> AutoencoderLoss:
+    """Encode ``picture`` (values in [0, 1]) under the drawn experts, levels and styles, paint it again, and compare.
+
+    Where the encoders do not learn, no gradient reaches them.
+    """
+    with torch.set_grad_enabled(encoders_learn):
+        posterior = list(fuse(model.experts(picture), draws.weights))
     posterior[0] = pool(posterior[0], draws.style_sources)
     kept = draws.keeps.unbind(1)
     samples = [g.sample(n) for g, n in zip(posterior, draws.noise, strict=True)]

@@ -94,13 +94,15 @@ class AutoencoderStage(TrainingStage[Batch]):
         """Reconstruction and rate of some rows; later in the stage features and the discriminator's word too."""
         objective = self.config.objective
         picture = to_device(batch.pixels[rows], self.engine.device)
-        loss = autoencoder_loss(self.model, picture, batch.draws.rows(rows, self.engine.device))
+        encoders_learn = progress < objective.encoders_until
+        draws = batch.draws.rows(rows, self.engine.device)
+        loss = autoencoder_loss(self.model, picture, draws, encoders_learn=encoders_learn)
         total, terms = loss.total(objective, progress), loss.terms()
         few = slice(-rows.start % LOOKED_AT, None, LOOKED_AT)
         real = picture[few]
         features_on = objective.feature_weight > 0 and progress >= objective.feature_start
         judge_on = objective.adversarial_weight > 0 and progress >= objective.adversarial_start
-        style_on = objective.style_weight > 0
+        style_on = objective.style_weight > 0 and encoders_learn
         reader = self.reader.module
         assert isinstance(reader, StyleReader)
         if style_on:
