@@ -12,13 +12,13 @@ The peers come from an extra: pip install "impasto[peers]".
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from common import options, write
@@ -240,12 +240,20 @@ def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) ->
 
 
 def table(results: dict[str, dict]) -> str:
-    """Markdown: every headline of every system, and its ratio to Impasto's."""
-    lines = ["| system | parameters | pictures seen | " + " | ".join(HEADLINES) + " |"]
-    lines.append("|---" * (len(HEADLINES) + 3) + "|")
+    """Markdown: every headline of every system and its ratio to Impasto's, and the same of what cannot be beaten."""
+    lines = ["| system | parameters | latent numbers | pictures seen | " + " | ".join(HEADLINES) + " |"]
+    lines.append("|---" * (len(HEADLINES) + 4) + "|")
     mine = results.get(OURS, {}).get("scores", {})
+    for bound in sorted({name for score in mine.values() for name in score.get("references", {})}):
+        values = [mine.get(headline, {}).get("references", {}).get(bound) for headline in HEADLINES]
+        if any(value is not None for value in values):
+            cells = ["-" if value is None else f"{value:.4g}" for value in values]
+            lines.append("| " + " | ".join([f"({bound})", "", "", "", *cells]) + " |")
     for name, result in results.items():
-        cells = [name, f"{result['parameters'] / 1e6:.1f} M", f"{result['pictures_seen']}"]
+        seen = result["pictures_seen"]
+        seen = " + ".join(f"{part:,}" for part in seen.values()) if isinstance(seen, dict) else f"{seen:,}"
+        numbers = result["latent_numbers"]
+        cells = [name, f"{result['parameters'] / 1e6:.1f} M", f"{numbers:,}" if numbers else "-", seen]
         for headline in HEADLINES:
             value = result["scores"].get(headline, {}).get("value")
             own = mine.get(headline, {}).get("value")
@@ -253,6 +261,26 @@ def table(results: dict[str, dict]) -> str:
             cells.append("-" if value is None else f"{value:.4g}{ratio}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def beside(folder: Path, names: Iterable[str]) -> Image.Image:
+    """The sheets of samples of all systems that have one, below each other under their names."""
+    sheets = {name: folder_of(folder, name) / "samples.png" for name in names}
+    found = {name: Image.open(sheet).convert("RGB") for name, sheet in sheets.items() if sheet.exists()}
+    title = 20
+    height = sum(sheet.height + title for sheet in found.values())
+    whole = Image.new("RGB", (max(sheet.width for sheet in found.values()), height), "white")
+    draw, top = ImageDraw.Draw(whole), 0
+    for name, sheet in found.items():
+        draw.text((4, top + 3), name, "#202020", ImageFont.load_default(size=14))
+        whole.paste(sheet, (0, top + title))
+        top += title + sheet.height
+    return whole
+
+
+def folder_of(folder: Path, name: str) -> Path:
+    """Where a system keeps its state and its sheets."""
+    return folder / name.replace(" ", "-")
 
 
 def main() -> None:
@@ -280,7 +308,7 @@ def main() -> None:
         if name in results:
             continue
         print(name, flush=True)
-        own = folder / name.replace(" ", "-")
+        own = folder_of(folder, name)
         own.mkdir(exist_ok=True)
         if name == OURS:
             trained = ours(arguments.pictures, pictures, engine, arguments.minutes, own, arguments.size)
@@ -291,7 +319,8 @@ def main() -> None:
         scores = judge_system(judge, trained, arguments.samples, own)
         results[name] = trained.facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)
-        (folder / "table.md").write_text(table(results), encoding="utf-8")
+    (folder / "table.md").write_text(table(results), encoding="utf-8")
+    beside(folder, results).save(folder / "samples.png")
     print(table(results))
 
 

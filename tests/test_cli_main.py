@@ -26,7 +26,7 @@ def run(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess
 
 def flags(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every argument in the help of ``command``, with its choices or type."""
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "110")  # a wider help has columns
     with pytest.raises(SystemExit) as caught:
         main.main([*command.split(), "--help"])
     assert caught.value.code == 0
