@@ -25,6 +25,7 @@ from common import options, write
 from impasto import api
 from impasto.atomic import write_atomically
 from impasto.config import Against, GenerateConfig, Sampling, Size, TrainConfig
+from impasto.create.grid import FONT_SIZE, GAP, INK
 from impasto.create.redraw import redraw as redraw_picture
 from impasto.data import PictureSet, prepare
 from impasto.evaluate.judge import Judge, sheet_of
@@ -240,15 +241,15 @@ def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) ->
 
 
 def table(results: dict[str, dict]) -> str:
-    """Markdown: every headline of every system and its ratio to Impasto's, and the same of what cannot be beaten."""
+    """Markdown: headlines of every system and their ratio to Impasto's; above, in brackets, Impasto's references."""
     lines = ["| system | parameters | latent numbers | pictures seen | " + " | ".join(HEADLINES) + " |"]
     lines.append("|---" * (len(HEADLINES) + 4) + "|")
     mine = results.get(OURS, {}).get("scores", {})
-    for bound in sorted({name for score in mine.values() for name in score.get("references", {})}):
-        values = [mine.get(headline, {}).get("references", {}).get(bound) for headline in HEADLINES]
-        if any(value is not None for value in values):
-            cells = ["-" if value is None else f"{value:.4g}" for value in values]
-            lines.append("| " + " | ".join([f"({bound})", "", "", "", *cells]) + " |")
+    references = [mine.get(headline, {}).get("references", {}) for headline in HEADLINES]
+    for bound in sorted({name for known in references for name in known}):
+        values = [known.get(bound) for known in references]
+        cells = ["-" if value is None else f"{value:.4g}" for value in values]
+        lines.append("| " + " | ".join([f"({bound})", "", "", "", *cells]) + " |")
     for name, result in results.items():
         seen = result["pictures_seen"]
         seen = " + ".join(f"{part:,}" for part in seen.values()) if isinstance(seen, dict) else f"{seen:,}"
@@ -263,16 +264,18 @@ def table(results: dict[str, dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def beside(folder: Path, names: Iterable[str]) -> Image.Image:
-    """The sheets of samples of all systems that have one, below each other under their names."""
+def beside(folder: Path, names: Iterable[str]) -> Image.Image | None:
+    """The sheets of samples of all systems that have one, below each other under their names; None without any."""
     sheets = {name: folder_of(folder, name) / "samples.png" for name in names}
     found = {name: Image.open(sheet).convert("RGB") for name, sheet in sheets.items() if sheet.exists()}
-    title = 20
+    if not found:
+        return None
+    title = FONT_SIZE + 2 * GAP
     height = sum(sheet.height + title for sheet in found.values())
     whole = Image.new("RGB", (max(sheet.width for sheet in found.values()), height), "white")
     draw, top = ImageDraw.Draw(whole), 0
     for name, sheet in found.items():
-        draw.text((4, top + 3), name, "#202020", ImageFont.load_default(size=14))
+        draw.text((GAP, top + GAP), name, INK, ImageFont.load_default(size=FONT_SIZE))
         whole.paste(sheet, (0, top + title))
         top += title + sheet.height
     return whole
@@ -319,8 +322,9 @@ def main() -> None:
         scores = judge_system(judge, trained, arguments.samples, own)
         results[name] = trained.facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)
-    (folder / "table.md").write_text(table(results), encoding="utf-8")
-    beside(folder, results).save(folder / "samples.png")
+        (folder / "table.md").write_text(table(results), encoding="utf-8")
+        if (sheet := beside(folder, results)) is not None:
+            sheet.save(folder / "samples.png")
     print(table(results))
 
 

@@ -102,6 +102,20 @@ def test_gradients_reach_every_parameter(tiny: ModelConfig) -> None:
     assert still == []
 
 
+def test_encoders_that_learn_no_more_hear_nothing_and_change_nothing(tiny: ModelConfig) -> None:
+    model, picture, generator = Autoencoder(tiny), torch.rand(4, 4, 32, 32), torch.Generator().manual_seed(0)
+    weights, keeps = draw_weights(ObjectiveConfig(), 4, generator)
+    draws = Draws(weights, keeps, torch.eye(4), draw_noise(range(4), model.posterior(picture)))
+    learning = autoencoder_loss(model, picture, draws)
+    resting = autoencoder_loss(model, picture, draws, encoders_learn=False)
+    assert torch.equal(learning.total(ObjectiveConfig(), 1.0), resting.total(ObjectiveConfig(), 1.0))
+    resting.total(ObjectiveConfig(), 1.0).backward()
+    heard = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert heard == {"decoder"}
+    with torch.no_grad():
+        assert not autoencoder_loss(model, picture, draws).painted.requires_grad
+
+
 def test_drawn_styles_are_pools_within_collections() -> None:
     collections = torch.tensor([0, 0, 0, 1, 1, 2])
     generator = torch.Generator().manual_seed(1)

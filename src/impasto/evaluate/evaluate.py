@@ -100,7 +100,7 @@ def evaluate(
     repainted = judge.repaint(model.autoencoder.reconstruct, config.samples)
     generation = judge.generation(made.looks, config.against, repainted)
     if network is not None:
-        generation += judge.generation_by(network, made.looks, config.against)
+        generation += judge.generation_by(network, made.looks, config.against, repainted)
     scores = Scores(
         reconstruction=reconstruction,
         generation=generation,

@@ -166,9 +166,7 @@ class Judge:
         )
         if count < FEWEST_FOR_DISTRIBUTIONS:
             return (*(Unmeasured(name, _too_few(count)) for name in names[:-1]), sliced)
-        bounds = {"other real pictures": other.pooled}
-        if repainted is not None and len(repainted.looks) >= FEWEST_FOR_DISTRIBUTIONS:
-            bounds[REPAINTED] = repainted.looks.pooled[groups_of(len(repainted.looks), 1, self.seed)[0][:count]]
+        bounds = {name: known.pooled for name, known in self._bounds(other, repainted).items()}
         precision, recall = precision_and_recall(real.pooled, made.pooled, seed=self.seed)
         best = {name: precision_and_recall(real.pooled, bound, seed=self.seed) for name, bound in bounds.items()}
         return (
@@ -190,6 +188,13 @@ class Judge:
         real, other, made = some
         return real, other, made
 
+    def _bounds(self, other: Looks, repainted: Repainted | None) -> dict[str, Looks]:
+        """What samples can be compared with, each as many as the other real pictures where there are so many."""
+        bounds = {"other real pictures": other}
+        if repainted is not None and len(repainted.looks) >= FEWEST_FOR_DISTRIBUTIONS:
+            bounds[REPAINTED] = repainted.looks[groups_of(len(repainted.looks), 1, self.seed)[0][: len(other)]]
+        return bounds
+
     def _distances(
         self, names: Sequence[str], real: Tensor, made: Tensor, bounds: Mapping[str, Tensor]
     ) -> tuple[Measured, ...]:
@@ -202,15 +207,17 @@ class Judge:
             Score(names[1], kernel.value, Best.LOW, len(made), kernel.interval, best_kernel),
         )
 
-    def generation_by(self, network: GivenNetwork, made: Looks, against: Against) -> tuple[Measured, ...]:
+    def generation_by(
+        self, network: GivenNetwork, made: Looks, against: Against, repainted: Repainted | None = None
+    ) -> tuple[Measured, ...]:
         """Frechet and kernel distance on the features of a network that the user brings."""
         names = (f"frechet_{network.name}", f"kernel_{network.name}")
         self.progress(f"looking through {network.name}", 0, 1)
         real, other, made = self._sides(made, against)
         if len(made) < FEWEST_FOR_DISTRIBUTIONS:
             return tuple(Unmeasured(name, _too_few(len(made))) for name in names)
-        real_features, other_features, made_features = (network(looks.pixels) for looks in (real, other, made))
-        return self._distances(names, real_features, made_features, {"other real pictures": other_features})
+        bounds = {name: network(known.pixels) for name, known in self._bounds(other, repainted).items()}
+        return self._distances(names, network(real.pixels), network(made.pixels), bounds)
 
     def style(self, made: Looks, labels: Tensor, repainted: Repainted | None = None) -> tuple[Measured, ...]:
         """Are the samples as much of one style as the folder, and of the collection that was asked for?"""

@@ -77,7 +77,7 @@ def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws, *, encoders
 
     Where the encoders do not learn, no gradient reaches them.
     """
-    with torch.set_grad_enabled(encoders_learn):
+    with torch.set_grad_enabled(encoders_learn and torch.is_grad_enabled()):
         posterior = list(fuse(model.experts(picture), draws.weights))
     posterior[0] = pool(posterior[0], draws.style_sources)
     kept = draws.keeps.unbind(1)
