@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--features", action="store_true", help="with feature loss and discriminator")
+    parser.add_argument("--linear-start", action="store_true", help="begin with the best linear autoencoder")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="weights of the objective")
     arguments = parser.parse_args()
     weights = {} if arguments.features else {"feature_weight": 0.0, "adversarial_weight": 0.0}
@@ -49,11 +50,16 @@ def main() -> None:
             resolution=arguments.resolution,
             batch_size=arguments.batch_size,
             learning_rate=arguments.learning_rate,
+            linear_start=arguments.linear_start,
             objective=ObjectiveConfig(**weights),
         )
         pictures = prepare(config.pictures, resolution=config.resolution, cache=config.out)
         shape = sized_model(
-            config.size, channels=pictures.channels, resolution=config.resolution, collections=pictures.collections
+            config.size,
+            channels=pictures.channels,
+            resolution=config.resolution,
+            collections=pictures.collections,
+            linear_experts=config.linear_start,
         )
         model = channels_last(Impasto(shape).to(engine.device)).autoencoder
         stage = AutoencoderStage(config, engine, model, pictures)
@@ -71,6 +77,7 @@ def main() -> None:
         "size": config.size,
         "batch_size": config.batch_size,
         "learning_rate": config.learning_rate,
+        "linear_start": config.linear_start,
         "objective": dataclasses.asdict(config.objective),
         "psnr_db_per_prefix": dict(zip(LEVEL_NAMES, scores.psnr_per_prefix, strict=True)),
         "rate_nats": dict(zip(LEVEL_NAMES, scores.rates, strict=True)),

@@ -17,16 +17,18 @@ from PIL import Image
 
 import impasto
 from impasto import config as config_module
-from impasto.config import GenerateConfig, TrainConfig, from_json
+from impasto.config import GenerateConfig, ModelConfig, TrainConfig, from_json
 from impasto.data import prepare
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
+from impasto.model.autoencoder import Autoencoder
 from impasto.model.impasto import load_model
 from impasto.training import engine
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import read_checkpoint
 from impasto.training.engine import choose_device, choose_precision
+from impasto.training.linear_start import start_linear
 from impasto.training.loop import train
 from impasto.training.optimizer import GUARD_STEPS, Optimizer
 from impasto.training.prior_stage import LatentCache, looks_of
@@ -113,6 +115,48 @@ def test_measuring_without_the_extra_is_refused_at_once(
     with pytest.raises(ImpastoError, match=r"impasto\[evaluate\]"):
         train(config_for(folder, tmp_path / "run", measure_minutes=1))
     train(config_for(folder, tmp_path / "plain", images=16))
+
+
+def soft_pictures(count: int, side: int, components: int) -> torch.Tensor:
+    """RGBA pictures of a few smooth components each, which a linear code can hold whole."""
+    rough = torch.randn(components, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    smooth = torch.nn.functional.interpolate(rough, size=side, mode="bicubic")
+    amounts = torch.randn(count, components, generator=torch.Generator().manual_seed(2))
+    return (0.5 + 0.08 * torch.einsum("nk,kchw->nchw", amounts, smooth)).clamp(0, 1)
+
+
+def test_training_can_start_from_the_best_linear_autoencoder(tiny: ModelConfig) -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(dataclasses.replace(tiny, linear_experts=True)).eval()
+    pictures = soft_pictures(160, 32, 10)
+    known, new = pictures[:128], pictures[128:]
+    start_linear(model, known, 4e-6)
+    model.decoder.paint.project.weight.data.zero_()
+    with torch.no_grad():
+        errors = [float((model.reconstruct(new, level) - new).square().mean()) for level in (1, 2, 3, 4)]
+        posterior, pixel = model.posterior(new), model.posterior(new, only_pixel(len(new)))
+    spread = float((new - known.mean(0)).square().mean())
+    # Ten components need no more than the coarsest map; a style says nothing yet.
+    assert errors[0] > 0.5 * spread and errors[1] < 0.2 * spread and errors[3] < 0.1 * spread
+    # The pixel expert sees nearly all of it, and says so.
+    assert posterior[1].log_variance.mean() < pixel[1].log_variance.mean() < -2
+    assert float((posterior[1].mean - pixel[1].mean).square().mean()) < 0.2
+
+
+def test_the_linear_start_takes_fewer_pictures_than_components_and_flat_ones(tiny: ModelConfig) -> None:
+    for pictures in (soft_pictures(2, 32, 3), torch.ones(3, 4, 32, 32)):
+        model = Autoencoder(dataclasses.replace(tiny, linear_experts=True)).eval()
+        start_linear(model, pictures, 4e-6)
+        assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+        painted = model.reconstruct(pictures)
+        assert torch.isfinite(painted).all()
+
+
+def only_pixel(batch: int) -> torch.Tensor:
+    """Weights at which the pixel expert speaks alone."""
+    weights = torch.zeros(batch, 3, 4)
+    weights[:, 0] = 1
+    return weights
 
 
 def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:

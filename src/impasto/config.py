@@ -91,6 +91,8 @@ class ModelConfig:
     encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 160, 160)
     """Channels of an encoder's three 5x5 stages and of its residual stages at strides 16 and 32."""
     pyramid_width: int = 96
+    linear_experts: bool = False
+    """Whether each encoder also tells every level by one linear map of its squares of the view."""
     decoder_widths: tuple[int, int, int, int, int] = (192, 192, 160, 96, 48)
     """Channels of the decoder at strides 32, 16, 8, 4 and 2."""
     decoder_depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
@@ -165,6 +167,9 @@ class TrainConfig:
     """Pictures in an update of the prior, over all processes."""
     prior_learning_rate: float | None = None
     """Highest learning rate of the prior; 0.192 / its width where not given (Yang 2022): 5e-4 for small."""
+    linear_start: bool = False
+    """Begin stage 1 with the best linear autoencoder: minutes later pictures are kept better, but samples are harder to
+    learn."""
     stage1_share: float = 0.35
     """Part of the budget that the autoencoder gets; the prior gets the rest."""
     fit: Fit = Fit.AUTO
@@ -366,7 +371,13 @@ def settings_of(cls: type[T], command: Any) -> T:
 
 
 def sized_model(
-    size: Size, *, channels: int, resolution: int, collections: tuple[str, ...], text_dim: int = 0
+    size: Size,
+    *,
+    channels: int,
+    resolution: int,
+    collections: tuple[str, ...],
+    text_dim: int = 0,
+    linear_experts: bool = False,
 ) -> ModelConfig:
     """The model that ``size`` stands for."""
     widths: dict[Size, dict[str, Any]] = {
@@ -399,6 +410,7 @@ def sized_model(
         text_dim=text_dim,
         prior_look_dim=PRIOR_LOOK_DIM,
         prior_delays=PRIOR_DELAYS,
+        linear_experts=linear_experts,
         **widths[size],
     )
 

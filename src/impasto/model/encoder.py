@@ -18,6 +18,10 @@ Hierarchy = tuple[Gaussian, Gaussian, Gaussian, Gaussian]
 """One Gaussian per latent level, coarse to fine: style (batch, style_dim), then maps at strides 32, 16 and 8."""
 
 
+GLANCE_SIDES = (8, 8, 4)
+"""Height and width, in samples of the view, of what a linear expert sees at strides 32, 16 and 8."""
+
+
 class Features(NamedTuple):
     """What an encoder makes of its view, at strides 2, 4, 32, 16 and 8 of the picture."""
 
@@ -33,7 +37,8 @@ class Encoder(nn.Module):
 
     The view comes at half the picture's size, so two of the three stages pool. Every pyramid level (FPN, Lin 2017)
     has a head for its map's Gaussian; pooled means and deviations of the first stages and of all pyramid levels give
-    the style.
+    the style. Where the model has linear experts, each level also glances at its squares of the view: one linear map,
+    the counterpart of the decoder's sketch, which can be had in closed form.
     """
 
     def __init__(self, config: ModelConfig, view_channels: int) -> None:
@@ -49,8 +54,15 @@ class Encoder(nn.Module):
         self.widen32 = conv(widths[3], widths[4], 3)
         self.laterals = nn.ModuleList([conv(width, pyramid, 1, gain=1.0) for width in widths[:1:-1]])
         self.smooth = nn.ModuleList([conv(pyramid, pyramid, 3, gain=1.0) for _ in range(3)])
-        self.heads = nn.ModuleList([conv(pyramid, 2 * latent, 1, gain=0.5) for latent in config.map_channels])
-        features = 2 * (widths[0] + widths[1] + 3 * pyramid)
+        self.glances = nn.ModuleList()
+        if config.linear_experts:
+            for latent, side in zip(config.map_channels, GLANCE_SIDES, strict=True):
+                self.glances.append(conv(side**2 * view_channels, latent, 1, gain=1.0))
+        depths = [pyramid + latent * config.linear_experts for latent in config.map_channels]
+        self.heads = nn.ModuleList(
+            [conv(depth, 2 * latent, 1, gain=0.5) for depth, latent in zip(depths, config.map_channels, strict=True)]
+        )
+        features = 2 * (widths[0] + widths[1] + sum(depths))
         self.style_hidden = linear(features, 256)
         self.style_head = linear(256, 2 * config.style_dim, gain=0.5)
 
@@ -74,8 +86,10 @@ class Encoder(nn.Module):
         for x, lateral in zip((x32, x16, x8), self.laterals, strict=True):
             level = lateral(F.silu(x))
             pyramid.append(level + upsample_nearest(pyramid[-1]) if pyramid else level)
-        coarse, middle, fine = (F.silu(smooth(level)) for smooth, level in zip(self.smooth, pyramid, strict=True))
-        return Features(x2, x4, coarse, middle, fine)
+        pyramid = [F.silu(smooth(level)) for smooth, level in zip(self.smooth, pyramid, strict=True)]
+        for level, (glance, seen) in enumerate(zip(self.glances, glanced_at(view), strict=False)):
+            pyramid[level] = torch.cat([pyramid[level], glance(seen)], 1)
+        return Features(x2, x4, *pyramid)
 
     def style(self, statistics: Vector) -> Gaussian:
         """The style level's expert, from means and deviations of all features over the picture."""
@@ -85,6 +99,15 @@ class Encoder(nn.Module):
         """The experts of the maps, each from its level of the pyramid (coarse to fine), position by position."""
         coarse, middle, fine = (_bounded(head(x)) for head, x in zip(self.heads, pyramid, strict=True))
         return coarse, middle, fine
+
+
+def glanced_at(view: Map) -> list[Map]:
+    """What the linear experts see: the view in squares, at strides 32 (of its half size), 16 and 8, as channels."""
+    views = (F.avg_pool2d(view, 2), view, view)
+    return [
+        F.pixel_unshuffle(v, side).contiguous(memory_format=torch.channels_last)
+        for v, side in zip(views, GLANCE_SIDES, strict=True)
+    ]
 
 
 def moments(x: Map) -> tuple[Vector, Vector]:

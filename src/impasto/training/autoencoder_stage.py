@@ -23,6 +23,7 @@ from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_lo
 from impasto.objective.experts import draw_style_sources, draw_weights
 from impasto.objective.style import StyleReader
 from impasto.training.engine import Engine
+from impasto.training.linear_start import start_linear
 from impasto.training.optimizer import Optimizer
 from impasto.training.seeds import Order, generator, rng
 from impasto.training.stage import TrainingStage
@@ -31,6 +32,9 @@ STYLE_GROUP = 8
 """Pictures share styles within groups of so many rows of a batch: a share of a batch is computed like the whole."""
 LOOKED_AT = 4
 """The losses that look at features see one picture in so many: they cost as much as the painting itself."""
+
+MOST_STARTED_FROM = 2**23
+"""Pixels of the pictures that the first, linear weights are computed from."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,17 @@ class AutoencoderStage(TrainingStage[Batch]):
         mean, deviation = statistics.mean(0), statistics.std(0).clamp(min=1e-3)
         return StyleReader(self.model.config.style_dim, len(self.pictures.collections), mean, deviation)
 
-    def _some_pictures(self) -> Tensor:
-        some = self.pictures.train[:: max(1, len(self.pictures.train) // 256)]
+    def _some_pictures(self, most: int = 256) -> Tensor:
+        some = self.pictures.train[:: -(-len(self.pictures.train) // most)]
         return to_device(self.pictures.batch(some), self.engine.device)
 
     def begin(self) -> None:
-        """Let the untrained decoder paint the pictures' mean colour."""
-        self.model.decoder.start_from(self._some_pictures().mean((0, 2, 3)))
+        """Let the untrained autoencoder paint the pictures' mean colour, or what can be said of them linearly."""
+        if self.config.linear_start:
+            some = self._some_pictures(MOST_STARTED_FROM // self.pictures.resolution**2)
+            start_linear(self.model, some, self.config.objective.kl_weight)
+        else:
+            self.model.decoder.start_from(self._some_pictures().mean((0, 2, 3)))
 
     def draw(self, step: int, images_seen: int) -> Batch:
         """Pictures by the seeded order, those of a collection side by side; random crops."""
@@ -123,6 +131,11 @@ class AutoencoderStage(TrainingStage[Batch]):
                 total = total + push
         return total, {name: term.detach() for name, term in terms.items()}
 
+    @property
+    def _looked_at(self) -> int:
+        """Pictures of this process's part of the batch that the losses of features see, over all micro-batches."""
+        return -(-self.batch_size // self.engine.num_processes // LOOKED_AT)
+
     def _adversarial(
         self, loss: AutoencoderLoss, few: slice, real: Map, augment: Augmentation
     ) -> tuple[Tensor, Tensor]:
@@ -137,7 +150,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         with torch.no_grad():
             features = self.features(augment(real)), self.features(augment(loss.painted[few]))
         judged = discriminator_loss(discriminator(features[0]), discriminator(features[1]))
-        judged.backward()
+        (judged * len(real) / self._looked_at).backward()
         return push, judged.detach()
 
 

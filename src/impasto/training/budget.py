@@ -22,8 +22,9 @@ class StageClock:
     _since: float | None = None
 
     def start(self) -> None:
-        """Let time count from now on."""
-        self._since = time.monotonic()
+        """Let time count from now on, where it does not already."""
+        if self._since is None:
+            self._since = time.monotonic()
 
     def tick(self) -> None:
         """Bring ``seconds`` up to date."""

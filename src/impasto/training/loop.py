@@ -57,6 +57,7 @@ class Training:
             resolution=config.resolution,
             collections=self.pictures.collections,
             text_dim=TEXT_DIM if config.text else 0,
+            linear_experts=config.linear_start,
         )
         torch.manual_seed(seed_of(config.seed, "weights"))
         self.model = channels_last(Impasto(model_config).to(self.engine.device))
@@ -93,6 +94,7 @@ class Training:
             self.engine.keep_precision(bool(saved.numbers["bfloat16"]))
             self._restore_clocks(saved)
         if saved is None or saved.numbers["stage"] == 0:
+            self.clocks[Stage.AUTOENCODER].start()
             first = AutoencoderStage(self.config, self.engine, self.model.autoencoder, self.pictures)
             if saved is not None:
                 first.restore(saved)
@@ -127,7 +129,6 @@ class Training:
 
     def _run_stage(self, stage: TrainingStage) -> bool:
         config, clock = self.config, self.clocks[stage.stage]
-        clock.start()
         step = clock.images_seen // stage.batch_size
         last_saved = last_preview = last_measured = time.monotonic()
         meter = Meter(config, self.clocks)
