@@ -44,10 +44,9 @@ def start_linear(model: Autoencoder, picture: Map, kl_weight: float) -> None:
 def _start_sketches(model: Autoencoder, picture: Map, noise: float) -> list[tuple[Tensor, Tensor]]:
     """Probabilistic principal components (Tipping & Bishop 1999) of each level of the pyramid, on top of the coarser.
 
-    They are turned at random together, so that the strong ones have a part in every number of the code: a flow learns
-    such a code sooner than one that is white. Returns for every map the code of every square, with unit variance
-    (square, number), and the part of each number that is noise (number,). ``noise`` is the variance of it in a value
-    of the full-size picture.
+    They are turned at random together, so that the strong ones have a part in every number of the code. Returns for
+    every map the code of every square, with unit variance (square, number), and the part of each number that is noise
+    (number,). ``noise`` is the variance of it in a value of the full-size picture.
     """
     half = F.avg_pool2d(picture, 2)
     drawn: Tensor | None = None
@@ -58,9 +57,7 @@ def _start_sketches(model: Autoencoder, picture: Map, noise: float) -> list[tupl
         assert isinstance(layer, nn.Conv2d) and layer.bias is not None
         ground = F.interpolate(drawn, scale_factor=2, mode="bilinear") if drawn is not None else 0.5
         squares = F.pixel_unshuffle(target - ground, SKETCH_SIDE)
-        rows = _rows(squares)
-        mean = rows.mean(0)
-        rows = rows - mean
+        rows, mean = _centred(squares)
         _, components = torch.linalg.eigh(rows.T @ rows / len(rows))
         count = layer.in_channels
         axes = components[:, -count:] @ torch.linalg.qr(torch.randn(count, count)).Q
@@ -86,9 +83,7 @@ def _start_glances(encoder: Encoder, seen: list[Map], codes: list[tuple[Tensor, 
     for glance, head, squares, (code, noise) in zip(encoder.glances, encoder.heads, seen, codes, strict=True):
         assert isinstance(glance, nn.Conv2d) and isinstance(head, nn.Conv2d)
         assert glance.bias is not None and head.bias is not None
-        rows = _rows(squares)
-        mean = rows.mean(0)
-        rows = rows - mean
+        rows, mean = _centred(squares)
         fit = max(1, int(FIT_SHARE * len(rows)))
         covariance = rows[:fit].T @ rows[:fit] / fit
         ridge = RIDGE * covariance.diagonal().mean() + 1e-8
@@ -108,5 +103,8 @@ def _start_glances(encoder: Encoder, seen: list[Map], codes: list[tuple[Tensor, 
         head.bias[latent:] = LOG_VARIANCE_BOUND * torch.atanh(raw / LOG_VARIANCE_BOUND)
 
 
-def _rows(squares: Map) -> Tensor:
-    return squares.permute(0, 2, 3, 1).reshape(-1, squares.shape[1]).float().cpu()
+def _centred(squares: Map) -> tuple[Tensor, Tensor]:
+    """The squares as rows, their mean taken away, and that mean."""
+    rows = squares.permute(0, 2, 3, 1).reshape(-1, squares.shape[1]).float().cpu()
+    mean = rows.mean(0)
+    return rows - mean, mean
