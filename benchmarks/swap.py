@@ -27,6 +27,7 @@ from impasto.data import prepare
 from impasto.evaluate import style as look
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of, spread
 from impasto.evaluate.swap import held_out_pairs, swap
+from impasto.model import tiles
 from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from impasto.model.views import orientation
@@ -143,7 +144,8 @@ class Bench:
     @torch.no_grad()
     def _stylized(self, content: Map, style: Gaussian, strength: float) -> Map:
         network = self.model.network
-        fused = told(network, content, style, WEAKEST_TRUST**strength, 1 - strength)
+        experts = tiles.encode(network.autoencoder, content)
+        fused = told(experts, style, WEAKEST_TRUST**strength, 1 - strength)
         return paint(network, fused, range(len(content)), Sampling())
 
 

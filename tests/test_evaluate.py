@@ -18,7 +18,6 @@ from impasto.evaluate import samples as sampling
 from impasto.evaluate.judge import Judge
 from impasto.evaluate.report import to_html, to_json, to_text
 from impasto.evaluate.scores import Measured, Score, Unmeasured
-from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 from pictures import noise
 
@@ -53,11 +52,11 @@ def model_of(config: ModelConfig) -> tuple[Impasto, torch.Tensor]:
 def painter(pictures: PictureSet, indices: Sequence[int], change: float):
     """Instead of the prior: training pictures once more, a little changed."""
 
-    def made(model: Impasto, style: Gaussian, numbers: Sequence[int], settings: Sampling) -> Iterator[np.ndarray]:
-        rng = np.random.default_rng(len(numbers))
-        for number in numbers:
-            picture = pictures.batch([indices[number % len(indices)]])[0].astype(np.float32) / 255
-            yield np.clip(picture + change * rng.standard_normal(picture.shape), 0, 1).astype(np.float32)
+    def made(model: Impasto, styles: torch.Tensor, settings: Sampling) -> Iterator[torch.Tensor]:
+        rng = np.random.default_rng(0)
+        chosen = [indices[number % len(indices)] for number in range(len(styles))]
+        picture = pictures.batch(chosen).astype(np.float32) / 255
+        yield torch.from_numpy(picture + change * rng.standard_normal(picture.shape).astype(np.float32)).clamp(0, 1)
 
     return made
 
@@ -92,16 +91,16 @@ def test_planted_copies_and_a_style_break_are_caught(pictures: PictureSet, monke
     config = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
     model, styles = model_of(config)
     copied = pictures.train.tolist()
-    monkeypatch.setattr(sampling, "generate", painter(pictures, copied, 0.002))
+    monkeypatch.setattr(sampling, "generate_each", painter(pictures, copied, 0.002))
     with_copies = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
-    monkeypatch.setattr(sampling, "generate", painter(pictures, pictures.held_out.tolist(), 0.0))
+    monkeypatch.setattr(sampling, "generate_each", painter(pictures, pictures.held_out.tolist(), 0.0))
     honest = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
     assert value_of(with_copies, "copy_rate_pixels") > 0.9
     assert value_of(with_copies, "copy_rate_features") > 0.5
     assert value_of(honest, "copy_rate_pixels") < 0.3
     # Samples of the one collection asked for as the other: the probe says no, and the set is less of one style.
     plain = [i for i in copied if pictures.collection_ids[i] == 0]
-    monkeypatch.setattr(sampling, "generate", painter(pictures, plain, 0.0))
+    monkeypatch.setattr(sampling, "generate_each", painter(pictures, plain, 0.0))
     broken = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
     assert value_of(broken, "probe_accuracy of plain") > 0.8
     assert value_of(broken, "probe_accuracy of striped") < 0.2

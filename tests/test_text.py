@@ -115,10 +115,10 @@ def test_what_cannot_be_asked_or_learned_is_said(
 
 def test_pictures_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:
     from impasto.data import prepare
-    from impasto.training.loop import captions_of
+    from impasto.training.captions import captions_of
 
     pictures = prepare(write_captioned(tmp_path / "in"), resolution=32, cache=tmp_path / "cache")
-    vectors = captions_of(pictures)
+    vectors = captions_of(pictures, pictures.train)
     has = np.array([pictures.entries[index].text is not None for index in pictures.train.tolist()])
     assert torch.equal(vectors.norm(dim=1) > 0.5, torch.from_numpy(has)) and has.any() and not has.all()
     assert GenerateConfig().text is None

@@ -114,6 +114,19 @@ def test_three_pictures_become_one(client: TestClient) -> None:
     assert client.get(f"/api/uploads/{used['id']}/picture").status_code == 200
 
 
+def test_the_preview_follows_the_slider(client: TestClient) -> None:
+    source = bring(client, png(1, (100, 50)))
+    body = {"model": "emoji", "source": source, "style": [{"kind": "collection", "source": "a"}]}
+    shown = [client.post("/api/preview", json=body | {"strength": strength}) for strength in (0.1, 0.9, 0.1)]
+    assert [answer.headers["content-type"] for answer in shown] == ["image/webp"] * 3
+    with Image.open(io.BytesIO(shown[0].content)) as picture:
+        assert picture.size == (64, 32)
+    assert shown[0].content == shown[2].content != shown[1].content
+    gone = client.post("/api/preview", json=body | {"source": "0" * 32})
+    assert gone.status_code == 422 and "there is no upload" in gone.json()["detail"]
+    assert client.post("/api/preview", json=body | {"style": []}).status_code == 422
+
+
 def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClient) -> None:
     mine = bring(client, png(7))
     body = {"name": "my style", "model": "emoji", "style": [{"kind": "upload", "source": mine}]}

@@ -47,7 +47,7 @@ from impasto.model.views import VIEW_NAMES
 from impasto.text import TextEncoder, TextVectors
 from impasto.training.engine import choose_device, choose_precision
 from impasto.training.loop import train as _train
-from impasto.training.run import Run
+from impasto.training.run import Run, model_file
 
 if TYPE_CHECKING:
     from impasto.evaluate.evaluate import Report
@@ -444,12 +444,7 @@ def load(run: Path | str, device: str = "auto", precision: str = "auto") -> Mode
     ImpastoError when there is no model, or it cannot be read.
     """
     path = Path(run)
-    if not path.exists():
-        raise ImpastoError(f"{path}: there is no such run or model file.")
-    file = Run(path).model if path.is_dir() else path
-    if not file.exists():
-        reason = "its training has not saved yet" if Run(path).config.exists() else "it has no model.safetensors"
-        raise ImpastoError(f"{path} is not a trained run: {reason}.")
+    file = model_file(path)
     network, styles = load_model(file)
     if precision not in ("auto", *PRECISIONS):
         raise ImpastoError(f"precision {precision}: use one of auto, {', '.join(PRECISIONS)}.")

@@ -167,6 +167,8 @@ class TrainConfig:
     """Pictures in an update of the prior, over all processes."""
     prior_learning_rate: float | None = None
     """Highest learning rate of the prior; 0.192 / its width where not given (Yang 2022): 5e-4 for small."""
+    init: Path | None = None
+    """A run or model file to adapt to the pictures, 10 or 50 of them: it keeps its styles, its size and resolution."""
     linear_start: bool = False
     """Begin stage 1 with the best linear autoencoder: minutes later pictures are kept better, but samples are harder to
     learn."""

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from impasto.config import ModelConfig, Repeat, Sampling
 from impasto.create.paint import paint
+from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
@@ -68,6 +71,21 @@ def generate(
         pictures = paint(model, fused, seeds, settings, repeat=repeat, text=text, away=away, on_step=tell)
         for index in chosen:
             yield pictures[index % CHUNK].float().cpu().numpy()
+
+
+def generate_each(
+    model: Impasto, styles: Float[Tensor, "picture 2 style"], settings: Sampling, at_a_time: int = 32
+) -> Iterator[Map]:
+    """Yield batches of new pictures in [0, 1], on the CPU, one in each of ``styles`` (mean and log-variance).
+
+    They are those of `generate`, but for the last bits, which depend on what is made beside them.
+    """
+    device = next(model.parameters()).device
+    for start in range(0, len(styles), at_a_time):
+        told = styles[start : start + at_a_time].to(device)
+        fused = (Gaussian(told[:, 0], told[:, 1]), *silence(model.config, len(told), device)[1:])
+        seeds = [picture_seed(settings.seed, start + row) for row in range(len(told))]
+        yield paint(model, fused, seeds, settings).float().cpu()
 
 
 def picture_seed(seed: int, index: int) -> int:

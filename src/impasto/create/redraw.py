@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from impasto.config import Repeat, Sampling
+from impasto.config import Sampling
 from impasto.create.paint import paint
 from impasto.model import tiles
+from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
 from impasto.model.fuser import blend, fuse, fuse_level
@@ -29,27 +30,18 @@ def redraw(
     ``trust`` is the weight of all the picture's experts on the maps: at 0 only the style is told, at 1 the content is
     all but kept as it is. One seed for each picture decides what the flow adds.
     """
-    fused = told(model, picture, style, trust)
+    fused = told(tiles.encode(model.autoencoder, picture), style, trust)
     return paint(model, fused, seeds, settings)
 
 
-def told(
-    model: Impasto,
-    picture: Map,
-    style: Gaussian,
-    trust: float,
-    own_style: float = 0.0,
-    repeat: Repeat = Repeat.NONE,
-) -> Hierarchy:
-    """The fused Gaussians: content on the maps by ``trust``, ``style`` on the style level.
+def told(experts: Experts, style: Gaussian, trust: float, own_style: float = 0.0) -> Hierarchy:
+    """The fused Gaussians: the content that ``experts`` tell on the maps by ``trust``, ``style`` on the style level.
 
-    ``own_style`` is the part that the picture's own style has in what is told. Heights and widths are multiples of 32
-    from the training size up.
+    ``own_style`` is the part that the picture's own style has in what is told.
     """
-    experts = tiles.encode(model.autoencoder, picture, repeat)
-    weights = picture.new_full((len(picture), len(experts), len(experts[0])), trust)
-    maps = fuse(experts, weights)[1:]
+    heard = experts[0][0].mean
+    maps = fuse(experts, heard.new_full((len(heard), len(experts), len(experts[0])), trust))[1:]
     if own_style > 0:
-        own = fuse_level([expert[0] for expert in experts], [picture.new_ones(len(picture))] * len(experts))
+        own = fuse_level([expert[0] for expert in experts], [heard.new_ones(len(heard))] * len(experts))
         style = blend(style, own, own_style)
     return style, *maps

@@ -15,6 +15,8 @@ from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
 from impasto.create.redraw import told
 from impasto.data import Whole
+from impasto.model import tiles
+from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
@@ -62,15 +64,19 @@ class Stylizer:
         height, width = picture.pixels.shape[1:]
         check_pixel_art(self.config.pixel_art, height, width, picture.name)
         canvas = Canvas.around(height, width, self.model.config.resolution, self.config.tile)
-        fused = self.told(canvas.put(picture.pixels))
+        fused = self.told(self.encode(canvas.put(picture.pixels)))
         return self.finished(canvas.take(self.paint(fused, on_step)), picture.pixels)
 
-    @torch.no_grad()
-    def told(self, picture: Map) -> Hierarchy:
-        """What is told of a picture on its canvas: its content, and the style."""
+    def encode(self, picture: Map) -> Experts:
+        """What the experts say of a picture on its canvas, whatever the style and its strength."""
         picture = picture.to(self.style.mean.device, memory_format=torch.channels_last)
+        return tiles.encode(self.model.autoencoder, picture, self.config.tile)
+
+    @torch.no_grad()
+    def told(self, experts: Experts) -> Hierarchy:
+        """What is told of the picture: its content, and the style."""
         strength = self.config.strength
-        return told(self.model, picture, self.style, WEAKEST_TRUST**strength, 1 - strength, self.config.tile)
+        return told(experts, self.style, WEAKEST_TRUST**strength, 1 - strength)
 
     def paint(self, fused: Hierarchy, on_step: StepCallback | None = None) -> Map:
         """The canvas in [0, 1], from what was told; always from the same noise."""

@@ -88,7 +88,7 @@ def _redraw_frames(
     for number, frame in enumerate(frames):
         # Also of frames that are there already: the next one hears it.
         picture = canvas.put(frame.pixels)
-        fused = stylizer.told(picture)
+        fused = stylizer.told(stylizer.encode(picture))
         if steady is not None:
             fused = steady(picture.to(fused[0].mean.device), fused)
         file = _frame_file(folder, number)

@@ -1,5 +1,6 @@
 """A set of pictures at training size, from which batches are cut."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -30,7 +31,7 @@ class PictureSet:
     """All pictures of a folder or archive, split into those to train on and those to measure on."""
 
     entries: tuple[Entry, ...]
-    """By name."""
+    """By name, as far as they were read together."""
     resolution: int
     channels: int
     """3 (RGB), or 4 (RGB over white, and alpha) when any picture has alpha."""
@@ -84,8 +85,20 @@ class PictureSet:
             start, channels = self.places[index].tolist()
             height, width = self.sides[index].tolist()
             picture = self.pixels[start : start + channels * height * width].reshape(channels, height, width)
-            row[:channels] = picture[:, top : top + self.resolution, left : left + self.resolution]
+            kept = min(channels, self.channels)
+            row[:kept] = picture[:kept, top : top + self.resolution, left : left + self.resolution]
         return result
+
+    def with_more(self, entries: Sequence[Entry], pixels: np.ndarray) -> "PictureSet":
+        """The same set with more pictures to train on: uint8 (n, channels, resolution, resolution), one an entry."""
+        starts = len(self.pixels) + np.arange(len(pixels)) * pixels[0].size
+        channels = np.full_like(starts, pixels.shape[1])
+        return dataclasses.replace(
+            self,
+            entries=(*self.entries, *entries),
+            pixels=np.concatenate([self.pixels, pixels.ravel()]),
+            places=np.concatenate([self.places, np.stack([starts, channels], 1)]),
+        )
 
 
 def _int64(values: Iterable[int]) -> np.ndarray:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from impasto.config import EvaluateConfig
+from impasto.config import Against, EvaluateConfig
 from impasto.create.redraw import redraw
 from impasto.data import PictureSet
 from impasto.errors import ImpastoError
@@ -97,7 +97,8 @@ def evaluate(
     swapped, redrawn = _swap(judge, model, styles, config)
     if redrawn is not None:
         sheets["Content, redrawn in another collection's style, that collection's own drawing"] = redrawn
-    repainted = judge.repaint(model.autoencoder.reconstruct, config.samples)
+    compared = len(judge.held_indices) if config.against is Against.HELD_OUT else config.samples
+    repainted = judge.repaint(model.autoencoder.reconstruct, min(compared, config.samples))
     generation = judge.generation(made.looks, config.against, repainted)
     if network is not None:
         generation += judge.generation_by(network, made.looks, config.against, repainted)

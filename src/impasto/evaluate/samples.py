@@ -1,19 +1,18 @@
 """Samples of a model, collection by collection, as the judge sees them."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from impasto.config import Sampling
-from impasto.create.generate import generate
+from impasto.create.generate import generate_each
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
 from impasto.evaluate.judge import COLUMNS, Judge
 from impasto.evaluate.looks import Looks
-from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 
 
@@ -39,26 +38,19 @@ def make_samples(
 
     ``styles`` (collection, 2, style_dim) are the model's collections' pooled styles, mean and log-variance.
     """
-    names: Sequence[str] = judge.pictures.collections
+    names = judge.pictures.collections
     labels = judge.labels(model.config.collections, count)
+    wanted = [names[label] for label in labels.tolist()]
+    told = styles[[model.config.collections.index(name) for name in wanted]]
     shown: dict[str, list[Image.Image]] = {}
 
     def batches() -> Iterator[Tensor]:
-        start = 0
-        for label, members in zip(*(t.tolist() for t in labels.unique_consecutive(return_counts=True)), strict=True):
-            told = styles[model.config.collections.index(names[label])].to(judge.device)
-            made = generate(
-                model,
-                Gaussian(told[:1], told[1:]),
-                range(start, start + members),
-                settings,
-            )
-            row = shown[names[label]] = []
-            for array in made:
-                if len(row) < COLUMNS:
-                    row.append(to_image(array))
-                yield torch.from_numpy(array[None])
-            start += members
+        remaining = iter(wanted)
+        for batch in generate_each(model, told, settings):
+            for name, picture in zip(itertools.islice(remaining, len(batch)), batch.numpy(), strict=True):
+                if len(row := shown.setdefault(name, [])) < COLUMNS:
+                    row.append(to_image(picture))
+            yield batch
 
     looks = judge.look(batches(), "making samples", count)
     return Samples(looks, labels, grid(list(shown.values()), list(shown)))

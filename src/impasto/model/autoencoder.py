@@ -14,6 +14,8 @@ LEVEL_NAMES = ("style", "stride32", "stride16", "stride8")
 """The latent levels, coarse to fine."""
 NUM_EXPERTS = len(VIEW_NAMES)
 NUM_LEVELS = len(LEVEL_NAMES)
+Experts = tuple[Hierarchy, Hierarchy, Hierarchy]
+"""What the pixel, orientation and texture encoder say of a batch of pictures."""
 
 
 class Autoencoder(nn.Module):
@@ -33,7 +35,7 @@ class Autoencoder(nn.Module):
         assert isinstance(encoder, Encoder)
         return encoder
 
-    def experts(self, picture: Map) -> tuple[Hierarchy, Hierarchy, Hierarchy]:
+    def experts(self, picture: Map) -> Experts:
         """What the pixel, orientation and texture encoder say of pictures in [0, 1]."""
         views = views_of(picture)
         pixel, orientation, texture = (self.encoders[n](v) for n, v in zip(VIEW_NAMES, views, strict=True))

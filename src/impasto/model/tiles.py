@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from impasto.config import ModelConfig, Repeat
-from impasto.model.autoencoder import Autoencoder
+from impasto.model.autoencoder import Autoencoder, Experts
 from impasto.model.blocks import Map
 from impasto.model.decoder import MAP_STRIDES, Latents
 from impasto.model.encoder import Encoder, Features, Hierarchy, mean_and_deviation, moments
@@ -104,9 +104,7 @@ def decoder_margin(config: ModelConfig) -> int:
 
 
 @torch.no_grad()
-def encode(
-    model: Autoencoder, picture: Map, repeat: Repeat = Repeat.NONE, size: int = TILE
-) -> tuple[Hierarchy, Hierarchy, Hierarchy]:
+def encode(model: Autoencoder, picture: Map, repeat: Repeat = Repeat.NONE, size: int = TILE) -> Experts:
     """The experts of pictures in [0, 1] whose height and width are multiples of 32; as `Autoencoder.experts`."""
     height, width = picture.shape[2:]
     if max(height, width) <= STRIDE * size and repeat is Repeat.NONE:

@@ -1,5 +1,6 @@
 """The training loop: prepare, then for each stage evaluate, preview, save, stop?, step, tell."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,10 +14,13 @@ from impasto.evaluate.judge import check_installed
 from impasto.events import Event, Finished, Listener, Note, Stage, Warned
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
-from impasto.text import TEXT_DIM, TextEncoder, TextVectors, check_text_installed
+from impasto.text import TEXT_DIM, check_text_installed
+from impasto.training.adapt import adapting, captions_read, read_base, with_replay
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import clocks
+from impasto.training.captions import captions_of
 from impasto.training.checkpoint import Checkpoint, read_checkpoint
+from impasto.training.early_stop import PatientPriorStage
 from impasto.training.engine import Engine
 from impasto.training.log import json_log, tensorboard_log
 from impasto.training.meter import Meter
@@ -42,27 +46,44 @@ class Training:
         self.engine = Engine(config.device)
         self.engine.check_batch(config.batch_size, "--batch-size")
         self.engine.check_batch(config.prior_batch_size, "--prior-batch-size")
+        self.base = read_base(config.init, self.engine.device) if config.init is not None else None
+        if self.base is not None:
+            self.config = adapting(config, self.base)
         self.run: Run = open_run(config) if self.engine.is_main else Run(config.out)
         self.listeners: list[Listener] = list(listeners) if self.engine.is_main else []
         if self.engine.is_main:
             self.listeners.append(json_log(self.run.log))
             if config.tensorboard:
                 self.listeners.append(tensorboard_log(self.run.folder / "tensorboard"))
-        self.pictures = self._prepare()
+        self.given = self._prepare()
+        """The pictures of the folder."""
+        self.pictures = self.given if self.base is None else with_replay(self.given, self.base, config.seed)
+        """Those to train on."""
         if config.text and not any(entry.text for entry in self.pictures.entries):
             raise ImpastoError(f"--text: {config.pictures} has no captions; write them into metadata.jsonl.")
-        model_config = sized_model(
-            config.size,
-            channels=self.pictures.channels,
-            resolution=config.resolution,
-            collections=self.pictures.collections,
-            text_dim=TEXT_DIM if config.text else 0,
-            linear_experts=config.linear_start,
-        )
         torch.manual_seed(seed_of(config.seed, "weights"))
-        self.model = channels_last(Impasto(model_config).to(self.engine.device))
+        self.model = channels_last(self._first_model().to(self.engine.device))
         self.clocks = clocks(config)
-        self.snapshots = Snapshots(self.run, self.engine, self.model, self.pictures, self.tell)
+        kept_styles = {} if self.base is None else self.base.styles_beside(self.given.collections)
+        self.snapshots = Snapshots(self.run, self.engine, self.model, self.pictures, self.tell, kept_styles)
+
+    def _first_model(self) -> Impasto:
+        """Untrained, or a copy of the one to begin with, which knows more collections now."""
+        if self.base is not None:
+            network = self.base.network
+            model = Impasto(dataclasses.replace(network.config, collections=self.pictures.collections))
+            model.load_state_dict(network.state_dict())
+            return model
+        return Impasto(
+            sized_model(
+                self.config.size,
+                channels=self.pictures.channels,
+                resolution=self.config.resolution,
+                collections=self.pictures.collections,
+                text_dim=TEXT_DIM if self.config.text else 0,
+                linear_experts=self.config.linear_start,
+            )
+        )
 
     def _prepare(self) -> PictureSet:
         config = self.config
@@ -99,26 +120,37 @@ class Training:
             if saved is not None:
                 first.restore(saved)
             else:
-                first.begin()
+                if self.base is None:
+                    first.begin()
                 for line in plan(self.config, self.engine, self.model, first, self.clocks):
                     self.tell(Note(line))
             if not self._run_stage(first):
                 return False
-            self.model.autoencoder.load_state_dict(first.optimizer.average.module.state_dict())
+            self.model.autoencoder.load_state_dict(first.averaged())
             del first
             saved = None
         else:
             self.model.autoencoder.load_state_dict(below(saved.tensors, "autoencoder."))
         self.model.autoencoder.eval().requires_grad_(False)
         self.clocks[Stage.PRIOR].start()
-        cache = LatentCache(self.model.autoencoder, self.pictures, self.engine)
-        captions = captions_of(self.pictures) if self.config.text else None
-        second = PriorStage(
-            self.config, self.engine, self.model.prior, cache, self.pictures, captions, self.model.captions
-        )
+        second = self._prior_stage()
         if saved is not None:
             second.restore(saved)
-        return self._run_stage(second)
+        complete = self._run_stage(second)
+        if complete and self.base is not None and self.engine.is_main:
+            self.snapshots.check_copies(second, self.given)
+        return complete
+
+    def _prior_stage(self) -> PriorStage:
+        config, autoencoder, pictures = self.config, self.model.autoencoder, self.pictures
+        if self.base is None:
+            cache = LatentCache(autoencoder, pictures, self.engine)
+            captions = captions_of(pictures, pictures.train) if config.text else None
+            return PriorStage(config, self.engine, self.model.prior, cache, pictures, captions, self.model.captions)
+        captions, held_out = (
+            captions_read(self.base, pictures, part, said=config.text) for part in (pictures.train, pictures.held_out)
+        )
+        return PatientPriorStage(config, self.engine, self.model.prior, autoencoder, pictures, captions, held_out)
 
     def _restore_clocks(self, saved: Checkpoint) -> None:
         for which, clock in self.clocks.items():
@@ -134,9 +166,9 @@ class Training:
         meter = Meter(config, self.clocks)
         while True:
             clock.tick()
-            progress, stop = self.engine.from_main([clock.progress, float(self.cancel())])
+            progress, stop, settled = self.engine.from_main([clock.progress, self.cancel(), stage.settled])
             now = time.monotonic()
-            over = progress >= 1
+            over = progress >= 1 or settled > 0
             if self.engine.is_main and (over or now - last_preview >= 60 * config.preview_minutes):
                 self.snapshots.preview(stage, clock)
                 last_preview = now
@@ -159,14 +191,6 @@ class Training:
             meter.add(stage.batch_size, terms)
             if (stepped := meter.read(stage)) is not None:
                 self.tell(stepped)
-
-
-def captions_of(pictures: PictureSet) -> TextVectors:
-    """The vectors of the training pictures' texts, zero where there is none."""
-    texts = [pictures.entries[index].text or "" for index in pictures.train.tolist()]
-    different = sorted({text for text in texts if text})
-    vectors = dict(zip(different, TextEncoder()(different), strict=True))
-    return torch.stack([vectors.get(text, torch.zeros(TEXT_DIM)) for text in texts])
 
 
 def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Run:

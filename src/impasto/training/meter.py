@@ -1,6 +1,7 @@
 """How fast training goes: pictures and terms between two events about steps."""
 
 import time
+from statistics import fmean
 
 from impasto.config import TrainConfig
 from impasto.events import Stage, Stepped
@@ -21,15 +22,14 @@ class Meter:
 
     def _restart(self) -> None:
         self._start = time.monotonic()
-        self._pictures = self._updates = 0
-        self._sums: dict[str, float] = {}
+        self._pictures = 0
+        self._terms: dict[str, list[float]] = {}
 
     def add(self, pictures: int, terms: dict[str, float]) -> None:
-        """Count one step; ``terms`` is empty where its update was skipped."""
+        """Count one step; ``terms`` is empty where its update was skipped, and some terms are not there each time."""
         self._pictures += pictures
-        self._updates += bool(terms)
         for name, value in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._terms.setdefault(name, []).append(value)
 
     def read(self, stage: TrainingStage) -> Stepped | None:
         """What to tell, where it is time to; then the meter starts again."""
@@ -48,7 +48,7 @@ class Meter:
             total_progress=before + part * min(1.0, clock.progress),
             seconds_left=clock.seconds_left + self._seconds_after(stage.stage, rate),
             images_per_second=rate,
-            terms={name: value / self._updates for name, value in self._sums.items()},
+            terms={name: fmean(values) for name, values in self._terms.items()},
             skipped_updates=stage.optimizer.skipped,
         )
         self._restart()

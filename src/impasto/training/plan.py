@@ -34,7 +34,7 @@ def plan(
     """
     yield f"device: {engine.reason}"
     yield (
-        f"model: {config.size}, {_millions(model.autoencoder)} M parameters in the autoencoder, "
+        f"model: {config.init or config.size}, {_millions(model.autoencoder)} M parameters in the autoencoder, "
         f"{_millions(model.prior)} M in the prior, {config.resolution} px, {model.config.channels} channels"
     )
     speeds = {

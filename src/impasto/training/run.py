@@ -63,6 +63,17 @@ class Run:
         return self.folder / "cache"
 
 
+def model_file(path: Path) -> Path:
+    """The weights of a run folder, or the file itself. Raises ImpastoError where there are none."""
+    if not path.exists():
+        raise ImpastoError(f"{path}: there is no such run or model file.")
+    file = Run(path).model if path.is_dir() else path
+    if not file.exists():
+        reason = "its training has not saved yet" if Run(path).config.exists() else "it has no model.safetensors"
+        raise ImpastoError(f"{path} is not a trained run: {reason}.")
+    return file
+
+
 def open_run(config: TrainConfig) -> Run:
     """The run folder of ``config``: made anew, or checked to be the same run.
 

@@ -1,6 +1,6 @@
 """What a run shows and keeps of itself on the way: preview sheets, held-out scores, complete states and models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -12,6 +12,7 @@ from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto, save_model
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import Checkpoint, write_checkpoint
+from impasto.training.copy_check import check_copies
 from impasto.training.engine import Engine
 from impasto.training.measure import HeldOutScores, SampleMeter, held_out_scores
 from impasto.training.preview import collection_styles, preview
@@ -28,13 +29,21 @@ class Snapshots:
     """Writes into the run folder, always of averaged weights, and tells what it wrote."""
 
     def __init__(
-        self, run: Run, engine: Engine, model: Impasto, pictures: PictureSet, tell: Callable[[Event], None]
+        self,
+        run: Run,
+        engine: Engine,
+        model: Impasto,
+        pictures: PictureSet,
+        tell: Callable[[Event], None],
+        kept_styles: Mapping[str, torch.Tensor],
     ) -> None:
+        """``kept_styles`` are known of old: mean and log-variance, (2, style_dim), by collection."""
         self.run = run
         self.engine = engine
         self.model = model
         self.pictures = pictures
         self.tell = tell
+        self.kept_styles = kept_styles
         self.dead_levels: set[str] = set()
         self._meter: SampleMeter | None = None
 
@@ -58,8 +67,17 @@ class Snapshots:
             return
         self._meter = self._meter or SampleMeter(self.pictures, self.engine.device)
         whole = self._averaged(stage)
-        styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
-        self.tell(Note(self._meter.text(whole, styles)))
+        self.tell(Note(self._meter.text(whole, self._styles(whole))))
+
+    def check_copies(self, stage: TrainingStage, given: PictureSet) -> None:
+        """Whether new pictures are new: a line, and a sheet of those closest to the pictures of ``given``."""
+        whole = self._averaged(stage)
+        rows = [self.pictures.collections.index(name) for name in given.collections]
+        line, sheet = check_copies(whole, self._styles(whole)[rows], given, seed=0)
+        path = self.run.previews / "copies.png"
+        write_atomically(path, lambda temporary: sheet.save(temporary))
+        self.tell(Note(line))
+        self.tell(Previewed(path))
 
     def save(self, stage: TrainingStage, clocks: dict[Stage, StageClock]) -> None:
         """The complete state, then the model as it can be used now."""
@@ -72,9 +90,15 @@ class Snapshots:
         if stage.stage is Stage.PRIOR:
             tensors |= {f"autoencoder.{k}": v for k, v in whole.autoencoder.state_dict().items()}
         write_checkpoint(self.run.state, Checkpoint(tensors, numbers))
-        styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
-        save_model(whole, self.run.model, styles=styles)
+        save_model(whole, self.run.model, styles=self._styles(whole))
         self.tell(Saved(self.run.model, clocks[stage.stage].images_seen))
+
+    def _styles(self, whole: Impasto) -> torch.Tensor:
+        styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
+        for row, name in enumerate(self.pictures.collections):
+            if name in self.kept_styles:
+                styles[row] = self.kept_styles[name].to(styles)
+        return styles
 
     def _averaged(self, stage: TrainingStage) -> Impasto:
         """A model with the averaged weights of the stage in progress, and the rest as it stands."""
@@ -83,7 +107,7 @@ class Snapshots:
         if whole.captions is not None and "captions" in stage.assistants:
             whole.captions.load_state_dict(stage.assistants["captions"].average.module.state_dict())
         part = whole.autoencoder if stage.stage is Stage.AUTOENCODER else whole.prior
-        part.load_state_dict(stage.optimizer.average.module.state_dict())
+        part.load_state_dict(stage.averaged())
         whole.prior.precision = self.engine.precision
         return channels_last(whole.to(self.engine.device)).eval()
 

@@ -28,6 +28,15 @@ class TrainingStage(ABC, Generic[B]):
         self.batch_size = batch_size
         self.micro_batch = batch_size // engine.num_processes
 
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing more to learn, before the budget is spent."""
+        return False
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights to keep: the moving average."""
+        return self.optimizer.average.module.state_dict()
+
     @abstractmethod
     def draw(self, step: int, images_seen: int) -> B:
         """The batch of a step, whole, with everything random about it; the same in every process."""

@@ -25,8 +25,9 @@ from impasto.errors import ImpastoError
 from impasto.training.run import Run
 from impasto.version import __version__
 from impasto.web.guard import Guard
+from impasto.web.preview import Previews
 from impasto.web.queue import FullError, JobQueue
-from impasto.web.requests import Chosen, Id, JobRequest, Name, PictureChange, StyleRequest
+from impasto.web.requests import Chosen, Id, JobRequest, Name, PictureChange, PreviewRequest, StyleRequest
 from impasto.web.store import Job, Picture, Store
 from impasto.web.uploads import TooLargeError, receive
 from impasto.web.work import Workshop
@@ -43,6 +44,7 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
     """The studio that keeps its things in ``folder`` and finds runs in ``models``."""
     store = Store(folder / "studio.sqlite")
     workshop = Workshop(folder, models, store, device)
+    previews = Previews(workshop)
     jobs = JobQueue(store, workshop.work)
 
     @asynccontextmanager
@@ -181,6 +183,10 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
             headers = {"Retry-After": str(RETRY_SECONDS)}
             return JSONResponse({"detail": "too many jobs wait; try again later"}, 429, headers)
         return jobs.describe(job)
+
+    @app.post("/api/preview", summary="A small picture redrawn at once, in few steps", response_class=Response)
+    def preview(body: PreviewRequest) -> Response:
+        return Response(previews.redraw(body), media_type="image/webp")
 
     @app.get("/api/jobs", summary="The newest jobs first")
     def get_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:

@@ -65,6 +65,18 @@ class StylizeRequest(PictureRequest):
     clip: ClipFormat = ClipFormat.WEBM
 
 
+class PreviewRequest(Body):
+    """A first impression of a picture, redrawn."""
+
+    model: Name
+    source: Id
+    style: list[Reference] = Field(min_length=1, max_length=64)
+    strength: Share = 0.4
+    preserve_color: bool = False
+    guidance: Factor = 1.5
+    seed: int = Field(0, ge=0, lt=2**53)
+
+
 class FuseSource(Body):
     """An uploaded picture and how much each expert hears of it."""
 

@@ -141,6 +141,7 @@ async function loadStyles() {
       chip.addEventListener("click", () => {
         if (!chosen.delete(entry.source)) chosen.set(entry.source, entry);
         chip.ariaPressed = String(chosen.has(entry.source));
+        if (chosen === state.redrawStyles) showPreview();
       });
       return chip;
     }));
@@ -177,8 +178,8 @@ function field(name, value, set) {
 function showSettings() {
   $("mix-sliders").replaceChildren(...Object.entries(SLIDERS).map(([name, [, max, step]]) => slider(name, values[name], max, step, (v) => { values[name] = v; })));
   $("mix-fields").replaceChildren(...Object.entries(FIELDS).map(([name, value]) => field(name, value, (v) => { FIELDS[name] = v; })));
-  $("redraw-sliders").replaceChildren(slider("strength", values.strength, 1, 0.05, (v) => { values.strength = v; }),
-    slider("guidance", values.guidance, 8, 0.1, (v) => { values.guidance = v; }));
+  $("redraw-sliders").replaceChildren(slider("strength", values.strength, 1, 0.05, (v) => { values.strength = v; showPreview(); }),
+    slider("guidance", values.guidance, 8, 0.1, (v) => { values.guidance = v; showPreview(); }));
   $("train-fields").replaceChildren(...Object.entries(trainFields).map(([name, value]) => field(name, value, (v) => { trainFields[name] = v; })));
 }
 
@@ -200,6 +201,25 @@ async function make() {
       sources: state.sources.map(({ id, pixel, orientation, texture, style: own }) => ({ source: id, pixel, orientation, texture, style: own })) }
     : { kind: "generate", ...common(), style, width: number(FIELDS.width), height: number(FIELDS.height) };
   watch(await ask("/api/jobs", { json: body }));
+}
+
+// One preview is on its way at most; what was wished for meanwhile is asked for when it is here.
+const preview = { busy: false, again: false };
+async function showPreview() {
+  const style = referencesOf(state.redrawStyles), image = $("redraw-preview");
+  if (!state.redraw || state.redraw.kind === "clip" || !style.length) { image.hidden = true; return; }
+  if (preview.busy) { preview.again = true; return; }
+  preview.busy = true;
+  try {
+    const body = { model: state.model?.name ?? "", source: state.redraw.id, style, strength: values.strength, guidance: values.guidance,
+      preserve_color: $("preserve_color").checked, seed: Number($("seed").value || 0) };
+    const picture = await ask("/api/preview", { json: body });
+    URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(picture);
+    image.hidden = false;
+  } catch { image.hidden = true; }
+  preview.busy = false;
+  if (preview.again) { preview.again = false; showPreview(); }
 }
 
 async function redraw() {
@@ -382,6 +402,7 @@ function show(name) {
 function speak() {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   document.querySelectorAll("[data-word]").forEach((node) => { node.textContent = word(node.dataset.word); });
+  document.querySelectorAll("[data-alt]").forEach((node) => { node.alt = word(node.dataset.alt); });
   $("language").textContent = word("other");
   for (const tab of TABS) $(`tab-${tab}`).textContent = word(tab);
   showSettings();
@@ -457,7 +478,9 @@ function start() {
     state.redraw = await upload(file);
     $("redraw-source").replaceChildren(state.redraw.kind === "picture" ? element("img", { src: `/api/uploads/${state.redraw.id}/picture`, alt: state.redraw.name, width: 160 })
       : element("p", { textContent: state.redraw.name }));
+    showPreview();
   }, false);
+  $("preserve_color").addEventListener("change", showPreview);
   dropZone("style-drop", async (file) => {
     const found = await upload(file);
     state.styleSources.push(found);

@@ -1,0 +1,165 @@
+"""A maker that the model has never seen: 16 of its drawings and ten minutes, then its drawings of held-out things.
+
+python benchmarks/adapt.py emoji128.zip --maker openmoji --base-minutes 60 --out adapt
+
+Trains a model on all other collections of the archive (or takes --base, trained so), adapts it to so many drawings of
+the maker, and trains AdaIN on the other collections for as long as both took. Then each redraws what others drew of
+held-out things in the maker's style: feature distances to the maker's own drawings, beside those of copying and of the
+maker's nearest drawing. Interrupted, it goes on where it stopped.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+
+from common import options, write
+from impasto import api
+from impasto.config import Sampling, Size, TrainConfig
+from impasto.create.redraw import redraw
+from impasto.data import PictureSet, prepare
+from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
+from impasto.evaluate.swap import Pairs, Redraw, held_out_pairs, swap
+from impasto.model.blocks import Map
+from impasto.model.gaussian import Gaussian
+from impasto.training.engine import Engine
+from peers import train as train_peer
+from systems.adain import AdaIn
+
+TRUSTS = (0.03, 0.1, 0.3)
+"""How much of the content's word counts."""
+MOST_PAIRS = 128
+
+
+def unpack(archive: Path, folder: Path, names: list[str]) -> Path:
+    """Some pictures of an archive, with their lines of metadata, in a folder of their own."""
+    if folder.exists():
+        return folder
+    unfinished = folder.with_name(f"{folder.name}.part")
+    with zipfile.ZipFile(archive) as opened:
+        wanted = set(names)
+        lines = opened.read("metadata.jsonl").decode().splitlines()
+        kept = [line for line in lines if json.loads(line)["file_name"] in wanted]
+        for name in names:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise SystemExit(f"{archive}: {name} leads out of the archive.")
+            opened.extract(name, unfinished)
+    (unfinished / "metadata.jsonl").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    return unfinished.rename(folder)
+
+
+def some_of(pictures: PictureSet, maker: str, count: int) -> list[str]:
+    """Names of so many training pictures of a maker, evenly from all."""
+    members = [i for i in pictures.train.tolist() if pictures.entries[i].collection == maker]
+    return [pictures.entries[members[i]].name for i in np.linspace(0, len(members) - 1, count).astype(int)]
+
+
+def pairs_for(pictures: PictureSet, maker: str) -> Pairs:
+    """Held-out things that the maker and another have drawn: the other's drawing, and the maker's."""
+    pairs = held_out_pairs(pictures, 1_000_000, 0)
+    mine = np.flatnonzero(pictures.collection_ids[pairs.target] == pictures.collections.index(maker))
+    chosen = mine[np.linspace(0, len(mine) - 1, min(MOST_PAIRS, len(mine))).astype(int)]
+    return Pairs(pairs.content[chosen], pairs.target[chosen])
+
+
+def redrawn_by(model: api.Model, style: Gaussian, trust: float) -> Redraw:
+    """Any content in one style (1, style_dim)."""
+
+    def draw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        shape = (len(content), -1)
+        told = Gaussian(style.mean.expand(shape), style.log_variance.expand(shape))
+        seeds = [int(number) for number in numbers]
+        return redraw(model.network, content, told, trust=trust, seeds=seeds, settings=Sampling())
+
+    return draw
+
+
+def redrawn_by_adain(system: AdaIn, references: Map) -> Redraw:
+    """Any content with the averaged statistics of the references."""
+
+    def draw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        return torch.cat([system.redraw(picture[None], references) for picture in content[:, :3]])
+
+    return draw
+
+
+def ways(
+    base: api.Model, adapted: api.Model, adain: AdaIn, mine: Path, maker: str
+) -> Iterator[tuple[str, api.Model | None, Redraw]]:
+    """What is compared: by name, whose it is, and how it redraws."""
+    seen = base.read([mine])
+    pixels = torch.from_numpy(seen.pixels).to(base.device).float() / 255
+    with torch.no_grad():
+        references = base.network.autoencoder.posterior(pixels)[0]
+    precision = references.precision.mean(0, keepdim=True)
+    mean = (references.precision * references.mean).mean(0, keepdim=True) / precision
+    pooled = Gaussian(mean, -torch.log(precision))
+    assert adapted.styles is not None
+    learned = adapted.styles[[adapted.config.collections.index(maker)]].to(adapted.device)
+    for trust in TRUSTS:
+        yield f"un-adapted, trust {trust:g}", base, redrawn_by(base, pooled, trust)
+        told = Gaussian(learned[:, 0], learned[:, 1])
+        yield f"adapted, trust {trust:g}", adapted, redrawn_by(adapted, told, trust)
+    yield "AdaIN", None, redrawn_by_adain(adain, pixels[:, :3])
+
+
+def main() -> None:
+    """Train, adapt, compare."""
+    parser = options(__doc__)
+    parser.add_argument("pictures", type=Path, help="a .zip whose metadata.jsonl names collections and keys")
+    parser.add_argument("--maker", required=True)
+    parser.add_argument("--references", type=int, default=16)
+    parser.add_argument("--base", type=Path, help="a run on all other collections, instead of training one")
+    parser.add_argument("--base-minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of adaptation")
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--size", type=Size, default=Size.SMALL)
+    parser.add_argument("--device", default="auto")
+    parser.set_defaults(out=Path("adapt"))
+    arguments = parser.parse_args()
+    folder: Path = arguments.out
+    folder.mkdir(parents=True, exist_ok=True)
+    maker, device = arguments.maker, arguments.device
+
+    pictures = prepare(arguments.pictures, resolution=arguments.resolution, cache=folder / "cache")
+    if maker not in pictures.collections:
+        raise SystemExit(f"--maker {maker}: use one of {', '.join(pictures.collections)}.")
+    others = [entry.name for entry in pictures.entries if entry.collection != maker]
+    mine = unpack(arguments.pictures, folder / "mine", some_of(pictures, maker, arguments.references))
+    rest = unpack(arguments.pictures, folder / "others", others)
+    base_run = arguments.base or folder / "base"
+    if arguments.base is None:
+        minutes, size, resolution = arguments.base_minutes, arguments.size, arguments.resolution
+        settings = {"size": size, "resolution": resolution, "minutes": minutes, "device": device}
+        api.train(TrainConfig(rest, base_run, stage1_share=0.25, **settings))
+    base = api.load(base_run, device)
+    adapted = api.train(TrainConfig(mine, folder / "adapted", init=base_run, minutes=arguments.minutes, device=device))
+    engine = Engine(device)
+    torch.manual_seed(0)
+    adain = AdaIn()
+    learned_from = prepare(rest, resolution=arguments.resolution, cache=folder / "others-cache")
+    seconds = 60 * (arguments.base_minutes + arguments.minutes)
+    train_peer(adain, learned_from, engine, seconds, folder / "adain.pt")
+
+    judge = Judge(pictures, engine.device, 0, cache=folder / "cache")
+    pairs = pairs_for(pictures, maker)
+    result: dict[str, object] = {"maker": maker, "references": arguments.references, "pairs": len(pairs.content)}
+    rows, labels = [judge.batch(pairs.content[:COLUMNS])], ["content"]
+    for name, model, way in ways(base, adapted, adain, mine, maker):
+        found = swap(judge, pairs, way, (model or base).network.autoencoder.reconstruct)
+        redrawn, copied = float(found.redrawn.mean()), float(found.copied.mean())
+        result[name] = {"redrawn": redrawn, "of copying": redrawn / copied}
+        result |= {"copied": copied, "nearest other drawing": float(found.other.mean())}
+        print(name, result[name], flush=True)
+        rows.append(found.pictures[:COLUMNS])
+        labels.append(name)
+    rows.append(judge.batch(pairs.target[:COLUMNS]))
+    sheet_of(rows, [*labels, "the maker's own"]).save(folder / "redrawn.png")
+    write(result, folder / "adapt.json")
+
+
+if __name__ == "__main__":
+    main()

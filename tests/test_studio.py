@@ -1,0 +1,243 @@
+"""The studio as a user starts it: its page in a real browser, and its interface under all that its description allows.
+
+Needs the extra "browser" and a Chromium, and is skipped without them.
+"""
+
+import io
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+REASON = 'pip install "impasto[browser]"'
+sync_api = pytest.importorskip("playwright.sync_api", reason=REASON)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+START_SECONDS = 3.0
+"""Until the page is there."""
+BAD = ("serious", "critical")
+"""Impact of a fault that nobody should meet."""
+PATIENCE = 60_000
+"""Milliseconds for a job."""
+
+
+@pytest.fixture
+def studio(run: Path) -> Iterator[str]:
+    """A studio with one model of random weights, as a user starts it: its address."""
+    Path("runs").mkdir()
+    run.rename("runs/emoji")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "impasto", "serve", "--no-browser", "--port", str(port), "--device", "cpu"]
+    with subprocess.Popen(command) as process:
+        address = f"http://127.0.0.1:{port}/"
+        limit = time.monotonic() + 10 * START_SECONDS
+        while time.monotonic() < limit:
+            try:
+                urllib.request.urlopen(address, timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        try:
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@pytest.fixture
+def page(studio: str) -> Iterator["sync_api.Page"]:
+    """The page, in English and light, without a word of complaint on its console."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(locale="en-GB", color_scheme="light", viewport={"width": 1280, "height": 900})
+        page = context.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.goto(studio)
+        page.wait_for_selector("#mix-styles button")
+        yield page
+        browser.close()
+    assert not complaints
+
+
+def drawing(number: int) -> Image.Image:
+    """Something to look at."""
+    picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((8 + 4 * number, 8, 40 + 4 * number, 40), fill=(40 + 60 * number, 160, 220 - 50 * number, 255))
+    return picture
+
+
+def files(count: int) -> list[Path]:
+    """So many picture files."""
+    paths = [Path(f"drawing-{number}.png") for number in range(count)]
+    for number, path in enumerate(paths):
+        drawing(number).save(path)
+    return paths
+
+
+def drop(page: "sync_api.Page", zone: str, *paths: Path) -> None:
+    """Choose files for a zone."""
+    with page.expect_file_chooser() as chooser:
+        page.click(zone)
+    chooser.value.set_files(list(paths))
+
+
+def done(page: "sync_api.Page", jobs: str, pictures: int) -> None:
+    """Wait until the newest job of a list has made so many pictures."""
+    page.wait_for_function(
+        "([jobs, n]) => document.querySelectorAll(`${jobs} .job:first-child .cell`).length === n",
+        arg=[jobs, pictures],
+        timeout=PATIENCE,
+    )
+    page.wait_for_function(
+        "(jobs) => document.querySelector(`${jobs} .job:first-child progress`).hidden", arg=jobs, timeout=PATIENCE
+    )
+
+
+def set_field(page: "sync_api.Page", name: str, value: object) -> None:
+    """One of the further settings."""
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    field = page.locator(f"input[data-name={name}]").first
+    field.fill(str(value))
+    field.dispatch_event("change")
+
+
+def test_pictures_are_generated_kept_and_their_settings_restored(page: "sync_api.Page") -> None:
+    page.click("#mix-styles button:first-child")
+    set_field(page, "count", 3)
+    set_field(page, "steps", 2)
+    page.fill("#seed", "7")
+    page.check("#lock")
+    page.click("#make")
+    done(page, "#mix-jobs", 3)
+    page.click("#dice")
+    assert page.input_value("#seed") != "7"
+    page.click("#tab-gallery")
+    page.wait_for_selector("#pictures .cell")
+    page.click("#pictures .cell:first-child")
+    page.wait_for_selector("#viewer pre")
+    page.click("#viewer >> text=Restore its settings")
+    page.wait_for_function("document.getElementById('seed').value === '7'")
+    assert page.locator("#mix-styles button[aria-pressed=true]").inner_text() == "a"
+    page.reload()
+    page.wait_for_selector("#mix-jobs .cell")
+    assert page.locator("#mix-jobs .cell").count() == 3, "a reload forgets nothing"
+
+
+def test_three_pictures_become_one(page: "sync_api.Page") -> None:
+    set_field(page, "count", 1)
+    set_field(page, "steps", 2)
+    drop(page, "#mix-drop", *files(3))
+    page.wait_for_function("document.querySelectorAll('.source').length === 3")
+    slider = page.locator(".source:nth-child(2) input[data-name=texture]")
+    slider.fill("1.5")
+    page.click("#make")
+    done(page, "#mix-jobs", 1)
+    page.click("#mix-jobs .cell")
+    page.wait_for_selector("#viewer pre")
+    assert '"texture"' in page.inner_text("#viewer pre") and ":1.5" in page.inner_text("#viewer pre")
+
+
+def test_a_picture_follows_the_slider_and_a_clip_is_redrawn(page: "sync_api.Page") -> None:
+    page.click("#tab-redraw")
+    drop(page, "#redraw-drop", *files(1))
+    page.click("#redraw-styles button:first-child")
+    page.wait_for_selector("#redraw-preview:not([hidden])")
+    before = page.get_attribute("#redraw-preview", "src")
+    page.locator("#redraw-sliders input[data-name=strength]").fill("0.9")
+    page.wait_for_function("(before) => document.getElementById('redraw-preview').src !== before", arg=before)
+    frames = [drawing(number).convert("RGB") for number in range(3)]
+    frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=100)
+    page.click("#tab-mix")
+    set_field(page, "steps", 2)
+    page.click("#tab-redraw")
+    drop(page, "#redraw-drop", Path("clip.gif"))
+    page.wait_for_selector("text=clip.gif")
+    page.click("#redraw-go")
+    done(page, "#redraw-jobs", 1)
+    assert page.locator("#redraw-jobs video").count() == 1
+
+
+def test_a_model_is_trained_and_another_training_cancelled(page: "sync_api.Page") -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in files(4):
+            archive.write(path)
+    Path("mine.zip").write_bytes(packed.getvalue())
+    page.click("#tab-train")
+    drop(page, "#train-drop", Path("mine.zip"))
+    page.wait_for_selector("#audit:not([hidden])")
+    page.locator("select[data-name=size]").select_option("tiny")
+    for name, value in (("minutes", "0.1"), ("resolution", "32"), ("name", "mine")):
+        set_field(page, name, value)
+    page.click("#train-go")
+    page.wait_for_selector("#curves figure", timeout=PATIENCE)
+    page.wait_for_selector("#timeline img", timeout=PATIENCE)
+    page.wait_for_function("[...document.getElementById('model').options].some((o) => o.value === 'mine')")
+    set_field(page, "minutes", "10")
+    set_field(page, "name", "other")
+    page.click("#train-go")
+    page.wait_for_selector("#train-jobs .job:first-child >> text=running", timeout=PATIENCE)
+    page.click("#train-jobs .job:first-child button")
+    page.wait_for_selector("#train-jobs .job:first-child >> text=cancelled", timeout=PATIENCE)
+
+
+def test_it_speaks_chinese_and_knows_the_dark(page: "sync_api.Page") -> None:
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#language")
+    assert page.inner_text("#make") == "生成图片" and page.get_attribute("html", "lang") == "zh-CN"
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    page.reload()
+    page.wait_for_selector("#mix-styles button")
+    assert page.inner_text("#make") == "生成图片", "it remembers the language"
+
+
+def test_the_keyboard_reaches_every_tab(page: "sync_api.Page") -> None:
+    page.focus("#tab-mix")
+    seen = []
+    for _ in range(5):
+        seen.append(page.evaluate("document.activeElement.id"))
+        page.keyboard.press("ArrowRight")
+    assert seen == ["tab-mix", "tab-redraw", "tab-styles", "tab-train", "tab-gallery"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_fault_for_people_who_cannot_see_it(page: "sync_api.Page", scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.emulate_media(color_scheme=scheme)
+    set_field(page, "count", 1)
+    set_field(page, "steps", 1)
+    drop(page, "#mix-drop", *files(1))
+    page.wait_for_selector(".source")
+    page.click("#make")
+    done(page, "#mix-jobs", 1)
+    found = []
+    for tab in ("mix", "redraw", "styles", "train", "gallery"):
+        page.click(f"#tab-{tab}")
+        page.wait_for_selector(f"#{tab}:not([hidden])")
+        report = axe.run(page).response
+        found += [(tab, v["id"], v["nodes"][0]["html"]) for v in report["violations"] if v["impact"] in BAD]
+    assert not found
+
+
+def test_nothing_that_the_description_allows_or_forbids_breaks_it(studio: str) -> None:
+    pytest.importorskip("schemathesis", reason=REASON)
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{studio}openapi.json", "--seed", "0"]
+    command += ["--checks", "not_a_server_error", "--max-examples", "20", "--exclude-path", "/api/events"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-1000:]
