@@ -98,14 +98,9 @@ def drop(page: "sync_api.Page", zone: str, *paths: Path) -> None:
 
 def done(page: "sync_api.Page", jobs: str, pictures: int) -> None:
     """Wait until the newest job of a list has made so many pictures."""
-    page.wait_for_function(
-        "([jobs, n]) => document.querySelectorAll(`${jobs} .job:first-child .cell`).length === n",
-        arg=[jobs, pictures],
-        timeout=PATIENCE,
-    )
-    page.wait_for_function(
-        "(jobs) => document.querySelector(`${jobs} .job:first-child progress`).hidden", arg=jobs, timeout=PATIENCE
-    )
+    newest = page.locator(f"{jobs} .job").first
+    sync_api.expect(newest.locator(".cell")).to_have_count(pictures, timeout=PATIENCE)
+    sync_api.expect(newest.locator("progress")).to_be_hidden(timeout=PATIENCE)
 
 
 def set_field(page: "sync_api.Page", name: str, value: object) -> None:
@@ -131,7 +126,7 @@ def test_pictures_are_generated_kept_and_their_settings_restored(page: "sync_api
     page.click("#pictures .cell:first-child")
     page.wait_for_selector("#viewer pre")
     page.click("#viewer >> text=Restore its settings")
-    page.wait_for_function("document.getElementById('seed').value === '7'")
+    sync_api.expect(page.locator("#seed")).to_have_value("7")
     assert page.locator("#mix-styles button[aria-pressed=true]").inner_text() == "a"
     page.reload()
     page.wait_for_selector("#mix-jobs .cell")
@@ -142,7 +137,7 @@ def test_three_pictures_become_one(page: "sync_api.Page") -> None:
     set_field(page, "count", 1)
     set_field(page, "steps", 2)
     drop(page, "#mix-drop", *files(3))
-    page.wait_for_function("document.querySelectorAll('.source').length === 3")
+    sync_api.expect(page.locator(".source")).to_have_count(3)
     slider = page.locator(".source:nth-child(2) input[data-name=texture]")
     slider.fill("1.5")
     page.click("#make")
@@ -159,7 +154,7 @@ def test_a_picture_follows_the_slider_and_a_clip_is_redrawn(page: "sync_api.Page
     page.wait_for_selector("#redraw-preview:not([hidden])")
     before = page.get_attribute("#redraw-preview", "src")
     page.locator("#redraw-sliders input[data-name=strength]").fill("0.9")
-    page.wait_for_function("(before) => document.getElementById('redraw-preview').src !== before", arg=before)
+    sync_api.expect(page.locator("#redraw-preview")).not_to_have_attribute("src", before or "")
     frames = [drawing(number).convert("RGB") for number in range(3)]
     frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=100)
     page.click("#tab-mix")
@@ -187,7 +182,7 @@ def test_a_model_is_trained_and_another_training_cancelled(page: "sync_api.Page"
     page.click("#train-go")
     page.wait_for_selector("#curves figure", timeout=PATIENCE)
     page.wait_for_selector("#timeline img", timeout=PATIENCE)
-    page.wait_for_function("[...document.getElementById('model').options].some((o) => o.value === 'mine')")
+    sync_api.expect(page.locator("#model option[value=mine]")).to_have_count(1, timeout=PATIENCE)
     set_field(page, "minutes", "10")
     set_field(page, "name", "other")
     page.click("#train-go")

@@ -270,6 +270,8 @@ class PictureConfig(Sampling):
     """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
     pixel_art: int | None = None
     """So many true pixels along the longer side, with hard alpha."""
+    opaque: bool = False
+    """White instead of transparent."""
     text: str | None = None
     """What to show, in English, where the model has learned captions."""
     negative_text: str | None = None

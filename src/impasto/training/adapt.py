@@ -1,4 +1,4 @@
-"""A new style from few pictures: a trained model goes on learning, slowly, beside samples of the styles that it has."""
+"""A new style from few pictures: part of a trained model goes on learning, beside samples of the styles that it has."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,16 +15,19 @@ from impasto.data import Entry, PictureSet
 from impasto.data.variants import varied
 from impasto.errors import ImpastoError
 from impasto.model.impasto import Impasto, load_model
+from impasto.model.prior import PriorFlow
 from impasto.text import TextVectors
 from impasto.training.autoencoder_stage import to_device
 from impasto.training.captions import captions_of
-from impasto.training.prior_stage import RATE_TIMES_WIDTH
 from impasto.training.run import model_file
 from impasto.training.seeds import seed_of
 
 FEWEST_PICTURES = 4
 SLOWER = 0.3
-"""Learning rates against those of a model that begins with nothing."""
+"""Learning rate of the decoder against that of a model that begins with nothing."""
+CONDITIONING = ("condition", "modulation", "offset")
+"""In the names of the prior's weights that learn."""
+HELD_OUT_EACH = 6
 LEARNED_FROM = 512
 """The pictures to train on and variants of them, together."""
 MOST_VARIANTS = 31
@@ -64,8 +67,8 @@ def read_base(model: Path, device: torch.device) -> Base:
 def adapting(config: TrainConfig, base: Base) -> TrainConfig:
     """The settings of training as they hold for a model that knows much already.
 
-    The encoders stay as they are, so that every saved style and latent goes on meaning the same; the decoder and the
-    prior learn more slowly. Raises ImpastoError for settings that do not go with a model to begin with.
+    The encoders stay as they are, so that every saved style and latent goes on meaning the same, and the decoder learns
+    slowly. Raises ImpastoError for settings that do not go with a model to begin with.
     """
     shape = base.network.config
     if config.resolution not in (TrainConfig.resolution, shape.resolution):
@@ -78,9 +81,18 @@ def adapting(config: TrainConfig, base: Base) -> TrainConfig:
         config,
         resolution=shape.resolution,
         learning_rate=SLOWER * config.learning_rate,
-        prior_learning_rate=config.prior_learning_rate or SLOWER * RATE_TIMES_WIDTH / shape.prior_width,
         objective=dataclasses.replace(config.objective, encoders_until=0.0),
     )
+
+
+def only_conditioning(prior: PriorFlow) -> PriorFlow:
+    """The prior, of which only what conditions its blocks goes on learning.
+
+    That is enough for another style, and too little to know pictures by heart (DiffFit, Xie 2023, arXiv 2304.06648).
+    """
+    for name, parameter in prior.named_parameters():
+        parameter.requires_grad_(any(part in name for part in CONDITIONING))
+    return prior
 
 
 def with_replay(given: PictureSet, base: Base, seed: int) -> PictureSet:
@@ -93,9 +105,9 @@ def with_replay(given: PictureSet, base: Base, seed: int) -> PictureSet:
             f"{len(given)} pictures are too few to adapt a model to: give {FEWEST_PICTURES} or more, better 16. One is "
             "enough to draw in its style without training: impasto generate MODEL --style PICTURE."
         )
-    pictures = dataclasses.replace(given, channels=base.network.config.channels)
+    pictures = dataclasses.replace(given, channels=base.network.config.channels, held_out=_more_held_out(given))
     random = np.random.default_rng(seed_of(seed, "variants"))
-    originals = given.train
+    originals = pictures.train
     for number in range(min(MOST_VARIANTS, LEARNED_FROM // len(originals) - 1)):
         entries = [_square_of(given.entries[i], f"variant {number + 1}", given.resolution) for i in originals.tolist()]
         pictures = pictures.with_more(entries, varied(pictures.batch(originals, random), random))
@@ -108,6 +120,11 @@ def with_replay(given: PictureSet, base: Base, seed: int) -> PictureSet:
         for n, name in enumerate(wanted)
     ]
     return pictures.with_more(entries, (made * 255).round().byte().numpy())
+
+
+def _more_held_out(given: PictureSet) -> np.ndarray:
+    """One of few pictures says little of a style: every sixth is held out, beside those that always are."""
+    return np.union1d(given.held_out, given.train[HELD_OUT_EACH - 1 :: HELD_OUT_EACH])
 
 
 def _square_of(entry: Entry, name: str, side: int) -> Entry:

@@ -10,6 +10,7 @@ from impasto.config import TrainConfig
 from impasto.data import PictureSet
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.prior import PriorFlow
+from impasto.objective.couplings import CouplingConfig
 from impasto.text import TextVectors
 from impasto.training.checkpoint import Checkpoint
 from impasto.training.engine import Engine
@@ -19,8 +20,10 @@ from impasto.training.prior_stage import LatentCache, PriorStage
 LOOK_EVERY = 25
 """Updates between two looks at held-out pictures."""
 HELD_OUT_BATCHES = 4
-PATIENCE = 8
+PATIENCE = 24
 """Looks without a better one before the stage is over."""
+ONLY_STYLE = CouplingConfig(no_style=0.0, own_style=0.0, mixed_style=0.0, no_content=1.0)
+"""What is told of held-out pictures: what is told where new ones are made."""
 
 
 class PatientPriorStage(PriorStage):
@@ -42,7 +45,7 @@ class PatientPriorStage(PriorStage):
         assert isinstance(average, PriorFlow)
         swapped = dataclasses.replace(pictures, held_out=pictures.train)
         cache = LatentCache(autoencoder, swapped, engine)
-        self.held_out = PriorStage(config, engine, average, cache, swapped, held_out_captions)
+        self.held_out = PriorStage(config, engine, average, cache, swapped, held_out_captions, coupling=ONLY_STYLE)
         """Never updated: it says what the averaged weights make of the held-out pictures."""
         self.best: dict[str, Tensor] = self.optimizer.average.module.state_dict()
         self.lowest = math.inf

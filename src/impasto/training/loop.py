@@ -15,7 +15,7 @@ from impasto.events import Event, Finished, Listener, Note, Stage, Warned
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
 from impasto.text import TEXT_DIM, check_text_installed
-from impasto.training.adapt import adapting, captions_read, read_base, with_replay
+from impasto.training.adapt import adapting, captions_read, only_conditioning, read_base, with_replay
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import clocks
 from impasto.training.captions import captions_of
@@ -150,7 +150,8 @@ class Training:
         captions, held_out = (
             captions_read(self.base, pictures, part, said=config.text) for part in (pictures.train, pictures.held_out)
         )
-        return PatientPriorStage(config, self.engine, self.model.prior, autoencoder, pictures, captions, held_out)
+        prior = only_conditioning(self.model.prior)
+        return PatientPriorStage(config, self.engine, prior, autoencoder, pictures, captions, held_out)
 
     def _restore_clocks(self, saved: Checkpoint) -> None:
         for which, clock in self.clocks.items():

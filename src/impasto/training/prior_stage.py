@@ -23,7 +23,7 @@ from impasto.model.fuser import fuse
 from impasto.model.gaussian import Gaussian
 from impasto.model.prior import PriorFlow
 from impasto.model.sampler import with_look
-from impasto.objective.couplings import Coupler, Coupling
+from impasto.objective.couplings import Coupler, Coupling, CouplingConfig
 from impasto.objective.flow import draw_time, flow_matching_loss
 from impasto.text import TextVectors
 from impasto.training.autoencoder_stage import to_device
@@ -149,10 +149,11 @@ class PriorStage(TrainingStage[Batch]):
         pictures: PictureSet,
         captions: TextVectors | None = None,
         reader: CaptionReader | None = None,
+        coupling: CouplingConfig | None = None,
     ) -> None:
         """``captions`` (training picture, text_dim) are of unit length, zero where a picture has none.
 
-        ``reader`` learns along to tell them from pictures.
+        ``reader`` learns along to tell them from pictures. ``coupling`` says how often what is told.
         """
         # The best rate of a transformer goes with one over its width (Yang 2022, "Tensor programs V").
         learning_rate = config.prior_learning_rate or RATE_TIMES_WIDTH / prior.width
@@ -167,7 +168,7 @@ class PriorStage(TrainingStage[Batch]):
         if reader is not None:
             self.assistants["captions"] = Optimizer(reader, READER_RATE, warmup=200)
         self.order = Order(np.arange(len(pictures.train)), config.seed, self.stage)
-        self.coupler = Coupler(pictures.collection_ids[pictures.train], pictures.key_ids[pictures.train])
+        self.coupler = Coupler(pictures.collection_ids[pictures.train], pictures.key_ids[pictures.train], coupling)
 
     def draw(self, step: int, images_seen: int) -> Batch:
         """Pictures by the seeded order, and what is told of each."""

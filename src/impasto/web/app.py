@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, HTTPException, Query, Request, UploadFile
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -27,7 +27,7 @@ from impasto.version import __version__
 from impasto.web.guard import Guard
 from impasto.web.preview import Previews
 from impasto.web.queue import FullError, JobQueue
-from impasto.web.requests import Chosen, Id, JobRequest, Name, PictureChange, PreviewRequest, StyleRequest
+from impasto.web.requests import Chosen, Id, JobRequest, Name, PictureChange, PreviewRequest, Reference, StyleRequest
 from impasto.web.store import Job, Picture, Store
 from impasto.web.uploads import TooLargeError, receive
 from impasto.web.work import Workshop
@@ -112,6 +112,14 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
             raise HTTPException(404, "there is no such preview")
         return FileResponse(Run(models / name).previews / file)
 
+    @app.get(
+        "/api/models/{name}/samples", summary="A few pictures in a collection or saved style", response_class=Response
+    )
+    def get_samples(
+        name: Name, source: Annotated[str, Query(max_length=200)], kind: Literal["collection", "style"] = "collection"
+    ) -> Response:
+        return Response(previews.samples(name, Reference(kind=kind, source=source)), media_type="image/webp")
+
     @app.get("/api/styles", summary="Saved styles, newest first")
     def get_styles() -> list[dict[str, Any]]:
         return [{"name": style["name"], "model": style["model"]} for style in store.styles()]
@@ -132,7 +140,8 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
         name = file.filename or "file"
         kind, own = await run_in_threadpool(receive, file.file, name, folder / "uploads")
         upload = store.add_upload(kind, name[:200], own)
-        return {"id": upload.id, "kind": upload.kind, "name": upload.name}
+        recipe = _recipe_in(folder / "uploads" / own) if kind == "picture" else None
+        return {"id": upload.id, "kind": upload.kind, "name": upload.name, "recipe": recipe}
 
     @app.get("/api/uploads/{id}/picture", summary="An uploaded picture, small", response_class=Response)
     def get_upload(id: Id) -> Response:
@@ -286,6 +295,14 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
 
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
     return app
+
+
+def _recipe_in(file: Path) -> dict[str, Any] | None:
+    """The recipe inside a picture, None where it has none."""
+    try:
+        return json.loads(read_recipe(file).to_json())
+    except ImpastoError:
+        return None
 
 
 def _thumbnail(file: Path) -> bytes:

@@ -1,20 +1,26 @@
-"""The live preview of redrawing: small, in few steps, of a picture that is encoded once."""
+"""What is shown at once, without a job: redrawing beside its sliders, and what styles look like."""
 
+import hashlib
 import io
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from PIL import Image
+
 from impasto import api
-from impasto.config import StylizeConfig
+from impasto.atomic import write_atomically
+from impasto.config import GenerateConfig, StylizeConfig
 from impasto.create.canvas import Canvas
 from impasto.create.stylize import Stylizer
 from impasto.data import Whole
 from impasto.model.autoencoder import Experts
-from impasto.web.requests import PreviewRequest
+from impasto.web.requests import PreviewRequest, Reference
 from impasto.web.work import Workshop
 
 STEPS = 4
+SAMPLES = 3
+SAMPLE_STEPS = 8
 LONGEST = 256
 """Longer side in pixels; less for models of small pictures."""
 ENCODED_IN_MEMORY = 8
@@ -30,7 +36,7 @@ class Encoded:
 
 
 class Previews:
-    """Redraws what the page shows beside its sliders, one at a time."""
+    """Makes small pictures in few steps, one request at a time; what was encoded is kept."""
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
@@ -57,6 +63,23 @@ class Previews:
         packed = io.BytesIO()
         image.save(packed, "WEBP", quality=90)
         return packed.getvalue()
+
+    def samples(self, name: str, reference: Reference) -> bytes:
+        """A few new pictures in one style, side by side, as a WebP; made once for a model and a style."""
+        model = self._workshop.model(name)
+        style = self._workshop.style_texts(model, [reference])
+        key = hashlib.sha256(f"{model.identity}/{style}".encode()).hexdigest()[:32]
+        file = self._workshop.folder / "samples" / f"{key}.webp"
+        with self._lock:
+            if not file.exists():
+                config = GenerateConfig(style=style, steps=SAMPLE_STEPS)
+                made = [picture.image for picture in model.generate(SAMPLES, config)]
+                strip = Image.new("RGBA", (sum(image.width for image in made), made[0].height))
+                for number, image in enumerate(made):
+                    strip.paste(image, (number * image.width, 0))
+                file.parent.mkdir(exist_ok=True)
+                write_atomically(file, lambda temporary: strip.save(temporary, "WEBP", quality=90))
+        return file.read_bytes()
 
     def _seen(self, model: api.Model, source: str, stylizer: Stylizer) -> Encoded:
         key = model.identity, source

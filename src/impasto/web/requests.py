@@ -41,6 +41,7 @@ class PictureRequest(Body):
     tile: Repeat = Repeat.NONE
     palette: str | None = Field(None, pattern=r"^(\d{1,3}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6}){1,255})$")
     pixel_art: int | None = Field(None, ge=1, le=4096)
+    opaque: bool = Field(False, description="white instead of transparent")
     text: str | None = Field(None, max_length=1000)
     negative_text: str | None = Field(None, max_length=1000)
 

@@ -223,7 +223,18 @@ class Workshop:
 
 
 def _common(request: PictureRequest) -> dict[str, Any]:
-    names = ("steps", "temperature", "guidance", "clarity", "tile", "palette", "pixel_art", "text", "negative_text")
+    names = (
+        "steps",
+        "temperature",
+        "guidance",
+        "clarity",
+        "tile",
+        "palette",
+        "pixel_art",
+        "opaque",
+        "text",
+        "negative_text",
+    )
     values: dict[str, Any] = {name: getattr(request, name) for name in names}
     assert set(values) | {"seed"} == set(PictureConfig.__dataclass_fields__)
     return values | {"seed": request.seed if request.seed is not None else secrets.randbelow(2**31)}

@@ -73,20 +73,23 @@ function dropZone(id, take, many = true) {
 async function addSource(file) {
   const found = await upload(file);
   if (found.kind !== "picture") { notify(found.name); return; }
-  ask("/api/recipes", { method: "POST", body: formOf(file) }).then(restore, () => { $("notice").textContent = ""; });
+  if (found.recipe) restore(found.recipe);
   pushSource(found);
-}
-
-function formOf(file) {
-  const body = new FormData();
-  body.append("file", file, file.name || "pasted.png");
-  return body;
 }
 
 function pushSource(found) {
   const first = state.sources.length === 0;
   state.sources.push({ id: found.id, name: found.name, pixel: first ? 1 : 0, orientation: first ? 1 : 0, texture: first ? 1 : 0, style: first ? 0 : 1 });
   showSources();
+}
+
+// The same picture again, its finest level drawn anew.
+async function vary(id) {
+  const { id: source } = await ask(`/api/pictures/${id}/source`, { method: "POST" });
+  roll();
+  show("mix");
+  watch(await ask("/api/jobs", { json: { kind: "fuse", ...common(), sources: [{ source, pixel: 1, orientation: 1, texture: 1 }], style: [],
+    harmony: 0.3, level_weights: [1, 1, 1, 0] } }));
 }
 
 async function useAsSource(id) {
@@ -146,19 +149,28 @@ async function loadStyles() {
       return chip;
     }));
   }
-  $("style-cards").replaceChildren(...state.saved.map((style) => {
-    const remove = element("button", { type: "button", textContent: word("delete") });
-    remove.addEventListener("click", async () => { await ask(`/api/styles/${encodeURIComponent(style.name)}`, { method: "DELETE" }); loadStyles(); });
-    return element("div", { className: "card" }, element("strong", { textContent: style.name }),
-      element("p", { className: "soft", textContent: `${word("of_model")} ${style.model}` }), remove);
-  }), ...(state.saved.length ? [] : [element("p", { className: "soft", textContent: word("nothing") })]));
+  const cards = (state.model?.collections || []).map((source) => cardOf("collection", source, state.model.name));
+  cards.push(...state.saved.map((style) => cardOf("style", style.name, style.model)));
+  $("style-cards").replaceChildren(...cards, ...(cards.length ? [] : [element("p", { className: "soft", textContent: word("nothing") })]));
+}
+
+function cardOf(kind, source, model) {
+  const samples = `/api/models/${encodeURIComponent(model)}/samples?${new URLSearchParams({ kind, source })}`;
+  const card = element("div", { className: "card" }, element("img", { src: samples, alt: `${word("samples")} ${source}`, loading: "lazy" }),
+    element("strong", { textContent: source }), element("p", { className: "soft", textContent: `${word("of_model")} ${model}` }));
+  if (kind === "style") {
+    const remove = element("button", { type: "button", textContent: word("delete"), ariaLabel: `${word("delete")} ${source}` });
+    remove.addEventListener("click", async () => { await ask(`/api/styles/${encodeURIComponent(source)}`, { method: "DELETE" }); loadStyles(); });
+    card.append(remove);
+  }
+  return card;
 }
 
 const referencesOf = (chosen) => [...chosen.values()].map(({ kind, source }) => ({ kind, source, weight: 1 }));
 
 // Settings
 
-const FIELDS = { steps: 16, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "" };
+const FIELDS = { steps: 16, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "", transparent: true };
 const SLIDERS = { harmony: [0.2, 1, 0.05], guidance: [1.5, 8, 0.1], clarity: [1.5, 4, 0.1], temperature: [1, 1.5, 0.05] };
 const values = { strength: 0.4, ...Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value])) };
 const trainFields = { name: "my-style", size: "small", minutes: 30, resolution: 64, captions: false };
@@ -187,7 +199,7 @@ function common() {
   const number = (value) => (value === "" || value === null ? null : Number(value));
   return { model: state.model?.name ?? "", count: Number(FIELDS.count), steps: Number(FIELDS.steps), temperature: values.temperature,
     guidance: values.guidance, clarity: values.clarity, tile: FIELDS.tile, palette: FIELDS.palette || null,
-    pixel_art: number(FIELDS.pixel_art), seed: number($("seed").value), text: $("text").value || null, negative_text: $("negative_text").value || null };
+    pixel_art: number(FIELDS.pixel_art), opaque: !FIELDS.transparent, seed: number($("seed").value), text: $("text").value || null, negative_text: $("negative_text").value || null };
 }
 
 function roll() { $("seed").value = crypto.getRandomValues(new Uint32Array(1))[0]; }
@@ -233,6 +245,7 @@ function restore(recipe) {
   const settings = recipe.settings;
   for (const name of Object.keys(SLIDERS)) if (name in settings) values[name] = settings[name];
   for (const name of Object.keys(FIELDS)) if (settings[name] !== undefined && settings[name] !== null) FIELDS[name] = settings[name];
+  FIELDS.transparent = !settings.opaque;
   if ("strength" in settings) values.strength = settings.strength;
   $("seed").value = settings.seed;
   $("lock").checked = true;
@@ -259,8 +272,10 @@ function watch(job) {
     const text = element("span", { className: "soft" });
     const cancel = element("button", { type: "button", textContent: word("cancel") });
     cancel.addEventListener("click", () => ask(`/api/jobs/${job.id}`, { method: "DELETE" }).catch(() => {}));
+    const resume = element("button", { type: "button", textContent: word("resume"), hidden: true });
+    resume.addEventListener("click", async () => { watch(await ask("/api/jobs", { json: job.request })); resume.hidden = true; });
     const pictures = element("div", { className: "grid" });
-    card = { element: element("div", { className: "job" }, element("div", { className: "bar" }, bar, text, cancel), pictures), bar, text, cancel, pictures, seen: new Set() };
+    card = { element: element("div", { className: "job" }, element("div", { className: "bar" }, bar, text, cancel, resume), pictures), bar, text, cancel, resume, pictures, seen: new Set() };
     card.element.dataset.job = job.id;
     state.jobs.set(job.id, card);
     jobsOf(job.kind).prepend(card.element);
@@ -273,6 +288,7 @@ function watch(job) {
   const place = job.state === "queued" && job.position ? ` (${job.position})` : "";
   card.text.textContent = `${word(job.state)}${place}${left}${job.message ? ` · ${job.message}` : ""}`;
   card.text.className = job.state === "failed" ? "bad" : "soft";
+  card.resume.hidden = job.kind !== "train" || !["failed", "cancelled"].includes(job.state);
   if (over && job.kind === "train") loadModels().catch(() => {});
 }
 
@@ -296,6 +312,7 @@ function cellOf(picture, choose = false) {
 async function view(picture) {
   const isClip = !picture.file.endsWith(".png");
   const body = $("viewer-body");
+  body.className = "";
   body.replaceChildren(isClip && !picture.file.endsWith(".webp") ? element("video", { src: `/api/pictures/${picture.id}/file`, controls: true, loop: true })
     : element("img", { src: `/api/pictures/${picture.id}/file`, alt: picture.label || word("picture") }));
   const button = (name, act) => {
@@ -307,8 +324,11 @@ async function view(picture) {
   body.append(bar);
   $("viewer").showModal();
   if (!isClip) {
+    const zoom = element("button", { type: "button", textContent: word("zoom"), ariaPressed: "false" });
+    zoom.addEventListener("click", () => { zoom.ariaPressed = String(body.classList.toggle("zoomed")); });
+    bar.append(zoom);
     const recipe = await ask(`/api/pictures/${picture.id}/recipe`);
-    bar.append(button("use", () => useAsSource(picture.id)),
+    bar.append(button("use", () => useAsSource(picture.id)), button("vary", () => vary(picture.id)),
       button("again", async () => { restore(recipe); show("mix"); }),
       button("other_style", async () => { restore(recipe); state.mixStyles.clear(); loadStyles(); show("mix"); }));
     body.append(element("pre", { textContent: JSON.stringify(recipe, null, 1), tabIndex: 0 }));
@@ -382,6 +402,16 @@ function addStep({ stage, terms }) {
   }));
 }
 
+// After a reload: what a training in progress has told already.
+async function recall(run) {
+  const path = `/api/models/${encodeURIComponent(run)}`;
+  const log = await ask(`${path}/log`);
+  curves = {};
+  for (const line of log) if (line.stage) addStep({ stage: line.stage, terms: line });
+  $("timeline").replaceChildren();
+  for (const file of await ask(`${path}/previews`)) addPreview({ run, file });
+}
+
 function addPreview({ run, file }) {
   $("timeline").prepend(element("img", { src: `/api/models/${encodeURIComponent(run)}/previews/${encodeURIComponent(file)}`, alt: file }));
 }
@@ -432,7 +462,7 @@ async function refreshJobs() {
   const jobs = await ask("/api/jobs?limit=20");
   for (const job of jobs.reverse()) {
     watch(job);
-    if (job.kind === "train") continue;
+    if (job.kind === "train") { if (job.state === "running") await recall(job.request.name).catch(() => {}); continue; }
     for (const picture of (await ask(`/api/jobs/${job.id}`)).pictures) addPicture(job.id, picture);
   }
 }

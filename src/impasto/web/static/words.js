@@ -14,7 +14,7 @@ const WORDS = {
     use: "Use as a source", again: "Restore its settings", other_style: "Same seed, other style", like: "Favourite", remove: "Remove",
     queued: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled", left: "left", no_model: "No model yet: train one",
     saved: "Saved", choose: "Choose some pictures first", of_model: "of model", nothing: "Nothing here yet", weight: "weight", sure: "Delete these pictures?",
-    lost: "The studio does not answer", any: "any style", preview: "Preview", seconds: "s", minutes_left: "min",
+    lost: "The studio does not answer", any: "any style", transparent: "Transparent", samples: "Pictures in style", zoom: "Zoom", vary: "Vary", resume: "Go on", preview: "Preview", seconds: "s", minutes_left: "min",
   },
   zh: {
     skip: "跳到内容", mix: "混合", redraw: "重画", styles: "风格", train: "训练", gallery: "画廊", model: "模型",
@@ -29,7 +29,7 @@ const WORDS = {
     use: "用作来源", again: "恢复其设置", other_style: "同一种子，另一风格", like: "收藏", remove: "移除",
     queued: "等待中", running: "进行中", done: "完成", failed: "失败", cancelled: "已取消", left: "剩余", no_model: "还没有模型：先训练一个",
     saved: "已保存", choose: "请先选择图片", of_model: "属于模型", nothing: "这里还没有内容", weight: "权重", sure: "删除这些图片？",
-    lost: "工作室没有回应", any: "任意风格", preview: "预览", seconds: "秒", minutes_left: "分",
+    lost: "工作室没有回应", any: "任意风格", transparent: "透明背景", samples: "风格示例", zoom: "放大", vary: "变化", resume: "继续", preview: "预览", seconds: "秒", minutes_left: "分",
   },
 };
 let language = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
