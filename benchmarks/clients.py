@@ -89,7 +89,7 @@ async def drive(address: str, process: int, model: str, clients: int, seconds: f
     answers: Counter[str] = Counter()
     accepted: set[str] = set()
     samples: list[float] = []
-    limits = httpx.Limits(max_connections=clients)
+    limits = httpx.Limits(max_connections=clients, keepalive_expiry=2)  # sooner than the server's
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as http:
         began = time.monotonic()
         while True:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -11,8 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from impasto.web import preview, uploads
 from impasto.web import queue as queues
-from impasto.web import uploads
 from impasto.web.app import create_app
 from impasto.web.store import State, Store
 from pictures import noise
@@ -114,17 +116,21 @@ def test_three_pictures_become_one(client: TestClient) -> None:
     assert client.get(f"/api/uploads/{used['id']}/picture").status_code == 200
 
 
-def test_the_preview_follows_the_slider(client: TestClient) -> None:
+def test_the_preview_follows_the_slider(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "MOST_SECONDS", 60.0)
     source = bring(client, png(1, (100, 50)))
     body = {"model": "emoji", "source": source, "style": [{"kind": "collection", "source": "a"}]}
     shown = [client.post("/api/preview", json=body | {"strength": strength}) for strength in (0.1, 0.9, 0.1)]
     assert [answer.headers["content-type"] for answer in shown] == ["image/webp"] * 3
     with Image.open(io.BytesIO(shown[0].content)) as picture:
-        assert picture.size == (64, 32)
+        assert picture.size == (100, 50)
     assert shown[0].content == shown[2].content != shown[1].content
     gone = client.post("/api/preview", json=body | {"source": "0" * 32})
     assert gone.status_code == 422 and "there is no upload" in gone.json()["detail"]
     assert client.post("/api/preview", json=body | {"style": []}).status_code == 422
+    monkeypatch.setattr(preview, "MOST_SECONDS", 0.0)
+    sizes = [Image.open(io.BytesIO(client.post("/api/preview", json=body).content)).size for _ in range(6)]
+    assert sizes == [(100, 50), (100, 50), (64, 32), (32, 16), (32, 16), (32, 16)], "smaller where it takes long"
 
 
 def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClient) -> None:
@@ -314,6 +320,11 @@ def test_changes_are_told_as_they_come(models: Path) -> None:
         server.should_exit = True
         thread.join(timeout=30)
     assert seen[0] == "hello" and "picture" in seen and seen.count("job") >= 3
+
+
+def test_the_page_does_not_wait_for_torch() -> None:
+    command = "import impasto.web.app, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], timeout=60).returncode == 0
 
 
 def test_the_page_is_light_and_speaks_both_languages() -> None:

@@ -1,6 +1,7 @@
 """Pictures of any size, redrawn in one style."""
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,6 +27,15 @@ from impasto.model.sampler import StepCallback
 
 WEAKEST_TRUST = 10**-2.5
 """Weight of the content's experts at full strength: the least that the flow has learned to listen to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A picture, and what the experts say of it, whatever the style and its strength."""
+
+    picture: Whole
+    canvas: Canvas
+    experts: Experts
 
 
 class Stylizer:
@@ -61,14 +71,22 @@ class Stylizer:
 
     def __call__(self, picture: Whole, on_step: StepCallback | None = None) -> Image.Image:
         """``picture`` at its own size, redrawn. Raises ImpastoError where its size does not allow what is asked."""
+        return self.redraw(self.read(picture), on_step)
+
+    def read(self, picture: Whole) -> Encoded:
+        """``picture`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
         height, width = picture.pixels.shape[1:]
         check_pixel_art(self.config.pixel_art, height, width, picture.name)
         canvas = Canvas.around(height, width, self.model.config.resolution, self.config.tile)
-        fused = self.told(self.encode(canvas.put(picture.pixels)))
-        return self.finished(canvas.take(self.paint(fused, on_step)), picture.pixels)
+        return Encoded(picture, canvas, self.encode(canvas.put(picture.pixels)))
+
+    def redraw(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
+        """What was read at its own size, redrawn."""
+        painted = self.paint(self.told(seen.experts), on_step)
+        return self.finished(seen.canvas.take(painted), seen.picture.pixels)
 
     def encode(self, picture: Map) -> Experts:
-        """What the experts say of a picture on its canvas, whatever the style and its strength."""
+        """What the experts say of a picture on its canvas."""
         picture = picture.to(self.style.mean.device, memory_format=torch.channels_last)
         return tiles.encode(self.model.autoencoder, picture, self.config.tile)
 

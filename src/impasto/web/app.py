@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, HTTPException, Query, Request, UploadFile
@@ -49,6 +50,7 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        Thread(target=workshop.warm_up, name="impasto-warm-up", daemon=True).start()
         yield
         await run_in_threadpool(jobs.close)
         store.close()

@@ -3,36 +3,30 @@
 import hashlib
 import io
 import threading
+import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from impasto import api
 from impasto.atomic import write_atomically
 from impasto.config import GenerateConfig, StylizeConfig
-from impasto.create.canvas import Canvas
-from impasto.create.stylize import Stylizer
-from impasto.data import Whole
-from impasto.model.autoencoder import Experts
 from impasto.web.requests import PreviewRequest, Reference
 from impasto.web.work import Workshop
 
-STEPS = 4
+if TYPE_CHECKING:
+    from impasto import Model
+    from impasto.create.stylize import Encoded, Stylizer
+
+LONGEST = (256, 128, 64, 32)
+"""Longer sides in pixels, the best first; never less than the model's own."""
+STEPS = (4, 2)
+"""Of the sampler; fewer where even the smallest picture takes long."""
+MOST_SECONDS = 0.3
+"""A preview that takes longer is made smaller, or in fewer steps, from then on."""
 SAMPLES = 3
 SAMPLE_STEPS = 8
-LONGEST = 256
-"""Longer side in pixels; less for models of small pictures."""
 ENCODED_IN_MEMORY = 8
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A small picture, and what a model's experts say of it."""
-
-    picture: Whole
-    canvas: Canvas
-    experts: Experts
 
 
 class Previews:
@@ -40,26 +34,35 @@ class Previews:
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._encoded: OrderedDict[tuple[str, str], Encoded] = OrderedDict()
+        self._pace: dict[str, int] = {}
+        """By model: how far down the ways to make previews its speed has led."""
+        self._encoded: OrderedDict[tuple[str, str, int], Encoded] = OrderedDict()
         self._lock = threading.Lock()
 
     def redraw(self, request: PreviewRequest) -> bytes:
         """A small WebP of the first picture of an upload. Raises ImpastoError where something is not there."""
         model = self._workshop.model(request.model)
-        config = StylizeConfig(
-            style=self._workshop.style_texts(model, request.style),
-            strength=request.strength,
-            preserve_color=request.preserve_color,
-            guidance=request.guidance,
-            seed=request.seed,
-            steps=STEPS,
-            most=min(LONGEST, 2 * model.config.resolution),
-        )
+        sides = [side for side in LONGEST if side >= model.config.resolution] or [model.config.resolution]
+        ways = [(side, STEPS[0]) for side in sides] + [(sides[-1], steps) for steps in STEPS[1:]]
+        style = self._workshop.style_texts(model, request.style)
         with self._lock:
+            pace = self._pace.get(model.identity, 0)
+            side, steps = ways[pace]
+            config = StylizeConfig(
+                style=style,
+                strength=request.strength,
+                preserve_color=request.preserve_color,
+                guidance=request.guidance,
+                seed=request.seed,
+                steps=steps,
+                most=side,
+            )
             stylizer = model.stylizer(config)
             seen = self._seen(model, request.source, stylizer)
-            painted = seen.canvas.take(stylizer.paint(stylizer.told(seen.experts)))
-            image = stylizer.finished(painted, seen.picture.pixels)
+            began = time.monotonic()
+            image = stylizer.redraw(seen)
+            if time.monotonic() - began > MOST_SECONDS:
+                self._pace[model.identity] = min(pace + 1, len(ways) - 1)
         packed = io.BytesIO()
         image.save(packed, "WEBP", quality=90)
         return packed.getvalue()
@@ -81,14 +84,11 @@ class Previews:
                 write_atomically(file, lambda temporary: strip.save(temporary, "WEBP", quality=90))
         return file.read_bytes()
 
-    def _seen(self, model: api.Model, source: str, stylizer: Stylizer) -> Encoded:
-        key = model.identity, source
+    def _seen(self, model: "Model", source: str, stylizer: "Stylizer") -> "Encoded":
+        key = model.identity, source, stylizer.config.most
         if key not in self._encoded:
             picture = next(iter(model.whole_pictures(self._workshop.upload(source), stylizer.config.most)))
-            height, width = picture.pixels.shape[1:]
-            canvas = Canvas.around(height, width, model.config.resolution)
-            experts = stylizer.encode(canvas.put(picture.pixels))
-            self._encoded[key] = Encoded(picture, canvas, experts)
+            self._encoded[key] = stylizer.read(picture)
         self._encoded.move_to_end(key)
         while len(self._encoded) > ENCODED_IN_MEMORY:
             self._encoded.popitem(last=False)

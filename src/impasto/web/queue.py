@@ -56,7 +56,9 @@ class JobQueue:
         """``work`` does one job; jobs that a crash left behind are queued again, but for training, which has failed."""
         self.store = store
         self._work = work
-        self._waiting: queue.Queue[str | None] = queue.Queue()
+        self._waiting: dict[str, bool] = {}
+        """Ids of the jobs that wait, next first; whoever takes one out of it decides what becomes of it."""
+        self._calls: queue.Queue[str | None] = queue.Queue()
         self._contexts: dict[str, Context] = {}
         self._listeners: list[queue.Queue[dict[str, Any]]] = []
         self._lock = threading.Lock()
@@ -67,29 +69,28 @@ class JobQueue:
                 store.update_job(job.id, state=State.FAILED, ended=time.time(), message=RESTARTED)
                 continue
             store.update_job(job.id, state=State.QUEUED, started=None, done=0)
-            self._waiting.put(job.id)
+            self._enqueue(job.id)
         self._thread = threading.Thread(target=self._run, name="impasto-worker", daemon=True)
         self._thread.start()
 
     def add(self, kind: str, request: Mapping[str, Any]) -> Job:
         """Queue a job. Raises FullError where too many wait."""
         with self._lock:
-            if len(self.waiting()) >= MAX_QUEUED:
+            if len(self._waiting) >= MAX_QUEUED:
                 raise FullError
             job = self.store.add_job(kind, request)
-            self._waiting.put(job.id)
+            self._enqueue(job.id)
         self._publish(job.id)
         return job
 
-    def waiting(self) -> list[str]:
-        """Ids of the jobs that wait, next first."""
-        return [job.id for job in reversed(self.store.jobs(limit=10_000, states=(State.QUEUED,)))]
+    def _enqueue(self, id: str) -> None:
+        self._waiting[id] = True
+        self._calls.put(id)
 
     def position(self, job: Job) -> int:
         """How many jobs come before it; 0 for the one that runs."""
-        waiting = self.waiting()
-        running = bool(self._contexts)
-        return waiting.index(job.id) + running if job.id in waiting else 0
+        waiting = list(self._waiting)
+        return waiting.index(job.id) + bool(self._contexts) if job.id in waiting else 0
 
     def eta(self, job: Job) -> float | None:
         """Seconds until it is done, by how long jobs of its kind took and how far it has come; None where unknown."""
@@ -104,13 +105,14 @@ class JobQueue:
         job = self.store.job(id)
         if job is None or job.state.is_over:
             return False
+        if self._waiting.pop(id, False):
+            self.store.update_job(id, state=State.CANCELLED, ended=time.time())
+            self._publish(id)
+            return True
         context = self._contexts.get(id)
         if context is not None:
             context.cancelled.set()
-        else:
-            self.store.update_job(id, state=State.CANCELLED, ended=time.time())
-            self._publish(id)
-        return True
+        return context is not None
 
     def listen(self) -> "queue.Queue[dict[str, Any]]":
         """A queue on which every change is put."""
@@ -127,21 +129,24 @@ class JobQueue:
 
     def close(self) -> None:
         """Stop the job that runs, and the worker."""
-        self._waiting.put(None)
+        self._calls.put(None)
         for context in list(self._contexts.values()):
             context.cancelled.set()
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        while (id := self._waiting.get()) is not None:
+        while (id := self._calls.get()) is not None:
             job = self.store.job(id)
-            if job is not None and job.state is State.QUEUED:
+            if job is not None:
                 self._do(job)
 
     def _do(self, job: Job) -> None:
         began = time.time()
         context = Context(job, self._tell)
         self._contexts[job.id] = context
+        if not self._waiting.pop(job.id, False):
+            del self._contexts[job.id]
+            return
         self.store.update_job(job.id, state=State.RUNNING, started=began)
         self._publish(job.id)
         try:

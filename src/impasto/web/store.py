@@ -104,6 +104,7 @@ class Store:
         self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = normal")
         self._connection.executescript(SCHEMA)
         self._connection.execute(f"pragma user_version = {VERSION}")
 

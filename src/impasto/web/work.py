@@ -7,11 +7,11 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from impasto import api
+import impasto
 from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig, TrainConfig
 from impasto.create.clip import Clip, Frame, is_clip
 from impasto.create.recipe import save_picture
@@ -30,6 +30,9 @@ from impasto.web.requests import (
 )
 from impasto.web.store import Picture, Store
 
+if TYPE_CHECKING:
+    from impasto.api import Generated, Model
+
 MODELS_IN_MEMORY = 2
 REQUESTS: TypeAdapter[Any] = TypeAdapter(JobRequest)
 
@@ -42,14 +45,18 @@ class Workshop:
         for name in ("pictures", "uploads", "styles"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         models.mkdir(parents=True, exist_ok=True)
-        self._loaded: OrderedDict[str, tuple[float, api.Model]] = OrderedDict()
+        self._loaded: OrderedDict[str, tuple[float, Model]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Import what takes seconds, so that the page is there before it."""
+        _ = impasto.load
 
     def model_names(self) -> list[str]:
         """Runs that have a model."""
         return sorted(path.name for path in self.models_folder.iterdir() if Run(path).model.is_file())
 
-    def model(self, name: str) -> api.Model:
+    def model(self, name: str) -> "Model":
         """The model of a run, kept in memory. Raises ImpastoError where there is none."""
         if name not in self.model_names():
             known = ", ".join(self.model_names()) or "none yet; train one"
@@ -58,7 +65,7 @@ class Workshop:
             changed = Run(self.models_folder / name).model.stat().st_mtime
             kept = self._loaded.get(name)
             if kept is None or kept[0] != changed:
-                kept = self._loaded[name] = changed, api.load(self.models_folder / name, self.device)
+                kept = self._loaded[name] = changed, impasto.load(self.models_folder / name, self.device)
             self._loaded.move_to_end(name)
             while len(self._loaded) > MODELS_IN_MEMORY:
                 self._loaded.popitem(last=False)
@@ -71,7 +78,7 @@ class Workshop:
             raise ImpastoError(f"there is no upload {id}.")
         return self.folder / "uploads" / upload.file
 
-    def style_texts(self, model: api.Model, references: Sequence[Reference]) -> tuple[str, ...]:
+    def style_texts(self, model: "Model", references: Sequence[Reference]) -> tuple[str, ...]:
         """References as the package writes them. Raises ImpastoError for those that do not exist."""
         found = []
         for reference in references:
@@ -105,7 +112,7 @@ class Workshop:
         elif isinstance(request, FuseRequest):
             config = self._fusion(model, request)
 
-            def fused() -> Iterator[api.Generated]:
+            def fused() -> "Iterator[Generated]":
                 for number in range(request.count):
 
                     def tell(done: int, total: int, before: int = number * request.steps) -> None:
@@ -118,7 +125,7 @@ class Workshop:
             assert isinstance(request, StylizeRequest)
             self._stylize(context, model, request)
 
-    def _fusion(self, model: api.Model, request: FuseRequest) -> FuseConfig:
+    def _fusion(self, model: "Model", request: FuseRequest) -> FuseConfig:
         """The page's strips of sliders, one for each source, as the package has it: one list for each expert."""
         sources: dict[str, Any] = {}
         for name in ("pixel", "orientation", "texture", "style"):
@@ -128,7 +135,7 @@ class Workshop:
         common = _common(request)
         return FuseConfig(**common, **sources, harmony=request.harmony, level_weights=request.level_weights)
 
-    def _stylize(self, context: Context, model: api.Model, request: StylizeRequest) -> None:
+    def _stylize(self, context: Context, model: "Model", request: StylizeRequest) -> None:
         config = StylizeConfig(
             **_common(request),
             style=self.style_texts(model, request.style),
@@ -142,7 +149,7 @@ class Workshop:
         pictures = model.whole_pictures(source)
         total = len(pictures)
 
-        def redrawn() -> Iterator[api.Generated]:
+        def redrawn() -> "Iterator[Generated]":
             for number, made in enumerate(model.stylize(source, config), start=1):
                 yield made
                 context.progress(number, total)
@@ -150,7 +157,7 @@ class Workshop:
         context.progress(0, total)
         self._keep_all(context, redrawn(), _label(request))
 
-    def _clip(self, context: Context, model: api.Model, source: Path, config: StylizeConfig, suffix: str) -> None:
+    def _clip(self, context: Context, model: "Model", source: Path, config: StylizeConfig, suffix: str) -> None:
         id = uuid.uuid4().hex
         target = self.folder / "pictures" / f"{id}{suffix}"
 
@@ -165,7 +172,7 @@ class Workshop:
         if made.broken_off:
             context.progress(made.frames, made.frames, made.broken_off)
 
-    def _keep_all(self, context: Context, made: Iterable[api.Generated], label: str) -> None:
+    def _keep_all(self, context: Context, made: "Iterable[Generated]", label: str) -> None:
         for picture in made:
             id = uuid.uuid4().hex
             file = self.folder / "pictures" / f"{id}.png"
@@ -205,7 +212,7 @@ class Workshop:
             elif isinstance(event, Note | Warned):
                 context.made("note", {"text": event.text})
 
-        api.train(config, [listen], context.cancelled.is_set)
+        impasto.train(config, [listen], context.cancelled.is_set)
         if context.cancelled.is_set():
             raise CancelledError
 
