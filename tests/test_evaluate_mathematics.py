@@ -55,6 +55,8 @@ def test_frechet_distance_of_two_gaussians() -> None:
     expected = shift.square().sum() + (deviations - 1).square().sum()
     assert distances.frechet_distance(real, made) == pytest.approx(float(expected), rel=0.03)
     assert distances.frechet_distance(real, real) == pytest.approx(0, abs=1e-4)
+    (fast,) = distances._frechet_distances(real, [made])
+    assert fast == pytest.approx(distances.frechet_distance(real, made), rel=1e-6)
 
 
 def test_intervals_cover_and_kernel_distance_is_unbiased() -> None:
@@ -163,7 +165,7 @@ def test_the_importance_weighted_bound_is_tighter(tiny: ModelConfig) -> None:
 
 def test_faithfulness_of_the_same_and_of_a_known_error(backbone: Backbone) -> None:
     picture = torch.rand(3, 4, 64, 64) * 0.8
-    same, off = faithfulness(picture, picture, backbone), faithfulness(picture + 0.1, picture, backbone)
+    same, off = faithfulness([picture, picture + 0.1], picture, backbone)
     assert (same.psnr == 100).all() and torch.allclose(same.ssim, torch.ones(3)) and same.feature.max() < 1e-6
     torch.testing.assert_close(off.psnr, torch.full((3,), 20.0), rtol=1e-3, atol=1e-3)
     assert (off.ssim < 1).all() and (off.feature > same.feature).all()

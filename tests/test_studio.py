@@ -112,6 +112,8 @@ def set_field(page: "sync_api.Page", name: str, value: object) -> None:
 
 
 def test_pictures_are_generated_kept_and_their_settings_restored(page: "sync_api.Page") -> None:
+    assert page.locator("main > section:visible").count() == 1
+    assert page.locator("#text").is_hidden(), "the model has learned no captions"
     page.click("#mix-styles button:first-child")
     set_field(page, "count", 3)
     set_field(page, "steps", 2)

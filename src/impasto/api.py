@@ -39,7 +39,7 @@ from impasto.create.vectors import Latents
 from impasto.data import Loaded, WholePictures, prepare, read_pictures
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
-from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
+from impasto.model.autoencoder import LEVEL_NAMES
 from impasto.model.decoder import latent_shapes
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, identity_of, load_model
@@ -300,10 +300,11 @@ class Model:
     def reconstruct(self, pictures: Loaded | Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
         """Encode pictures and paint them again; with ``levels`` from every coarse prefix of levels."""
         loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
-        prefixes = range(1, NUM_LEVELS + 1) if levels else [NUM_LEVELS]
+        autoencoder = self.network.autoencoder
         for names, pixels in _batches(loaded):
             picture = self._to_device(pixels)
-            painted = [self.network.autoencoder.reconstruct(picture, n).cpu().numpy() for n in prefixes]
+            prefixes = autoencoder.prefixes(picture) if levels else [autoencoder.reconstruct(picture)]
+            painted = [prefix.cpu().numpy() for prefix in prefixes]
             for row, name in enumerate(names):
                 images = tuple(to_image(prefix[row]) for prefix in painted)
                 yield Reconstruction(name, to_image(pixels[row]), images)

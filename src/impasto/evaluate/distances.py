@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,34 +56,53 @@ def frechet_estimate(real: Features, made: Features, seed: int = 0) -> Estimate:
     value = frechet_distance(real, made)
     groups = groups_of(len(made), JACKKNIFE_GROUPS, seed)
     kept = [torch.cat([g for g in groups if g is not left_out]) for left_out in groups]
-    left_out = torch.tensor([frechet_distance(real, made[rows]) for rows in kept])
+    left_out = torch.tensor(_frechet_distances(real, [made[rows] for rows in kept]))
     return Estimate(value, around(value, jackknife_error(left_out)))
 
 
-def kernel_estimate(real: Features, made: Features, seed: int = 0) -> Estimate:
-    """The unbiased squared maximum mean discrepancy with a cubic kernel (Binkowski 2018, "KID").
+def _frechet_distances(real: Features, sets: Sequence[Features]) -> list[float]:
+    """`frechet_distance` to several sets, in a tenth of the time: C_r^(1/2) C_m C_r^(1/2), which is symmetric, has the
+    eigenvalues of C_r C_m."""
+    real = real.double()
+    covariance = torch.cov(real.T)
+    values, vectors = torch.linalg.eigh(covariance)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    found = []
+    for made in sets:
+        other = torch.cov(made.double().T)
+        overlap = torch.linalg.eigvalsh(root @ other @ root).clamp(min=0).sqrt().sum()
+        apart = (real.mean(0) - made.double().mean(0)).square().sum()
+        found.append(float(apart + covariance.trace() + other.trace() - 2 * overlap))
+    return found
 
-    The interval comes from many random halves: their spread, shrunk to the whole size (Politis & Romano 1994).
-    """
+
+def kernel_distance(real: Features, made: Features, seed: int = 0) -> float:
+    """The unbiased squared maximum mean discrepancy with a cubic kernel (Binkowski 2018, "KID")."""
+    return _kernel_distances(real, made, seed, subsets=1, size=min(len(real), len(made)))[0]
+
+
+def kernel_estimate(real: Features, made: Features, seed: int = 0) -> Estimate:
+    """`kernel_distance` and an interval, from many random halves: their spread, shrunk to the whole size (Politis &
+    Romano 1994)."""
+    value = kernel_distance(real, made, seed)
+    _, deviation = _kernel_distances(real, made, seed, subsets=SUBSETS, size=min(len(real), len(made)) // 2)
+    return Estimate(value, around(value, deviation * math.sqrt(0.5)))
+
+
+def _kernel_distances(real: Features, made: Features, seed: int, *, subsets: int, size: int) -> tuple[float, float]:
+    """Mean and deviation over random subsets."""
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    smaller = min(len(real), len(made))
-
-    def estimate(subsets: int, size: int) -> tuple[float, float]:
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
+        torch.manual_seed(seed)
         metric = KernelInceptionDistance(
             feature=_Given(real.shape[1]), subsets=subsets, subset_size=size, normalize=True
         )
         metric.update(real, real=True)
         metric.update(made, real=False)
         mean, deviation = metric.compute()
-        return float(mean), float(deviation)
-
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
-        torch.manual_seed(seed)
-        value, _ = estimate(1, smaller)
-        _, deviation = estimate(SUBSETS, smaller // 2)
-    return Estimate(value, around(value, deviation * math.sqrt(0.5)))
+    return float(mean), float(deviation)
 
 
 def precision_and_recall(real: Features, made: Features, neighbours: int = 3, seed: int = 0) -> tuple[float, float]:

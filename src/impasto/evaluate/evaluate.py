@@ -21,7 +21,7 @@ from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.samples import make_samples
 from impasto.evaluate.scores import Best, Measured, Unmeasured, average
 from impasto.evaluate.swap import held_out_pairs, swap
-from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
+from impasto.model.autoencoder import LEVEL_NAMES
 from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
@@ -87,7 +87,7 @@ def evaluate(
     sheets = {"Samples by collection": made.sheet}
 
     def reconstruct(picture: Map) -> list[Map]:
-        return [model.autoencoder.reconstruct(picture, level + 1) for level in range(NUM_LEVELS)]
+        return list(model.autoencoder.prefixes(picture))
 
     reconstruction, sheet = judge.reconstruction(reconstruct, LEVEL_NAMES)
     sheets["Held-out pictures and what each coarse prefix of levels keeps"] = sheet

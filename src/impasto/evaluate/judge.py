@@ -20,6 +20,7 @@ from impasto.evaluate import copies, style
 from impasto.evaluate.distances import (
     frechet_distance,
     frechet_estimate,
+    kernel_distance,
     kernel_estimate,
     precision_and_recall,
     sliced_wasserstein_distance,
@@ -130,8 +131,10 @@ class Judge:
             for start in range(0, len(chosen), BATCH):
                 self.progress("reconstructing", start, len(chosen))
                 picture = self.batch(chosen[start : start + BATCH])
-                for level, painted in enumerate(reconstruct(picture)):
-                    found[level].append(faithfulness(painted, picture, self.backbone))
+                for level, faithful in zip(
+                    found, faithfulness(reconstruct(picture), picture, self.backbone), strict=True
+                ):
+                    level.append(faithful)
             shown = self.batch(spread(self.pictures.held_out, COLUMNS))
             rows = [shown, *reconstruct(shown)]
         psnr, ssim, feature = (
@@ -201,7 +204,7 @@ class Judge:
         """Frechet and kernel distance of features, beside those of known pictures."""
         frechet, kernel = frechet_estimate(real, made, self.seed), kernel_estimate(real, made, self.seed)
         best = {name: frechet_distance(real, bound) for name, bound in bounds.items()}
-        best_kernel = {name: kernel_estimate(real, bound, self.seed).value for name, bound in bounds.items()}
+        best_kernel = {name: kernel_distance(real, bound, self.seed) for name, bound in bounds.items()}
         return (
             Score(names[0], frechet.value, Best.LOW, len(made), frechet.interval, best),
             Score(names[1], kernel.value, Best.LOW, len(made), kernel.interval, best_kernel),

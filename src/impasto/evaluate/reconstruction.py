@@ -1,5 +1,6 @@
 """How faithfully pictures come back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -23,14 +24,17 @@ class Faithfulness:
 
 
 @torch.no_grad()
-def faithfulness(painted: Map, picture: Map, backbone: Backbone) -> Faithfulness:
-    """Compare pictures in [0, 1] with what they should be."""
+def faithfulness(versions: Iterable[Map], picture: Map, backbone: Backbone) -> list[Faithfulness]:
+    """Compare versions of pictures in [0, 1] with what they should be."""
     from torchmetrics.functional.image.ssim import structural_similarity_index_measure
 
-    painted, picture = painted[:, :3].contiguous(), picture[:, :3].contiguous()
-    error = (painted - picture).square().flatten(1).mean(1)
-    similarity = structural_similarity_index_measure(painted, picture, data_range=1.0, reduction="none")
-    assert isinstance(similarity, Tensor)
-    return Faithfulness(
-        -10 * torch.log10(error.clamp(min=1e-10)), similarity, feature_distance(backbone(painted), backbone(picture))
-    )
+    picture = picture[:, :3].contiguous()
+    maps, found = backbone(picture), []
+    for version in versions:
+        painted = version[:, :3].contiguous()
+        error = (painted - picture).square().flatten(1).mean(1)
+        similarity = structural_similarity_index_measure(painted, picture, data_range=1.0, reduction="none")
+        assert isinstance(similarity, Tensor)
+        psnr = -10 * torch.log10(error.clamp(min=1e-10))
+        found.append(Faithfulness(psnr, similarity, feature_distance(backbone(painted), maps)))
+    return found

@@ -1,5 +1,7 @@
 """The hierarchical multi-encoder VAE: views, encoders, fuser and decoder as one."""
 
+from collections.abc import Iterator
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -53,5 +55,13 @@ class Autoencoder(nn.Module):
 
     def reconstruct(self, picture: Map, num_levels: int = NUM_LEVELS) -> Map:
         """Pictures from the posterior means of the coarsest ``num_levels`` levels, the prior's mean for the rest."""
-        means = [g.mean if i < num_levels else g.mean * 0 for i, g in enumerate(self.posterior(picture))]
-        return self.decode((means[0], means[1], means[2], means[3]))
+        return self._painted(self.posterior(picture), num_levels)
+
+    def prefixes(self, picture: Map) -> Iterator[Map]:
+        """Yield what `reconstruct` paints from one level, from two, and so on to all."""
+        posterior = self.posterior(picture)
+        return (self._painted(posterior, level + 1) for level in range(NUM_LEVELS))
+
+    def _painted(self, posterior: Hierarchy, num_levels: int) -> Map:
+        style, coarse, middle, fine = (g.mean if i < num_levels else g.mean * 0 for i, g in enumerate(posterior))
+        return self.decode((style, coarse, middle, fine))
