@@ -3,14 +3,12 @@
 Needs the extra "browser" and a Chromium, and is skipped without them.
 """
 
-import io
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,14 +168,16 @@ def test_a_picture_follows_the_slider_and_a_clip_is_redrawn(page: "sync_api.Page
 
 
 def test_a_model_is_trained_and_another_training_cancelled(page: "sync_api.Page") -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path in files(4):
-            archive.write(path)
-    Path("mine.zip").write_bytes(packed.getvalue())
+    for collection in "ab":
+        Path("mine", collection).mkdir(parents=True)
+    for number, path in enumerate(files(4)):
+        path.rename(Path("mine") / "ab"[number % 2] / path.name)
     page.click("#tab-train")
-    drop(page, "#train-drop", Path("mine.zip"))
+    with page.expect_file_chooser() as chooser:
+        page.click("#train-folder")
+    chooser.value.set_files("mine")
     page.wait_for_selector("#audit:not([hidden])")
+    assert "4 pictures" in page.inner_text("#audit") and "b 2" in page.inner_text("#audit")
     page.locator("select[data-name=size]").select_option("tiny")
     for name, value in (("minutes", "0.1"), ("resolution", "32"), ("name", "mine")):
         set_field(page, name, value)

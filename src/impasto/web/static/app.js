@@ -66,7 +66,27 @@ function dropZone(id, take, many = true) {
     zone.classList.remove("over");
     const id = event.dataTransfer.getData("text/impasto");
     if (id) { useAsSource(id); return; }
-    receive([...event.dataTransfer.files]);
+    const folder = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).find((entry) => entry?.isDirectory);
+    if (folder) filesBelow(folder).then((files) => takeFolder(files, folder.name, take));
+    else receive([...event.dataTransfer.files]);
+  });
+}
+
+async function takeFolder(files, name, take) {
+  if (!files.length) { notify(`${name}: ${word("no_pictures")}`); return; }
+  try { await take(await packed(files, name)); } catch (error) { notify(`${name}: ${error.message}`); }
+}
+
+// A button beside a drop zone, for those who cannot drag.
+function folderButton(id, take) {
+  $(id).addEventListener("click", () => {
+    const pick = $("pick-folder");
+    pick.onchange = () => {
+      const files = [...pick.files], name = files[0]?.webkitRelativePath.split("/")[0] || "folder";
+      takeFolder(filesChosen(files), name, take);
+      pick.value = "";
+    };
+    pick.click();
   });
 }
 
@@ -504,12 +524,14 @@ function start() {
     loadStyles();
   });
   dropZone("mix-drop", addSource);
-  dropZone("redraw-drop", async (file) => {
+  const takeRedraw = async (file) => {
     state.redraw = await upload(file);
     $("redraw-source").replaceChildren(state.redraw.kind === "picture" ? element("img", { src: `/api/uploads/${state.redraw.id}/picture`, alt: state.redraw.name, width: 160 })
       : element("p", { textContent: state.redraw.name }));
     showPreview();
-  }, false);
+  };
+  dropZone("redraw-drop", takeRedraw, false);
+  folderButton("redraw-folder", takeRedraw);
   $("preserve_color").addEventListener("change", showPreview);
   dropZone("style-drop", async (file) => {
     const found = await upload(file);
@@ -517,6 +539,7 @@ function start() {
     $("style-sources").append(found.kind === "picture" ? element("img", { src: `/api/uploads/${found.id}/picture`, alt: found.name }) : element("span", { textContent: found.name }));
   });
   dropZone("train-drop", takeArchive, false);
+  folderButton("train-folder", takeArchive);
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files];
     if (files.length && !$("mix").hidden) files.forEach((file) => addSource(file).catch(() => {}));

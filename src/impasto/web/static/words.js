@@ -3,8 +3,8 @@
 const WORDS = {
   en: {
     skip: "Skip to content", mix: "Mix", redraw: "Redraw", styles: "Styles", train: "Train", gallery: "Gallery", model: "Model",
-    other: "中文", sources: "Sources", drop: "Drop, paste or choose pictures", drop_any: "Drop a picture, a .zip or a clip",
-    drop_style: "Drop pictures that share a style", drop_zip: "Drop a .zip or .tar of pictures", text: "Show (English)", negative: "Do not show",
+    other: "中文", sources: "Sources", drop: "Drop, paste or choose pictures", drop_any: "Drop a picture, a folder, a .zip or a clip",
+    drop_style: "Drop pictures that share a style", drop_zip: "Drop a folder, a .zip or .tar of pictures", text: "Show (English)", negative: "Do not show",
     more: "More settings", seed: "Seed", lock: "keep", dice: "Roll", make: "Make pictures", pixel: "Colours", orientation: "Structure",
     texture: "Texture", style: "Style", harmony: "Harmony", guidance: "Guidance", clarity: "Clarity", temperature: "Temperature",
     steps: "Steps", count: "How many", width: "Width", height: "Height", tile: "Repeats along", palette: "Palette", pixel_art: "True pixels",
@@ -14,12 +14,12 @@ const WORDS = {
     use: "Use as a source", again: "Restore its settings", other_style: "Same seed, other style", like: "Favourite", remove: "Remove",
     queued: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled", left: "left", no_model: "No model yet: train one",
     saved: "Saved", choose: "Choose some pictures first", of_model: "of model", nothing: "Nothing here yet", weight: "weight", sure: "Delete these pictures?",
-    lost: "The studio does not answer", any: "any style", transparent: "Transparent", samples: "Pictures in style", zoom: "Zoom", vary: "Vary", resume: "Go on", preview: "Preview", seconds: "s", minutes_left: "min",
+    lost: "The studio does not answer", any: "any style", folder: "Choose a folder", no_pictures: "no pictures in it", transparent: "Transparent", samples: "Pictures in style", zoom: "Zoom", vary: "Vary", resume: "Go on", preview: "Preview", seconds: "s", minutes_left: "min",
   },
   zh: {
     skip: "跳到内容", mix: "混合", redraw: "重画", styles: "风格", train: "训练", gallery: "画廊", model: "模型",
-    other: "English", sources: "来源", drop: "拖入、粘贴或选择图片", drop_any: "拖入图片、.zip 或视频",
-    drop_style: "拖入同一风格的图片", drop_zip: "拖入图片的 .zip 或 .tar", text: "要画的（英文）", negative: "不要画的",
+    other: "English", sources: "来源", drop: "拖入、粘贴或选择图片", drop_any: "拖入图片、文件夹、.zip 或视频",
+    drop_style: "拖入同一风格的图片", drop_zip: "拖入图片文件夹、.zip 或 .tar", text: "要画的（英文）", negative: "不要画的",
     more: "更多设置", seed: "种子", lock: "保持", dice: "掷骰", make: "生成图片", pixel: "颜色", orientation: "结构",
     texture: "纹理", style: "风格", harmony: "和谐", guidance: "引导", clarity: "清晰", temperature: "温度",
     steps: "步数", count: "数量", width: "宽", height: "高", tile: "沿何方向重复", palette: "调色板", pixel_art: "真实像素",
@@ -29,7 +29,7 @@ const WORDS = {
     use: "用作来源", again: "恢复其设置", other_style: "同一种子，另一风格", like: "收藏", remove: "移除",
     queued: "等待中", running: "进行中", done: "完成", failed: "失败", cancelled: "已取消", left: "剩余", no_model: "还没有模型：先训练一个",
     saved: "已保存", choose: "请先选择图片", of_model: "属于模型", nothing: "这里还没有内容", weight: "权重", sure: "删除这些图片？",
-    lost: "工作室没有回应", any: "任意风格", transparent: "透明背景", samples: "风格示例", zoom: "放大", vary: "变化", resume: "继续", preview: "预览", seconds: "秒", minutes_left: "分",
+    lost: "工作室没有回应", any: "任意风格", folder: "选择文件夹", no_pictures: "里面没有图片", transparent: "透明背景", samples: "风格示例", zoom: "放大", vary: "变化", resume: "继续", preview: "预览", seconds: "秒", minutes_left: "分",
   },
 };
 let language = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
