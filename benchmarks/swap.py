@@ -23,9 +23,9 @@ from impasto.config import Sampling
 from impasto.create.paint import paint
 from impasto.create.redraw import redraw, told
 from impasto.create.stylize import WEAKEST_TRUST
-from impasto.data import prepare
+from impasto.data import prepare, spread
 from impasto.evaluate import style as look
-from impasto.evaluate.judge import COLUMNS, Judge, sheet_of, spread
+from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
 from impasto.evaluate.swap import held_out_pairs, swap
 from impasto.model import tiles
 from impasto.model.blocks import Map

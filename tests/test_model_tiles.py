@@ -10,8 +10,8 @@ from impasto.model.blocks import Map, channels_last
 from impasto.model.tiles import ENCODER_MARGIN, decode, decoder_margin, encode, tiles
 
 
-@pytest.fixture(scope="module")
-def model() -> Autoencoder:
+@pytest.fixture(scope="module", params=[False, True], ids=["", "linear experts"])
+def model(request: pytest.FixtureRequest) -> Autoencoder:
     """A narrow autoencoder whose every convolution counts, however far away."""
     torch.manual_seed(0)
     config = ModelConfig(
@@ -22,6 +22,7 @@ def model() -> Autoencoder:
         pyramid_width=8,
         decoder_widths=(8, 8, 8, 8, 8),
         decoder_depths=(1, 2, 2, 2, 1),
+        linear_experts=request.param,
     )
     model = channels_last(Autoencoder(config)).eval().requires_grad_(False)
     for module in model.modules():

@@ -32,7 +32,7 @@ from impasto.training.linear_start import start_linear
 from impasto.training.loop import train
 from impasto.training.optimizer import GUARD_STEPS, Optimizer
 from impasto.training.prior_stage import LatentCache, looks_of
-from impasto.training.run import open_run
+from impasto.training.run import Run, open_run
 from impasto.training.seeds import Order
 from pictures import noise
 
@@ -141,6 +141,19 @@ def test_training_can_start_from_the_best_linear_autoencoder(tiny: ModelConfig) 
     # The pixel expert sees nearly all of it, and says so.
     assert posterior[1].log_variance.mean() < pixel[1].log_variance.mean() < -2
     assert float((posterior[1].mean - pixel[1].mean).square().mean()) < 0.2
+
+
+def test_a_run_with_a_linear_start(folder: Path, tmp_path: Path) -> None:
+    run = train(config_for(folder, tmp_path / "run", linear_start=True))
+    network, _ = load_model(run.model)
+    assert network.config.linear_experts
+    plain = train(config_for(folder, tmp_path / "plain"))
+
+    def first_loss(run: Run) -> float:
+        lines = [json.loads(line) for line in run.log.read_text().splitlines()]
+        return next(line["reconstruction"] for line in lines if "reconstruction" in line)
+
+    assert first_loss(run) < 0.6 * first_loss(plain)
 
 
 def test_the_linear_start_takes_fewer_pictures_than_components_and_flat_ones(tiny: ModelConfig) -> None:

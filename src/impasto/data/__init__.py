@@ -2,7 +2,7 @@
 
 from impasto.data.audit import Audit
 from impasto.data.loaded import Loaded, Whole, WholePictures, read_pictures
-from impasto.data.pictures import Entry, PictureSet
+from impasto.data.pictures import Entry, PictureSet, spread
 from impasto.data.prepare import prepare
 
-__all__ = ["Audit", "Entry", "Loaded", "PictureSet", "Whole", "WholePictures", "prepare", "read_pictures"]
+__all__ = ["Audit", "Entry", "Loaded", "PictureSet", "Whole", "WholePictures", "prepare", "read_pictures", "spread"]

@@ -101,5 +101,10 @@ class PictureSet:
         )
 
 
+def spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most so many, evenly from all."""
+    return indices[:: max(1, -(-len(indices) // most))]
+
+
 def _int64(values: Iterable[int]) -> np.ndarray:
     return np.fromiter(values, dtype=np.int64)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from impasto.config import Against, EvaluateConfig
 from impasto.create.redraw import redraw
-from impasto.data import PictureSet
+from impasto.data import PictureSet, spread
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
-from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Progress, check_installed, sheet_of, spread
+from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Progress, check_installed, sheet_of
 from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.samples import make_samples
 from impasto.evaluate.scores import Best, Measured, Unmeasured, average

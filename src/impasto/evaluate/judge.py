@@ -14,7 +14,7 @@ from impasto.backbone import Backbone, Lite
 from impasto.config import Against
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
-from impasto.data import PictureSet
+from impasto.data import PictureSet, spread
 from impasto.errors import ImpastoError
 from impasto.evaluate import copies, style
 from impasto.evaluate.distances import (
@@ -297,11 +297,6 @@ class Judge:
             return self.look((batch.float() / 255 for batch in pixels.split(BATCH)), what, len(indices))
 
         return now() if cache is None else kept_look(cache, pixels, now)
-
-
-def spread(indices: np.ndarray, most: int) -> np.ndarray:
-    """At most so many, evenly from all."""
-    return indices[:: max(1, -(-len(indices) // most))]
 
 
 def sheet_of(rows: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.backbone import Backbone, Lite, channel_statistics, feature_distance
 from impasto.config import TrainConfig
-from impasto.data import PictureSet
+from impasto.data import PictureSet, spread
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map
@@ -72,8 +72,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         return StyleReader(self.model.config.style_dim, len(self.pictures.collections), mean, deviation)
 
     def _some_pictures(self, most: int = 256) -> Tensor:
-        some = self.pictures.train[:: -(-len(self.pictures.train) // most)]
-        return to_device(self.pictures.batch(some), self.engine.device)
+        return to_device(self.pictures.batch(spread(self.pictures.train, most)), self.engine.device)
 
     def begin(self) -> None:
         """Let the untrained autoencoder paint the pictures' mean colour, or what can be said of them linearly."""

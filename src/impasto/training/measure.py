@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from impasto.config import Against, Sampling
-from impasto.data import PictureSet
+from impasto.data import PictureSet, spread
 from impasto.evaluate.judge import Judge
 from impasto.evaluate.samples import make_samples
 from impasto.evaluate.scores import Measured, Score
@@ -35,7 +35,7 @@ class HeldOutScores:
 @torch.no_grad()
 def held_out_scores(model: Autoencoder, pictures: PictureSet, device: torch.device, most: int = 256) -> HeldOutScores:
     """Scores of posterior means on up to ``most`` held-out pictures."""
-    chosen = pictures.held_out[:: max(1, -(-len(pictures.held_out) // most))]
+    chosen = spread(pictures.held_out, most)
     psnr, rates = torch.zeros(NUM_LEVELS, dtype=torch.float64), torch.zeros(NUM_LEVELS, dtype=torch.float64)
     for start in range(0, len(chosen), 32):
         picture = to_device(pictures.batch(chosen[start : start + 32]), device)
