@@ -28,6 +28,7 @@ SLOWER = 0.3
 CONDITIONING = ("condition", "modulation", "offset")
 """In the names of the prior's weights that learn."""
 HELD_OUT_EACH = 6
+"""One of so many pictures says when it is enough."""
 LEARNED_FROM = 512
 """The pictures to train on and variants of them, together."""
 MOST_VARIANTS = 31

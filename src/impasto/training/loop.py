@@ -138,7 +138,9 @@ class Training:
             second.restore(saved)
         complete = self._run_stage(second)
         if complete and self.base is not None and self.engine.is_main:
-            self.snapshots.check_copies(second, self.given)
+            # With the split that was learned from.
+            given = dataclasses.replace(self.given, held_out=self.pictures.held_out)
+            self.snapshots.check_copies(second, given)
         return complete
 
     def _prior_stage(self) -> PriorStage:

@@ -10,6 +10,8 @@ from torch.optim.swa_utils import AveragedModel
 
 V = TypeVar("V")
 
+WARMUP_SHARE = 0.1
+"""Part of a stage after which it is warm."""
 MAX_GRADIENT_NORM = 1.0
 SPIKE_FACTOR = 8.0
 """A gradient this many times its running norm is a spike, and the update is skipped."""
@@ -34,9 +36,13 @@ class Optimizer:
         self.running_log_norm = 0.0
 
     def schedule(self, progress: float) -> float:
-        """The learning rate at this part of the stage: linear warm-up, level, then cosine to zero in the last half."""
+        """The learning rate at this part of the stage: linear warm-up, level, then cosine to zero in the last half.
+
+        The warm-up takes no more than a tenth of the stage, however few updates that is.
+        """
         tail = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, 2 * progress - 1))))
-        return self.learning_rate * min(1.0, (self.updates + 1) / self.warmup) * tail
+        warmth = max((self.updates + 1) / self.warmup, progress / WARMUP_SHARE)
+        return self.learning_rate * min(1.0, warmth) * tail
 
     def update(self, progress: float) -> bool:
         """Update the weights from their gradients; False where the update was skipped. Gradients are cleared."""
