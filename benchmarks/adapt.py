@@ -24,6 +24,7 @@ from impasto.data import PictureSet, prepare
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
 from impasto.evaluate.swap import Pairs, Redraw, held_out_pairs, swap
 from impasto.model.blocks import Map
+from impasto.model.fuser import pool
 from impasto.model.gaussian import Gaussian
 from impasto.training.engine import Engine
 from peers import train as train_peer
@@ -94,9 +95,7 @@ def ways(
     pixels = torch.from_numpy(seen.pixels).to(base.device).float() / 255
     with torch.no_grad():
         references = base.network.autoencoder.posterior(pixels)[0]
-    precision = references.precision.mean(0, keepdim=True)
-    mean = (references.precision * references.mean).mean(0, keepdim=True) / precision
-    pooled = Gaussian(mean, -torch.log(precision))
+    pooled = pool(references, pixels.new_full((1, len(pixels)), 1 / len(pixels)))
     assert adapted.styles is not None
     learned = adapted.styles[[adapted.config.collections.index(maker)]].to(adapted.device)
     for trust in TRUSTS:
