@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 COPY_QUANTILE = 0.05
@@ -50,6 +50,31 @@ def copy_threshold(training: Float[Tensor, "_picture feature"], is_single: Tenso
     singles = training[is_single] if int(is_single.sum()) > 1 else training
     distances = nearest(singles, singles, leave_out_self=True).distance
     return float(torch.quantile(distances[:: max(1, len(distances) // 100_000)], COPY_QUANTILE))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which pictures are training pictures once more."""
+
+    nearest: Neighbours
+    """Of the samples."""
+    is_copy: Bool[Tensor, " picture"]
+    """Of the samples."""
+    held_out_is_copy: Bool[Tensor, " picture"]
+    """The same for held-out pictures, which are none: what a sample may be taken for by chance."""
+
+
+def find_copies(
+    training: Float[Tensor, "_picture feature"],
+    samples: Float[Tensor, "_sample feature"],
+    held_out: Float[Tensor, "_held feature"],
+    is_single: Tensor | None = None,
+) -> Copies:
+    """Compare samples and held-out pictures with training pictures; ``is_single`` is as of `copy_threshold`."""
+    singles = torch.ones(len(training), dtype=torch.bool) if is_single is None else is_single
+    threshold = copy_threshold(training, singles)
+    found = nearest(samples, training)
+    return Copies(found, found.distance < threshold, nearest(held_out, training).distance < threshold)
 
 
 def thumbnails(pixels: Tensor) -> Float[Tensor, "_picture feature"]:

@@ -280,13 +280,11 @@ class Judge:
             "pixels": tuple(copies.thumbnails(looks.pixels) for looks in (self.train, made, self.held_out)),
         }
         for space, (train, samples, held_out) in spaces.items():
-            threshold = copies.copy_threshold(train, is_single)
-            found = copies.nearest(samples, train)
-            held = copies.nearest(held_out, train)
-            references = _mean_of("held-out pictures", held.distance < threshold)
-            scores.append(share(f"copy_rate_{space}", found.distance < threshold, Best.LOW, references))
-            closest = found.distance.argsort()[:COLUMNS]
-            pairs += [made.pixels[closest], self.train.pixels[found.index[closest]]]
+            found = copies.find_copies(train, samples, held_out, is_single)
+            references = _mean_of("held-out pictures", found.held_out_is_copy)
+            scores.append(share(f"copy_rate_{space}", found.is_copy, Best.LOW, references))
+            closest = found.nearest.distance.argsort()[:COLUMNS]
+            pairs += [made.pixels[closest], self.train.pixels[found.nearest.index[closest]]]
         labels = ["sample, by features", "nearest in training", "sample, by pixels", "nearest in training"]
         return tuple(scores), sheet_of([p.float() / 255 for p in pairs], labels)
 

@@ -42,11 +42,10 @@ def check_copies(network: Impasto, styles: Tensor, pictures: PictureSet, seed: i
         ]
     said, rows = [], []
     for space, (reals, mades, others) in spaces.items():
-        threshold = copies.copy_threshold(reals, torch.ones(len(reals), dtype=torch.bool))
-        found, expected = copies.nearest(mades, reals), copies.nearest(others, reals)
-        rate, usual = (float((n.distance < threshold).float().mean()) for n in (found, expected))
+        found = copies.find_copies(reals, mades, others)
+        rate, usual = (float(are.float().mean()) for are in (found.is_copy, found.held_out_is_copy))
         said.append(f"{rate:.0%} {space} (held-out pictures: {usual:.0%})")
-        closest = found.distance.argsort()[:SHOWN]
-        rows += [[to_image(p) for p in row.numpy()] for row in (new[closest], known[found.index[closest]])]
+        closest = found.nearest.distance.argsort()[:SHOWN]
+        rows += [[to_image(p) for p in row.numpy()] for row in (new[closest], known[found.nearest.index[closest]])]
     labels = [label for space in spaces for label in (f"new, {space}", "learned from")]
     return f"copies among {COMPARED} new pictures: {', '.join(said)}", grid(rows, labels)
