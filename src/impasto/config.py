@@ -395,7 +395,7 @@ def sized_model(
             prior_width=192,
             prior_depth=4,
         ),
-        Size.SMALL: {},
+        Size.SMALL: dict(map_channels=(32, 16, 8)),
         Size.BASE: dict(
             style_dim=96,
             map_channels=(48, 32, 16),

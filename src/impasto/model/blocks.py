@@ -51,7 +51,13 @@ def upsample_nearest(x: Map) -> Map:
 
 def normalize(x: Map) -> Map:
     """Every position's channels with mean 0 and variance 1: layer normalisation without statistics of the picture."""
-    return F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2)
+    return layer_norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """Layer normalisation over the last dimension, in the precision of ``x``: autocast on GPUs would widen it."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.layer_norm(x, x.shape[-1:])
 
 
 class ResidualBlock(nn.Module):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from impasto.config import ModelConfig
-from impasto.model.blocks import Vector, linear
+from impasto.model.blocks import Vector, layer_norm, linear
 from impasto.model.decoder import MAP_STRIDES, Latents
 from impasto.model.encoder import Hierarchy
 
@@ -173,7 +173,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor) -> Tokens:
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
+    return torch.addcmul(shift, layer_norm(x), 1 + scale)
 
 
 def _token_sizes(config: ModelConfig) -> list[int]:

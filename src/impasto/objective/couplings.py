@@ -52,36 +52,32 @@ class Coupler:
 
     def __init__(self, collection_ids: np.ndarray, key_ids: np.ndarray, config: CouplingConfig | None = None) -> None:
         self.config = config or CouplingConfig()
-        self.collection_ids = collection_ids
-        self.members = {int(c): np.flatnonzero(collection_ids == c) for c in np.unique(collection_ids)}
-        order = np.argsort(key_ids, kind="stable")
-        keys, starts = np.unique(key_ids[order], return_index=True)
-        groups = np.split(order, starts[1:])
-        self.parallel = [np.empty(0, np.int64)] * len(key_ids)
-        for key, group in zip(keys, groups, strict=True):
-            if key >= 0 and len(group) > 1:
-                for picture in group:
-                    self.parallel[picture] = group[group != picture]
+        self.members = _Groups(collection_ids)
+        # A picture without a key is alone with it.
+        alone = key_ids.max(initial=-1) + 1 + np.arange(len(key_ids))
+        self.parallel = _Groups(np.where(key_ids < 0, alone, key_ids))
 
     def draw(self, pictures: np.ndarray, rng: np.random.Generator) -> Coupling:
         """Conditions for ``pictures`` (indices into the set); the same for the same state of ``rng``."""
         config, batch = self.config, len(pictures)
-        style = np.empty((batch, MAX_REFERENCES + 1), np.int64)
-        style_weights = np.zeros((batch, MAX_REFERENCES + 1, NUM_EXPERTS), np.float32)
-        content = pictures.copy()
-        for row, picture in enumerate(pictures):
-            members = self.members[int(self.collection_ids[picture])]
-            style[row, :-1], style[row, -1] = rng.choice(members, MAX_REFERENCES), picture
-            count = rng.integers(1, MAX_REFERENCES + 1)
-            shares = np.zeros(MAX_REFERENCES + 1, np.float32)
-            shares[:count] = rng.dirichlet(np.full(count, 4.0))
-            own = np.eye(MAX_REFERENCES + 1, dtype=np.float32)[-1]
-            style_weights[row] = (own if rng.random() < config.own_style else shares)[:, None]
-            if rng.random() < config.mixed_style:
-                sources = (shares, own, np.zeros_like(own))
-                style_weights[row] = np.stack([sources[i] for i in rng.integers(0, 3, NUM_EXPERTS)], 1)
-            if len(self.parallel[picture]) and rng.random() < config.parallel_content:
-                content[row] = rng.choice(self.parallel[picture])
+        references = self.members.any_of(pictures, rng.random((batch, MAX_REFERENCES)))
+        style = np.concatenate([references, pictures[:, None]], 1)
+
+        # Shares of the references: a symmetric Dirichlet distribution over as many as are told.
+        shares = np.zeros((batch, MAX_REFERENCES + 1))
+        shares[:, :-1] = rng.standard_gamma(4.0, (batch, MAX_REFERENCES))
+        shares[np.arange(MAX_REFERENCES + 1) >= rng.integers(1, MAX_REFERENCES + 1, batch)[:, None]] = 0
+        shares /= shares.sum(1, keepdims=True)
+        own = np.broadcast_to(np.eye(MAX_REFERENCES + 1)[-1], shares.shape)
+        is_own = rng.random(batch) < config.own_style
+        is_mixed = rng.random(batch) < config.mixed_style
+        together = np.where(is_own, 1, 0)[:, None]
+        chosen = np.where(is_mixed[:, None], rng.integers(0, 3, (batch, NUM_EXPERTS)), together)
+        sources = np.stack([shares, own, np.zeros_like(shares)], 1)
+        style_weights = np.take_along_axis(sources, chosen[:, :, None], 1).transpose(0, 2, 1).astype(np.float32)
+
+        is_parallel = rng.random(batch) < config.parallel_content
+        content = np.where(is_parallel, self.parallel.other_than(pictures, rng.random(batch)), pictures)
         silent = rng.random(batch) < config.no_style
         style_weights[silent] = 0
         # Where style is not told, text mostly is not either: guidance goes away from both.
@@ -94,3 +90,25 @@ class Coupler:
         weights = (strength * spread * present * told).astype(np.float32)
         weights[:, :, 0] = 0
         return Coupling(content, weights, style, style_weights, tells_text)
+
+
+class _Groups:
+    """Pictures in groups, to be drawn from by uniform numbers in [0, 1)."""
+
+    def __init__(self, group_ids: np.ndarray) -> None:
+        self.order = np.argsort(group_ids, kind="stable")
+        _, inverse, counts = np.unique(group_ids, return_inverse=True, return_counts=True)
+        self.start = (np.cumsum(counts) - counts)[inverse]
+        self.count = counts[inverse]
+        self.place = np.argsort(self.order) - self.start
+        """Of every picture in its group."""
+
+    def any_of(self, pictures: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """For each picture (batch,) as many of its group as there are numbers (batch, n)."""
+        return self.order[self.start[pictures, None] + (uniform * self.count[pictures, None]).astype(np.int64)]
+
+    def other_than(self, pictures: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """For each picture another of its group; itself where there is none."""
+        count = self.count[pictures]
+        step = 1 + (uniform * (count - 1)).astype(np.int64)
+        return self.order[self.start[pictures] + (self.place[pictures] + step) % count]

@@ -25,7 +25,7 @@ from impasto.objective.style import StyleReader
 from impasto.training.engine import Engine
 from impasto.training.linear_start import start_linear
 from impasto.training.optimizer import Optimizer
-from impasto.training.seeds import Order, generator, rng
+from impasto.training.seeds import Order, generator, noise_of, rng
 from impasto.training.stage import TrainingStage
 
 STYLE_GROUP = 8
@@ -91,9 +91,10 @@ class AutoencoderStage(TrainingStage[Batch]):
         draw, objective = generator(self.config.seed, self.stage, step), self.config.objective
         weights, keeps = draw_weights(objective, self.batch_size, draw)
         groups = [draw_style_sources(objective, part, draw) for part in collections.split(STYLE_GROUP)]
-        noise = [torch.randn(self.batch_size, *shape, generator=draw) for shape in latent_shapes(self.model.config)]
+        shapes = [(self.batch_size, *shape) for shape in latent_shapes(self.model.config)]
+        style, coarse, middle, fine = noise_of(self.config.seed, self.stage, step, shapes, self.engine.device)
         pixels = self.pictures.batch(chosen, rng(self.config.seed, self.stage, step))
-        draws = Draws(weights, keeps, torch.block_diag(*groups), (noise[0], noise[1], noise[2], noise[3]))
+        draws = Draws(weights, keeps, torch.block_diag(*groups), (style, coarse, middle, fine))
         augmentation = Augmentation.draw(self.batch_size, draw, self.engine.device)
         return Batch(pixels, collections, draws, augmentation)
 

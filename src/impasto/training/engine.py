@@ -23,6 +23,9 @@ class Engine:
         self.num_processes: int = self.state.num_processes
         self.is_main: bool = self.state.is_main_process
         precision, precision_reason = choose_precision(self.device)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         # Timing decides on a CPU, and no two processes may decide differently.
         (in_half,) = self.from_main([float(precision == torch.bfloat16)])
         self.precision = torch.bfloat16 if in_half else torch.float32
@@ -39,6 +42,11 @@ class Engine:
         """Go on in the precision that a run began with, whatever the clock would choose today (on CPUs only)."""
         if self.device.type == "cpu":
             self.precision = torch.bfloat16 if bfloat16 else torch.float32
+
+    def home_of(self, size: int) -> torch.device:
+        """Where to keep so many bytes: on the GPU if they take no more than half of what is free there."""
+        is_roomy = self.device.type == "cuda" and size <= torch.cuda.mem_get_info(self.device)[0] // 2
+        return self.device if is_roomy else torch.device("cpu")
 
     def rows(self, total: int) -> slice:
         """This process's rows of a batch of ``total`` pictures."""

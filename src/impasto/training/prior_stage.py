@@ -29,7 +29,7 @@ from impasto.text import TextVectors
 from impasto.training.autoencoder_stage import to_device
 from impasto.training.engine import Engine
 from impasto.training.optimizer import Optimizer
-from impasto.training.seeds import Order, generator, rng
+from impasto.training.seeds import Order, generator, noise_of, rng
 from impasto.training.stage import TrainingStage
 
 READER_RATE = 5e-4
@@ -58,13 +58,15 @@ class Batch:
 class LatentCache:
     """What every expert says of every training picture: mean and log-variance per level, in half precision.
 
-    Of pictures that are larger than their square, several cuts are known.
+    Of pictures that are larger than their square, several cuts are known. It lies in the GPU's memory where there is
+    room for it.
     """
 
     def __init__(self, model: Autoencoder, pictures: PictureSet, engine: Engine, batch_size: int = 32) -> None:
         self.cuts = _number_of_cuts(model.config, pictures)
         """Rows ``cut * (number of training pictures) + picture`` are the cuts of a picture; the first is its middle."""
         self.count = len(pictures.train)
+        kept_on = engine.home_of(self.cuts * self.count * _bytes_a_cut(model.config))
         said: list[list[Tensor]] = [[] for _ in range(NUM_LEVELS)]
         fused: list[list[Tensor]] = [[] for _ in range(NUM_LEVELS)]
         with torch.no_grad():
@@ -76,8 +78,8 @@ class LatentCache:
                     experts = model.experts(picture)
                 weights = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
                 for level, gaussian in enumerate(fuse(experts, weights)):
-                    fused[level].append(_half(gaussian))
-                    said[level].append(torch.stack([_half(expert[level]) for expert in experts], 1))
+                    fused[level].append(_half(gaussian).to(kept_on))
+                    said[level].append(torch.stack([_half(expert[level]) for expert in experts], 1).to(kept_on))
         self.said = [torch.cat(level) for level in said]
         """Per level (picture, expert, 2, ...): mean and log-variance."""
         self.fused = [torch.cat(level) for level in fused]
@@ -174,10 +176,9 @@ class PriorStage(TrainingStage[Batch]):
         """Pictures by the seeded order, and what is told of each."""
         chosen = self.order.take(images_seen, self.batch_size)
         random = rng(self.config.seed, self.stage, step)
-        draw = generator(self.config.seed, self.stage, step)
-        shapes = [level.shape[2:] for level in self.cache.fused]
-        shapes[0] = torch.Size([shapes[0][0] + self.prior.look_dim])
-        source = tuple(torch.randn(self.batch_size, *shape, generator=draw) for shape in shapes)
+        shapes = [(self.batch_size, *level.shape[2:]) for level in self.cache.fused]
+        shapes[0] = (self.batch_size, shapes[0][1] + self.prior.look_dim)
+        style, coarse, middle, fine = noise_of(self.config.seed, self.stage, step, shapes, self.engine.device)
         coupling = self.coupler.draw(chosen, random)
         cuts = random.integers(0, self.cache.cuts, self.batch_size)
         # A picture's own content is that of the same cut; of others, that is as good as any.
@@ -186,8 +187,8 @@ class PriorStage(TrainingStage[Batch]):
             content=self.cache.rows(coupling.content, cuts),
             style=self.cache.rows(coupling.style, cuts[:, None]),
         )
-        time = draw_time(self.batch_size, draw)
-        return Batch(chosen, self.cache.rows(chosen, cuts), coupling, time, source)  # pyrefly: ignore
+        time = draw_time(self.batch_size, generator(self.config.seed, self.stage, step))
+        return Batch(chosen, self.cache.rows(chosen, cuts), coupling, time, (style, coarse, middle, fine))
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The flow matching loss of some rows."""
@@ -198,7 +199,7 @@ class PriorStage(TrainingStage[Batch]):
             style, *maps = (g.mean for g in posterior)
             target = torch.cat([style, self.looks[batch.chosen[rows]].to(device)], 1), *maps
             fused = with_look(self.cache.told(batch.coupling, rows, device), self.prior.look_dim)
-        source_noise = tuple(n[rows].to(device) for n in batch.source_noise)
+        source_noise = tuple(n[rows] for n in batch.source_noise)
         time = batch.time[rows].to(device)
         text = captions = None
         if self.captions is not None:
@@ -221,12 +222,15 @@ def _number_of_cuts(config: ModelConfig, pictures: PictureSet) -> int:
     """As many as the pictures are larger than their squares in area, as far as memory allows."""
     sides = pictures.sides[pictures.train].astype(np.float64)
     area = float(np.median(sides.prod(1))) / pictures.resolution**2
-    each = sum(math.prod(shape) for shape in latent_shapes(config)) * 2 * (NUM_EXPERTS + 1) * torch.half.itemsize
-    return max(1, min(round(area), MOST_CACHE_BYTES // (each * len(pictures.train))))
+    return max(1, min(round(area), MOST_CACHE_BYTES // (_bytes_a_cut(config) * len(pictures.train))))
+
+
+def _bytes_a_cut(config: ModelConfig) -> int:
+    return sum(math.prod(shape) for shape in latent_shapes(config)) * 2 * (NUM_EXPERTS + 1) * torch.half.itemsize
 
 
 def _half(gaussian: Gaussian) -> Tensor:
-    return torch.stack([gaussian.mean, gaussian.log_variance], 1).half().cpu()
+    return torch.stack([gaussian.mean, gaussian.log_variance], 1).half()
 
 
 def _gaussian(parts: tuple[Tensor, ...]) -> Gaussian:

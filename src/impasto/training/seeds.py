@@ -1,6 +1,7 @@
 """Where every random number of a run comes from: a function of (seed, stage, step), so that resuming needs no guess."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,6 +18,14 @@ def seed_of(*parts: int | str) -> int:
 def generator(seed: int, stage: Stage, step: int) -> torch.Generator:
     """The torch generator of one step, on the CPU: the same numbers on every device and in every process."""
     return torch.Generator().manual_seed(seed_of(seed, stage, step))
+
+
+def noise_of(
+    seed: int, stage: Stage, step: int, shapes: Sequence[Sequence[int]], device: torch.device
+) -> list[torch.Tensor]:
+    """The standard normal noise of one step, drawn on ``device``, as there is too much of it to be sent there."""
+    draw = torch.Generator(device).manual_seed(seed_of(seed, stage, step, "noise"))
+    return [torch.randn(*shape, generator=draw, device=device) for shape in shapes]
 
 
 def rng(seed: int, stage: Stage, step: int) -> np.random.Generator:

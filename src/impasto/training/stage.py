@@ -1,6 +1,7 @@
 """What both stages of training have in common: one step, micro-batches when memory runs out, state."""
 
 from abc import ABC, abstractmethod
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import torch
@@ -27,6 +28,9 @@ class TrainingStage(ABC, Generic[B]):
         """What learns along: discriminators and readers, by name."""
         self.batch_size = batch_size
         self.micro_batch = batch_size // engine.num_processes
+        self._ahead = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[B]] | None = None
+        """The batch of a step, on its way while the GPU computes the one before."""
 
     @property
     def settled(self) -> bool:
@@ -62,11 +66,23 @@ class TrainingStage(ABC, Generic[B]):
         self._gradients(0, 0, 0.0)
         self.optimizer.adam.zero_grad(set_to_none=True)
 
+    def _drawn(self, step: int, images_seen: int) -> B:
+        """The batch of a step. For a GPU the next one is drawn meanwhile; a CPU has nobody to do that."""
+        if self.engine.device.type == "cpu":
+            return self.draw(step, images_seen)
+        number, coming = self._next or (-1, None)
+        batch = coming.result() if coming else None
+        if batch is None or number != step:
+            batch = self.draw(step, images_seen)
+        self._next = step + 1, self._ahead.submit(self.draw, step + 1, images_seen + self.batch_size)
+        return batch
+
     def _gradients(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
         warning = None
+        batch = self._drawn(step, images_seen)
         while True:
             try:
-                return self._accumulate(self.draw(step, images_seen), progress), warning
+                return self._accumulate(batch, progress), warning
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
