@@ -30,8 +30,8 @@ from impasto.training.engine import Engine
 from peers import train as train_peer
 from systems.adain import AdaIn
 
-TRUSTS = (0.03, 0.1, 0.3)
-"""How much of the content's word counts."""
+STRENGTHS = (0.3, 0.6, 1.0)
+"""Of redrawing."""
 MOST_PAIRS = 128
 
 
@@ -66,14 +66,14 @@ def pairs_for(pictures: PictureSet, maker: str) -> Pairs:
     return Pairs(pairs.content[chosen], pairs.target[chosen])
 
 
-def redrawn_by(model: api.Model, style: Gaussian, trust: float) -> Redraw:
+def redrawn_by(model: api.Model, style: Gaussian, strength: float) -> Redraw:
     """Any content in one style (1, style_dim)."""
 
     def draw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         shape = (len(content), -1)
         told = Gaussian(style.mean.expand(shape), style.log_variance.expand(shape))
         seeds = [int(number) for number in numbers]
-        return redraw(model.network, content, told, trust=trust, seeds=seeds, settings=Sampling())
+        return redraw(model.network, content, told, strength=strength, seeds=seeds, settings=Sampling())
 
     return draw
 
@@ -98,10 +98,10 @@ def ways(
     pooled = pool(references, pixels.new_full((1, len(pixels)), 1 / len(pixels)))
     assert adapted.styles is not None
     learned = adapted.styles[[adapted.config.collections.index(maker)]].to(adapted.device)
-    for trust in TRUSTS:
-        yield f"un-adapted, trust {trust:g}", base, redrawn_by(base, pooled, trust)
+    for strength in STRENGTHS:
+        yield f"un-adapted, strength {strength:g}", base, redrawn_by(base, pooled, strength)
         told = Gaussian(learned[:, 0], learned[:, 1])
-        yield f"adapted, trust {trust:g}", adapted, redrawn_by(adapted, told, trust)
+        yield f"adapted, strength {strength:g}", adapted, redrawn_by(adapted, told, strength)
     yield "AdaIN", None, redrawn_by_adain(adain, pixels[:, :3])
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.atomic import write_atomically
-from impasto.config import Against, GenerateConfig, Sampling, Size, TrainConfig
+from impasto.config import Against, EvaluateConfig, GenerateConfig, Sampling, Size, TrainConfig
 from impasto.create.grid import FONT_SIZE, GAP, INK
 from impasto.create.redraw import redraw as redraw_picture
 from impasto.data import PictureSet, prepare
@@ -57,8 +57,8 @@ HEADLINES = (
 SAMPLES_AT_A_TIME = 64
 COLUMNS = 12
 REFERENCES = 16
-TRUST = 0.3
-"""How much of the content's word counts in Impasto's swaps."""
+STRENGTH = EvaluateConfig().strength
+"""Of Impasto's swaps."""
 MOST_SWAPS = 256
 
 
@@ -181,7 +181,9 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
         assert model.styles is not None
         style = model.styles[torch.from_numpy(wanted)].to(content.device)
         told = Gaussian(style[:, 0], style[:, 1])
-        return redraw_picture(model.network, content, told, trust=TRUST, seeds=numbers.tolist(), settings=Sampling())
+        return redraw_picture(
+            model.network, content, told, strength=STRENGTH, seeds=numbers.tolist(), settings=Sampling()
+        )
 
     return Trained(facts, sample, reconstruct, redraw)
 

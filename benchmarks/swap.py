@@ -3,7 +3,7 @@
 python benchmarks/swap.py runs/emoji emoji128.zip --out swap.json
 
 identity   one picture as colours, structure and texture, against its plain reconstruction
-swap       held-out things drawn by one maker in the style of another, against the other's own drawing, by trust
+swap       held-out things drawn by one maker in the style of another, against the other's own drawing, by strength
 strengths  11 strengths of `stylize`: style must come nearer to the references, structure must be given up
 leak       references of stripes and checks must not paste their geometry into other pictures
 """
@@ -22,7 +22,6 @@ from impasto.backbone import channel_statistics, feature_distance
 from impasto.config import Sampling
 from impasto.create.paint import paint
 from impasto.create.redraw import redraw, told
-from impasto.create.stylize import WEAKEST_TRUST
 from impasto.data import prepare, spread
 from impasto.evaluate import style as look
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
@@ -32,7 +31,8 @@ from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from impasto.model.views import orientation
 
-TRUSTS = (0.01, 0.03, 0.1, 0.3, 1.0)
+SWAPPED_AT = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Strengths."""
 STRENGTHS = tuple(np.linspace(0, 1, 11).round(1).tolist())
 
 
@@ -71,22 +71,22 @@ class Bench:
         return {"fused from itself": ours, "reconstructed": plain, "ratio": ours / plain}
 
     def swaps(self, count: int, out: Path | None) -> dict[str, dict[str, float]]:
-        """Distances to the other maker's own drawing, and whose the probe says it is, by trust."""
+        """Distances to the other maker's own drawing, and whose the probe says it is, by strength."""
         judge = self.judge
         pairs = held_out_pairs(judge.pictures, count, 0)
         wanted = torch.from_numpy(judge.pictures.collection_ids[pairs.target])
         result = {}
-        for trust in TRUSTS:
+        for strength in SWAPPED_AT:
 
-            def redrawn(content: Map, style: np.ndarray, numbers: np.ndarray, trust: float = trust) -> Map:
+            def redrawn(content: Map, style: np.ndarray, numbers: np.ndarray, strength: float = strength) -> Map:
                 chosen = self.styles[torch.from_numpy(style)]
                 seeds = [int(number) for number in numbers]
-                return redraw(self.model.network, content, chosen, trust=trust, seeds=seeds, settings=Sampling())
+                return redraw(self.model.network, content, chosen, strength=strength, seeds=seeds, settings=Sampling())
 
             found = swap(judge, pairs, redrawn, self.model.network.autoencoder.reconstruct)
             statistics = [channel_statistics(judge.backbone(part)).cpu() for part in found.pictures.split(32)]
             redrawn_mean, copied = float(found.redrawn.mean()), float(found.copied.mean())
-            result[f"trust {trust:g}"] = {
+            result[f"strength {strength:g}"] = {
                 "redrawn": redrawn_mean,
                 "of copying": redrawn_mean / copied,
                 "copied": copied,
@@ -94,12 +94,12 @@ class Bench:
                 "own drawing reconstructed": float(found.reconstructed.mean()),
                 "probe accuracy": float((self.probe(torch.cat(statistics)) == wanted).double().mean()),
             }
-            print(trust, result[f"trust {trust:g}"], flush=True)
+            print(strength, result[f"strength {strength:g}"], flush=True)
             if out:
                 some = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
                 rows = [judge.batch(pairs.content[some]), found.pictures[some], judge.batch(pairs.target[some])]
-                sheet = sheet_of(rows, ["content", f"redrawn, trust {trust:g}", "own drawing"])
-                sheet.save(out.with_suffix(f".trust{trust:g}.png"))
+                sheet = sheet_of(rows, ["content", f"redrawn, strength {strength:g}", "own drawing"])
+                sheet.save(out.with_suffix(f".strength{strength:g}.png"))
         return result
 
     def strengths(self, count: int, out: Path | None) -> dict[str, object]:
@@ -145,7 +145,7 @@ class Bench:
     def _stylized(self, content: Map, style: Gaussian, strength: float) -> Map:
         network = self.model.network
         experts = tiles.encode(network.autoencoder, content)
-        fused = told(experts, style, WEAKEST_TRUST**strength, 1 - strength)
+        fused = told(experts, style, strength)
         return paint(network, fused, range(len(content)), Sampling())
 
 

@@ -13,6 +13,10 @@ from impasto.cli.main import main
 from impasto.config import ModelConfig, StylizeConfig
 from impasto.create.picture import with_colours_of
 from impasto.create.recipe import read_recipe
+from impasto.create.redraw import told
+from impasto.model.autoencoder import Autoencoder
+from impasto.model.fuser import fuse
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 from pictures import noise, write_noise
 
@@ -157,3 +161,19 @@ def test_python_streams_pictures(run: Path) -> None:
     found = list(model.stylize(Path("in"), StylizeConfig(style=("a",), steps=1)))
     assert [made.recipe.content for made in found] == ["in/one.png", "in/two.png"]
     shutil.rmtree("in")
+
+
+def test_strength_lets_colours_fall_silent_before_structure(tiny: ModelConfig) -> None:
+    model, picture = Autoencoder(tiny), torch.rand(2, 4, 64, 64)
+    style = Gaussian(torch.full((2, tiny.style_dim), 0.5), torch.full((2, tiny.style_dim), -2.0))
+    with torch.no_grad():
+        experts = model.experts(picture)
+        found = [told(experts, style, strength) for strength in (0.0, 0.5, 1.0)]
+        structure = fuse(experts, torch.tensor([0.0, 1.0, 0.0])[None, :, None].expand(2, 3, 4))
+        for level, gaussian in enumerate(model.posterior(picture)):
+            torch.testing.assert_close(found[0][level].mean, gaussian.mean)
+    sure = [[float(level.precision.mean()) for level in hierarchy[1:]] for hierarchy in found]
+    assert all(first > second > third for first, second, third in zip(*sure, strict=True))
+    # At the finest stride all but nothing else is left.
+    torch.testing.assert_close(found[2][3].mean, structure[3].mean, atol=1e-2, rtol=0)
+    torch.testing.assert_close(found[2][0].mean, style.mean)

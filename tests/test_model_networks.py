@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from impasto.config import ModelConfig, ObjectiveConfig, Sampling, Size, sized_model
 from impasto.errors import ImpastoError
 from impasto.model.autoencoder import Autoencoder
-from impasto.model.decoder import latent_shapes
+from impasto.model.decoder import latent_shapes, possible
 from impasto.model.encoder import LOG_VARIANCE_BOUND
 from impasto.model.impasto import Impasto, load_model, save_model
 from impasto.model.prior import attention
@@ -259,3 +259,9 @@ def test_coarse_levels_lead_and_all_are_finished_in_the_end() -> None:
     assert all(float(times[0]) == 0 and float(times[-1]) == 1 for times in (style, coarse, middle, fine))
     together = level_times(time, (0.0, 0.0, 0.0, 0.0))
     assert all(torch.equal(times, time) for times in together)
+
+
+def test_over_white_nothing_is_darker_than_its_alpha_allows() -> None:
+    painted = possible(torch.tensor([0.2, 1.3, 0.5, 0.25]).reshape(1, 4, 1, 1))
+    assert painted.flatten().tolist() == pytest.approx([0.75, 1.0, 0.75, 0.25])
+    assert possible(torch.tensor([-1.0, 0.5, 2.0]).reshape(1, 3, 1, 1)).flatten().tolist() == [0, 0.5, 1]

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from impasto.built_in import built_in_models
 from impasto.web import preview, uploads
 from impasto.web import queue as queues
 from impasto.web.app import create_app
@@ -80,7 +81,7 @@ def ended(client: TestClient, id: str, seconds: float = 60) -> dict:
 
 
 def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
-    assert client.get("/api/models").json() == [{"name": "emoji"}]
+    assert client.get("/api/models").json() == [{"name": name} for name in ("emoji", *built_in_models())]
     model = client.get("/api/models/emoji").json()
     assert model["collections"] == ["a", "b"] and model["resolution"] == 32 and not model["reads_text"]
     style = [{"kind": "collection", "source": "a", "weight": 1}]
@@ -163,6 +164,11 @@ def test_a_model_is_trained_and_appears(client: TestClient) -> None:
     sheets = client.get("/api/models/mine/previews").json()
     assert sheets and client.get(f"/api/models/mine/previews/{sheets[0]}").status_code == 200
     assert client.get("/api/models/mine/previews/..%2Fconfig.json").status_code == 404
+    assert client.post("/api/jobs", json=body | {"name": "other", "init": "nobody"}).status_code == 422
+    assert client.post("/api/jobs", json=body | {"name": "icons"}).status_code == 422
+    job = finished(client, body | {"name": "other", "init": "mine"}, 120)
+    assert job["state"] == "done", job["message"]
+    assert client.get("/api/models/other").json()["collections"] == ["a", "b"]
 
 
 def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(client: TestClient) -> None:

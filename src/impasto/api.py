@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from impasto.built_in import known_as, located
 from impasto.config import (
     MAX_SIDE,
     EvaluateConfig,
@@ -98,6 +99,8 @@ class Model:
         self.styles = styles
         self.path = path
         """The run folder or model file it was loaded from."""
+        self.name = known_as(path)
+        """What recipes call it: the path, or the name of a built-in model."""
         self.identity = identity
         """The first 16 hexadecimal digits of the SHA-256 of its weights file."""
 
@@ -150,7 +153,7 @@ class Model:
             away=away,
             on_step=on_step,
         )
-        recipe = Recipe(str(self.path), self.identity, settings, precision=self.precision, sources=sources)
+        recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=sources)
         for index, array in zip(indices, arrays, strict=True):
             image = finished(to_image(array), colours, config.pixel_art, config.opaque)
             yield Generated(image, dataclasses.replace(recipe, index=index))
@@ -169,7 +172,7 @@ class Model:
         """What redraws pictures as ``config`` says, one after the other. Raises ImpastoError for unknown styles."""
         told, sources = self._style(config.style)
         assert told is not None
-        recipe = Recipe(str(self.path), self.identity, config, precision=self.precision, sources=sources)
+        recipe = Recipe(self.name, self.identity, config, precision=self.precision, sources=sources)
         return Stylizer(self.network, told, recipe, *self._text(config))
 
     def stylize(self, pictures: Path, config: StylizeConfig) -> Iterator[Generated]:
@@ -218,7 +221,7 @@ class Model:
         palette = str(fuser.palette) if fuser.palette is not None else None
         settings = dataclasses.replace(config, palette=palette)
         hashes = {s.picture.given: s.picture.content_hash for found in sources.values() for s in found} | style_sources
-        recipe = Recipe(str(self.path), self.identity, settings, precision=self.precision, sources=hashes)
+        recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=hashes)
         for index in range(start, start + count):
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
 
@@ -439,12 +442,12 @@ class Model:
 
 
 def load(run: Path | str, device: str = "auto", precision: str = "auto") -> Model:
-    """Load a model from a run folder or a .safetensors file; nothing in it is executed.
+    """Load a model from a run folder, a .safetensors file or by a built-in name; nothing in it is executed.
 
     ``precision`` is that in which the flow is followed: float32, bfloat16, or auto for the faster one. Raises
     ImpastoError when there is no model, or it cannot be read.
     """
-    path = Path(run)
+    path = located(Path(run))
     file = model_file(path)
     network, styles = load_model(file)
     if precision not in ("auto", *PRECISIONS):

@@ -248,16 +248,16 @@ class EvaluateConfig(Sampling):
     """Compare samples with held-out pictures, or with all (half of them, beside the other half)."""
     samples: int = 2000
     """How many samples to make."""
-    trust: float = 0.3
-    """How much of the content's word counts when styles are swapped, 0 to 1."""
+    strength: float = 0.5
+    """How strong the style is when styles are swapped, 0 to 1."""
 
     def __post_init__(self) -> None:
         """Refuse values that nothing could be measured with, naming the flag."""
         super().__post_init__()
         if not 2 <= self.samples <= 1_000_000:
             raise ImpastoError(f"--samples {self.samples}: use a whole number from 2.")
-        if not 0 <= self.trust <= 1:
-            raise ImpastoError(f"--trust {self.trust}: use a number from 0 to 1.")
+        if not 0 <= self.strength <= 1:
+            raise ImpastoError(f"--strength {self.strength}: use a number from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ class StylizeConfig(PictureConfig):
 
     style: tuple[str, ...] = ()
     """Collections of the model, pictures or saved styles, each with an optional ":weight"."""
-    strength: float = 0.4
+    strength: float = 0.5
     """How much of the style and how little of the picture's own word, 0 to 1."""
     preserve_color: bool = False
     """Keep the colours of the picture: only its lightness is redrawn."""

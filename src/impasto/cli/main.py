@@ -15,6 +15,7 @@ from impasto.cli.generate import Generate
 from impasto.cli.inspect import Inspect
 from impasto.cli.interpolate import Interpolate
 from impasto.cli.mix import Mix
+from impasto.cli.models import Models
 from impasto.cli.reconstruct import Reconstruct
 from impasto.cli.serve import Serve
 from impasto.cli.style import Style
@@ -49,6 +50,7 @@ Command = (
     | Annotated[Caption, subcommand("caption")]
     | Annotated[Search, subcommand("search")]
     | Annotated[Serve, subcommand("serve")]
+    | Annotated[Models, subcommand("models")]
     | Annotated[Inspect, subcommand("inspect")]
 )
 """Every command; each has a ``run`` that returns the exit code."""

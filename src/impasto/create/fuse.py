@@ -20,7 +20,6 @@ from impasto.create.generate import picture_seed
 from impasto.create.paint import paint
 from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image
-from impasto.create.stylize import WEAKEST_TRUST
 from impasto.data import Whole
 from impasto.errors import ImpastoError
 from impasto.model import tiles
@@ -33,6 +32,9 @@ from impasto.model.impasto import Impasto
 from impasto.model.prior import Text
 from impasto.model.sampler import StepCallback
 from impasto.model.views import VIEW_NAMES
+
+WEAKEST_TRUST = 10**-2.5
+"""Weight of the sources' experts where harmony is all: the least that the flow has learned to listen to."""
 
 
 @dataclass(frozen=True, eq=False)

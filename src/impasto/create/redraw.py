@@ -10,9 +10,15 @@ from impasto.model import tiles
 from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
-from impasto.model.fuser import blend, fuse, fuse_level
+from impasto.model.fuser import blend, fuse
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
+from impasto.model.views import VIEW_NAMES
+
+FADES = (0.5, 3.0, 6.0)
+"""How many powers of ten the word of colours and grain loses up to full strength, at strides 32, 16 and 8."""
+OWN_STYLE_FADES = 3
+"""The power by which a picture's own style gives way."""
 
 
 @torch.no_grad()
@@ -21,27 +27,30 @@ def redraw(
     picture: Map,
     style: Gaussian,
     *,
-    trust: float,
+    strength: float,
     seeds: Sequence[int],
     settings: Sampling,
 ) -> Map:
     """Pictures in [0, 1] with the content of ``picture`` (also in [0, 1]) and ``style``, one Gaussian for each.
 
-    ``trust`` is the weight of all the picture's experts on the maps: at 0 only the style is told, at 1 the content is
-    all but kept as it is. One seed for each picture decides what the flow adds.
+    ``strength`` is that of `told`. One seed for each picture decides what the flow adds.
     """
-    fused = told(tiles.encode(model.autoencoder, picture), style, trust)
+    fused = told(tiles.encode(model.autoencoder, picture), style, strength)
     return paint(model, fused, seeds, settings)
 
 
-def told(experts: Experts, style: Gaussian, trust: float, own_style: float = 0.0) -> Hierarchy:
-    """The fused Gaussians: the content that ``experts`` tell on the maps by ``trust``, ``style`` on the style level.
+def told(experts: Experts, style: Gaussian, strength: float) -> Hierarchy:
+    """The fused Gaussians of a picture's content, which ``experts`` tell, and of ``style``, by ``strength`` in [0, 1].
 
-    ``own_style`` is the part that the picture's own style has in what is told.
+    At 0 the picture is told as it is, in its own style. With more, its colours and its grain fall silent, the fine ones
+    first, while its structure goes on being told; and its own style gives way to ``style``. At 1 little is left of it but
+    where its edges run, and its rough colours.
     """
     heard = experts[0][0].mean
-    maps = fuse(experts, heard.new_full((len(heard), len(experts), len(experts[0])), trust))[1:]
-    if own_style > 0:
-        own = fuse_level([expert[0] for expert in experts], [heard.new_ones(len(heard))] * len(experts))
-        style = blend(style, own, own_style)
-    return style, *maps
+    weights = heard.new_ones(len(heard), len(experts), len(experts[0]))
+    fades = 10.0 ** (-strength * heard.new_tensor(FADES))
+    for number, name in enumerate(VIEW_NAMES):
+        if name != "orientation":
+            weights[:, number, 1:] = fades
+    own, *maps = fuse(experts, weights)
+    return blend(style, own, (1 - strength) ** OWN_STYLE_FADES), *maps  # pyrefly: ignore

@@ -25,9 +25,6 @@ from impasto.model.impasto import Impasto
 from impasto.model.prior import Text
 from impasto.model.sampler import StepCallback
 
-WEAKEST_TRUST = 10**-2.5
-"""Weight of the content's experts at full strength: the least that the flow has learned to listen to."""
-
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
@@ -93,8 +90,7 @@ class Stylizer:
     @torch.no_grad()
     def told(self, experts: Experts) -> Hierarchy:
         """What is told of the picture: its content, and the style."""
-        strength = self.config.strength
-        return told(experts, self.style, WEAKEST_TRUST**strength, 1 - strength)
+        return told(experts, self.style, self.config.strength)
 
     def paint(self, fused: Hierarchy, on_step: StepCallback | None = None) -> Map:
         """The canvas in [0, 1], from what was told; always from the same noise."""

@@ -169,7 +169,7 @@ def _swap(
         style = own[torch.from_numpy(wanted)]
         seeds = [judge.seed + int(number) for number in numbers]
         told = Gaussian(style[:, 0], style[:, 1])
-        return redraw(model, content, told, trust=config.trust, seeds=seeds, settings=config)
+        return redraw(model, content, told, strength=config.strength, seeds=seeds, settings=config)
 
     found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)

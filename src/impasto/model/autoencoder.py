@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from impasto.config import ModelConfig
 from impasto.model.blocks import Map
-from impasto.model.decoder import Decoder, Latents
+from impasto.model.decoder import Decoder, Latents, possible
 from impasto.model.encoder import Encoder, Hierarchy
 from impasto.model.fuser import fuse
 from impasto.model.views import VIEW_NAMES, view_channels, views_of
@@ -51,7 +51,7 @@ class Autoencoder(nn.Module):
 
     def decode(self, latents: Latents) -> Map:
         """Pictures in [0, 1] from one latent per level."""
-        return self.decoder(latents).clamp(0, 1)
+        return possible(self.decoder(latents))
 
     def reconstruct(self, picture: Map, num_levels: int = NUM_LEVELS) -> Map:
         """Pictures from the posterior means of the coarsest ``num_levels`` levels, the prior's mean for the rest."""

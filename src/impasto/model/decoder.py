@@ -86,3 +86,12 @@ class Decoder(nn.Module):
             ground = F.interpolate(drawn[-1], scale_factor=2, mode="bilinear") if drawn else 0.5
             drawn.append(F.pixel_shuffle(layer(latent).float(), SKETCH_SIDE) + ground)
         return drawn
+
+
+def possible(painted: Map) -> Map:
+    """The nearest pictures to those ``painted`` that can be: in [0, 1], and over white no darker than alpha allows."""
+    painted = painted.clamp(0, 1)
+    if painted.shape[1] == 3:
+        return painted
+    colour, alpha = painted.split([3, 1], 1)
+    return torch.cat([torch.maximum(colour, 1 - alpha), alpha], 1)

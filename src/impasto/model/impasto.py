@@ -32,15 +32,18 @@ class Impasto(nn.Module):
         self.captions = CaptionReader(config) if config.text_dim else None
 
 
-def save_model(model: Impasto, path: Path, *, styles: torch.Tensor | None = None) -> None:
+def save_model(model: Impasto, path: Path, *, styles: torch.Tensor | None = None, half: bool = False) -> None:
     """Write weights and config (in the header) to a safetensors file, atomically.
 
-    ``styles`` holds the pooled style of every collection, mean and log-variance: (collection, 2, style_dim).
+    ``styles`` holds the pooled style of every collection, mean and log-variance: (collection, 2, style_dim). With
+    ``half``, numbers are rounded to half precision: half of the size, for models that are passed on.
     """
     header = {"format": str(FORMAT), "config": to_json(model.config)}
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
     if styles is not None:
         tensors["collection_styles"] = styles.detach().contiguous().cpu()
+    if half:
+        tensors = {name: tensor.half() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, header)))
 
 

@@ -75,8 +75,8 @@ def sample(
     """Latents of real pictures, from a sample of ``fused`` along the flow's ordinary differential equation.
 
     Second-order Adams-Bashforth over equal steps of the whole: one evaluation a step. The temperature scales the
-    source's deviation; a guidance other than 1 extrapolates from the flow without a word on style and text (Ho &
-    Salimans 2022), or with ``away`` for the text; a clarity other than 1 from the flow's own draft (see
+    source's deviation; a guidance other than 1 extrapolates the maps from the flow without a word on style and text (Ho
+    & Salimans 2022), or with ``away`` for the text; a clarity other than 1 from the flow's own draft (see
     `impasto.model.prior.PriorFlow`). The seed is that of ``noise`` already, which comes from `draw_noise`. ``on_step``
     is called with (steps done, steps) and may raise to cancel.
     """
@@ -123,5 +123,6 @@ def _velocity(
         texts = torch.cat([text, torch.zeros_like(text) if away is None else away])
     times = x[0].new_full((2 * batch,), time)
     velocity = prior((both[0], both[1], both[2], both[3]), times, told, settings.clarity, texts)  # pyrefly: ignore
-    pairs = [v.chunk(2) for v in velocity]
-    return [without + settings.guidance * (given - without) for given, without in pairs]
+    style, *maps = [v.chunk(2) for v in velocity]
+    # Maps only: a style beyond the one that was told is a style that no picture has.
+    return [style[0], *(without + settings.guidance * (given - without) for given, without in maps)]

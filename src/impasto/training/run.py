@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.atomic import write_text_atomically
+from impasto.built_in import located
 from impasto.config import TrainConfig, from_json, to_json
 from impasto.errors import ImpastoError
 
@@ -64,9 +65,8 @@ class Run:
 
 
 def model_file(path: Path) -> Path:
-    """The weights of a run folder, or the file itself. Raises ImpastoError where there are none."""
-    if not path.exists():
-        raise ImpastoError(f"{path}: there is no such run or model file.")
+    """The weights of a run folder or a built-in model, or the file itself. Raises ImpastoError where there are none."""
+    path = located(path)
     file = Run(path).model if path.is_dir() else path
     if not file.exists():
         reason = "its training has not saved yet" if Run(path).config.exists() else "it has no model.safetensors"

@@ -19,11 +19,11 @@ from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
+from impasto.built_in import built_in_models
 from impasto.config import Fit
 from impasto.create.recipe import read_recipe
 from impasto.data import prepare
 from impasto.errors import ImpastoError
-from impasto.training.run import Run
 from impasto.version import __version__
 from impasto.web.guard import Guard
 from impasto.web.preview import Previews
@@ -98,7 +98,7 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
 
     @app.get("/api/models/{name}/log", summary="Loss terms of a run, oldest first")
     def get_log(name: Name, after: Annotated[int, Query(ge=0)] = 0) -> list[dict[str, Any]]:
-        file = Run(models / name).log
+        file = workshop.run(name).log
         if not file.is_file():
             raise HTTPException(404, "there is no such run")
         lines = file.read_text(encoding="utf-8").splitlines()[after : after + MAX_EVENTS]
@@ -106,13 +106,13 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
 
     @app.get("/api/models/{name}/previews", summary="Names of a run's preview sheets, oldest first")
     def get_previews(name: Name) -> list[str]:
-        return sorted(path.name for path in Run(models / name).previews.glob("*.png"))
+        return sorted(path.name for path in workshop.run(name).previews.glob("*.png"))
 
     @app.get("/api/models/{name}/previews/{file}", summary="One preview sheet", response_class=FileResponse)
     def get_preview(name: Name, file: str) -> FileResponse:
         if file not in get_previews(name):
             raise HTTPException(404, "there is no such preview")
-        return FileResponse(Run(models / name).previews / file)
+        return FileResponse(workshop.run(name).previews / file)
 
     @app.get(
         "/api/models/{name}/samples", summary="A few pictures in a collection or saved style", response_class=Response
@@ -180,6 +180,10 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
             if busy:
                 raise HTTPException(409, "one training at a time: cancel the other one, or wait for it")
             workshop.upload(body.source)
+            if body.name in built_in_models():
+                raise HTTPException(422, f"{body.name} is a built-in model: choose another name")
+            if body.init is not None and body.init not in workshop.model_names():
+                raise HTTPException(422, f"there is no model {body.init!r}")
         else:
             if body.model not in workshop.model_names():
                 raise HTTPException(422, f"there is no model {body.model!r}")

@@ -61,7 +61,7 @@ class StylizeRequest(PictureRequest):
     kind: Literal["stylize"] = "stylize"
     source: Id
     style: list[Reference] = Field(min_length=1, max_length=64)
-    strength: Share = 0.4
+    strength: Share = 0.5
     preserve_color: bool = False
     clip: ClipFormat = ClipFormat.WEBM
 
@@ -72,7 +72,7 @@ class PreviewRequest(Body):
     model: Name
     source: Id
     style: list[Reference] = Field(min_length=1, max_length=64)
-    strength: Share = 0.4
+    strength: Share = 0.5
     preserve_color: bool = False
     guidance: Factor = 1.5
     seed: int = Field(0, ge=0, lt=2**53)
@@ -99,11 +99,13 @@ class FuseRequest(PictureRequest):
 
 
 class TrainRequest(Body):
-    """A model of an uploaded archive."""
+    """A model of an uploaded archive, or another model adapted to it."""
 
     kind: Literal["train"] = "train"
     name: Name
     source: Id
+    init: Name | None = None
+    """The model to adapt: it decides size and resolution."""
     size: Size = Size.SMALL
     minutes: float = Field(30, gt=0, le=60 * 24 * 7, allow_inf_nan=False)
     resolution: int = Field(64, ge=32, le=512, multiple_of=32)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 import impasto
+from impasto.built_in import built_in_models, located
 from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig, TrainConfig
 from impasto.create.clip import Clip, Frame, is_clip
 from impasto.create.recipe import save_picture
@@ -53,8 +54,14 @@ class Workshop:
         _ = impasto.load
 
     def model_names(self) -> list[str]:
-        """Runs that have a model."""
-        return sorted(path.name for path in self.models_folder.iterdir() if Run(path).model.is_file())
+        """Runs that have a model, and the built-in models."""
+        runs = sorted(path.name for path in self.models_folder.iterdir() if Run(path).model.is_file())
+        return [*runs, *(name for name in built_in_models() if name not in runs)]
+
+    def run(self, name: str) -> Run:
+        """The folder of a model, or of one that is yet to be trained."""
+        run = Run(self.models_folder / name)
+        return run if run.folder.exists() or name not in built_in_models() else Run(located(Path(name)))
 
     def model(self, name: str) -> "Model":
         """The model of a run, kept in memory. Raises ImpastoError where there is none."""
@@ -62,10 +69,11 @@ class Workshop:
             known = ", ".join(self.model_names()) or "none yet; train one"
             raise ImpastoError(f"there is no model {name!r} (there are: {known}).")
         with self._lock:
-            changed = Run(self.models_folder / name).model.stat().st_mtime
+            run = self.run(name)
+            changed = run.model.stat().st_mtime
             kept = self._loaded.get(name)
             if kept is None or kept[0] != changed:
-                kept = self._loaded[name] = changed, impasto.load(self.models_folder / name, self.device)
+                kept = self._loaded[name] = changed, impasto.load(run.folder, self.device)
             self._loaded.move_to_end(name)
             while len(self._loaded) > MODELS_IN_MEMORY:
                 self._loaded.popitem(last=False)
@@ -186,12 +194,12 @@ class Workshop:
         context.made("picture", {"picture": values})
 
     def _train(self, context: Context, request: TrainRequest) -> None:
-        run = Run(self.models_folder / request.name)
         config = TrainConfig(
             pictures=self.upload(request.source),
-            out=run.folder,
+            out=self.models_folder / request.name,
+            init=self.run(request.init).folder if request.init else None,
             size=request.size,
-            resolution=request.resolution,
+            resolution=TrainConfig.resolution if request.init else request.resolution,
             minutes=request.minutes,
             seed=request.seed,
             text=request.text,

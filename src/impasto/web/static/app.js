@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 const TABS = ["mix", "redraw", "styles", "train", "gallery"];
 const EXPERTS = ["pixel", "orientation", "texture", "style"];
 const state = { model: null, sources: [], mixStyles: new Map(), redraw: null, redrawStyles: new Map(), styleSources: [],
-  train: null, jobs: new Map(), chosen: new Set(), oldest: null, saved: [] };
+  train: null, jobs: new Map(), chosen: new Set(), oldest: null, saved: [], models: [] };
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -139,6 +139,8 @@ function showSources() {
 
 async function loadModels() {
   const models = await ask("/api/models");
+  state.models = models.map((model) => model.name);
+  showTrainFields();
   $("model").replaceChildren(...models.map((model) => element("option", { value: model.name, textContent: model.name })));
   if (!models.length) { notify(word("no_model")); state.model = null; return; }
   const wanted = localStorage.getItem("model");
@@ -192,13 +194,14 @@ const referencesOf = (chosen) => [...chosen.values()].map(({ kind, source }) => 
 
 const FIELDS = { steps: 16, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "", transparent: true };
 const SLIDERS = { harmony: [0.2, 1, 0.05], guidance: [1.5, 8, 0.1], clarity: [1.5, 4, 0.1], temperature: [1, 1.5, 0.05] };
-const values = { strength: 0.4, ...Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value])) };
-const trainFields = { name: "my-style", size: "small", minutes: 30, resolution: 64, captions: false };
+const values = { strength: 0.5, ...Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value])) };
+const trainFields = { name: "my-style", init: "", size: "small", minutes: 30, resolution: 64, captions: false };
 
 function field(name, value, set) {
   let input;
-  if (name === "tile" || name === "size") {
-    input = element("select", {}, ...(name === "tile" ? ["none", "x", "y", "xy"] : ["tiny", "small", "base"]).map((v) => element("option", { value: v, textContent: v === "none" ? word(v) : v })));
+  const options = { tile: ["none", "x", "y", "xy"], size: ["tiny", "small", "base"], init: ["", ...state.models] }[name];
+  if (options) {
+    input = element("select", {}, ...options.map((v) => element("option", { value: v, textContent: ["", "none"].includes(v) ? word("none") : v })));
     input.value = value;
   } else if (typeof value === "boolean") input = element("input", { type: "checkbox", checked: value });
   else input = element("input", { type: name === "palette" || name === "name" ? "text" : "number", value });
@@ -212,6 +215,10 @@ function showSettings() {
   $("mix-fields").replaceChildren(...Object.entries(FIELDS).map(([name, value]) => field(name, value, (v) => { FIELDS[name] = v; })));
   $("redraw-sliders").replaceChildren(slider("strength", values.strength, 1, 0.05, (v) => { values.strength = v; showPreview(); }),
     slider("guidance", values.guidance, 8, 0.1, (v) => { values.guidance = v; showPreview(); }));
+  showTrainFields();
+}
+
+function showTrainFields() {
   $("train-fields").replaceChildren(...Object.entries(trainFields).map(([name, value]) => field(name, value, (v) => { trainFields[name] = v; })));
 }
 
@@ -400,8 +407,8 @@ async function takeArchive(file) {
 
 async function train() {
   if (!state.train) { notify(word("drop_zip")); return; }
-  const { name, size, minutes, resolution, captions } = trainFields;
-  watch(await ask("/api/jobs", { json: { kind: "train", name, source: state.train.id, size, minutes: Number(minutes), resolution: Number(resolution), text: captions } }));
+  const { name, init, size, minutes, resolution, captions } = trainFields;
+  watch(await ask("/api/jobs", { json: { kind: "train", name, source: state.train.id, init: init || null, size, minutes: Number(minutes), resolution: Number(resolution), text: captions } }));
   curves = {};
 }
 

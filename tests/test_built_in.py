@@ -1,0 +1,88 @@
+"""Built-in models: found by name, small enough, with true cards, and usable wherever a run is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from impasto import api
+from impasto.built_in import FOLDER, built_in_models, known_as, located, read_card, whole_card
+from impasto.cli.main import main
+from impasto.config import GenerateConfig
+from impasto.create.recipe import read_recipe
+from impasto.errors import ImpastoError
+from impasto.text import TEXT_DIM
+
+MOST_MEGABYTES = 80
+
+
+def test_all_of_them_fit_into_a_package() -> None:
+    assert "icons" in built_in_models()
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < MOST_MEGABYTES * 1e6
+
+
+@pytest.mark.parametrize("name", built_in_models())
+def test_cards_say_what_is_in_the_file(name: str) -> None:
+    card, model = read_card(name), api.load(name, "cpu")
+    assert card.resolution == model.config.resolution
+    assert card.scores and all(card.scores.values())
+    text = whole_card(name)
+    for maker in model.config.collections:
+        assert maker in text, f"the card does not say whose pictures {maker} are"
+    for words in (card.licence, *card.scores.values()):
+        assert words in text
+    assert model.styles is not None and len(model.styles) == len(model.config.collections)
+    if model.config.text_dim:
+        assert model.config.text_dim == TEXT_DIM
+        assert (FOLDER / name / "captions.txt").stat().st_size > 0
+
+
+def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert located(Path("icons")) == FOLDER / "icons"
+    (tmp_path / "icons").mkdir()
+    assert located(Path("icons")) == Path("icons")
+    assert known_as(FOLDER / "icons") == "icons"
+    assert known_as(Path("runs/icons")) == str(Path("runs/icons"))
+
+
+def test_unknown_names_are_told_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImpastoError, match="no built-in model of that name.*icons"):
+        api.load("nothing")
+    assert main(["models", "nothing"]) == 2
+    assert "icons" in capsys.readouterr().err
+    assert main(["generate", "nothing", "--out", "new"]) == 2
+    assert "icons" in capsys.readouterr().err
+
+
+def test_models_lists_them_and_prints_a_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    shown = capsys.readouterr().out
+    assert "icons" in shown and "128 px" in shown and read_card("icons").licence in shown
+    assert main(["models", "icons"]) == 0
+    assert capsys.readouterr().out.strip() == whole_card("icons").strip()
+
+
+def test_pictures_of_a_built_in_model_are_made_again_by_its_name(tmp_path: Path) -> None:
+    out, again = tmp_path / "new", tmp_path / "again"
+    assert main(["generate", "icons", "-n", "1", "--steps", "1", "--style", "noto", "--out", str(out)]) == 0
+    (picture,) = out.glob("*.png")
+    assert read_recipe(picture).model == "icons"
+    assert main(["generate", "--recipe", str(picture), "--out", str(again)]) == 0
+    assert next(again.glob("*.png")).read_bytes() == picture.read_bytes()
+
+
+def test_text_changes_what_is_drawn() -> None:
+    model = api.load("icons", "cpu")
+    apple, rocket = (
+        next(model.generate(1, GenerateConfig(style=("noto",), text=text, steps=1))).image.tobytes()
+        for text in ("red apple", "rocket")
+    )
+    assert apple != rocket
+
+
+def test_inspect_knows_a_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "icons"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["identity"] == api.load("icons", "cpu").identity
+    assert summary["training"]["resolution"] == 128
