@@ -41,6 +41,8 @@ def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     assert located(Path("icons")) == FOLDER / "icons"
     (tmp_path / "icons").mkdir()
+    assert located(Path("icons")) == FOLDER / "icons", "a folder of pictures"
+    (tmp_path / "icons" / "model.safetensors").touch()
     assert located(Path("icons")) == Path("icons")
     assert known_as(FOLDER / "icons") == "icons"
     assert known_as(Path("runs/icons")) == str(Path("runs/icons"))

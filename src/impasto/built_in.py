@@ -34,14 +34,16 @@ def built_in_models() -> tuple[str, ...]:
 
 
 def located(model: Path) -> Path:
-    """``model`` itself where there is something, else the built-in model of that name.
+    """``model`` itself where there is one, else the built-in model of that name.
 
-    Raises ImpastoError where there is neither, naming those there are.
+    A folder of pictures that happens to have the name is no model. Raises ImpastoError where there is neither, naming
+    those there are.
     """
+    is_model = model.is_file() or (model / WEIGHTS).is_file() or (model / "config.json").is_file()
+    if not is_model and str(model) in built_in_models():
+        return FOLDER / model
     if model.exists():
         return model
-    if str(model) in built_in_models():
-        return FOLDER / model
     raise ImpastoError(
         f"{model}: there is no such run or model file, and no built-in model of that name (there are: "
         f"{', '.join(built_in_models()) or 'none'})."

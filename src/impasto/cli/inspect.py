@@ -29,7 +29,7 @@ class Inspect:
 
     def run(self) -> int:
         """Print; returns the exit code."""
-        if self.path.is_dir() or str(self.path) in built_in_models():
+        if self.path.is_dir() or (str(self.path) in built_in_models() and not self.path.is_file()):
             print(printable(_run_summary(located(self.path))))
             return 0
         from impasto.create.recipe import read_recipe

@@ -2,7 +2,8 @@
 
 Every source is heard through one expert. On the style level each expert tells its own source's style; on the maps the
 orientation expert tells the structure. The other experts speak on the maps only where their sources are the structure's
-own: elsewhere they would paste a second geometry into the picture.
+own: elsewhere they would paste a second geometry into the picture. Colours are an exception: where they roughly lie is
+said softly on the coarsest map.
 """
 
 import dataclasses
@@ -33,6 +34,10 @@ from impasto.model.prior import Text
 from impasto.model.sampler import StepCallback
 from impasto.model.views import VIEW_NAMES
 
+ROUGH_TRUST = 0.1
+"""Weight of the layout of colours against that of the structure."""
+ROUGH_CELLS = 4
+"""Colours are laid out in no more than so many cells a side."""
 WEAKEST_TRUST = 10**-2.5
 """Weight of the sources' experts where harmony is all: the least that the flow has learned to listen to."""
 
@@ -140,10 +145,13 @@ class Fuser:
         for number, name in enumerate(VIEW_NAMES):
             is_heard = bool(sources[name])
             is_placed = is_heard and [source.key for source in sources[name]] == structure
-            experts.append(self._pooled(sources[name], number, is_placed))
-            weights.append([float(is_heard), *[trust * is_placed] * (NUM_LEVELS - 1)])
-        heard = torch.tensor(weights) * torch.tensor(self.config.level_weights)
-        return fuse(experts, heard[None].to(experts[0][0].mean.device))
+            is_rough = is_heard and name == "pixel" and not is_placed
+            expert = self._pooled(sources[name], number, is_placed or is_rough)
+            experts.append((expert[0], _rough(expert[1]), *expert[2:]) if is_rough else expert)
+            heard = [ROUGH_TRUST * trust, 0.0, 0.0] if is_rough else [trust * is_placed] * (NUM_LEVELS - 1)
+            weights.append([float(is_heard), *heard])
+        told = torch.tensor(weights) * torch.tensor(self.config.level_weights)
+        return fuse(experts, told[None].to(experts[0][0].mean.device))
 
     @torch.no_grad()
     def _pooled(self, sources: Sequence[Source], expert: int, is_placed: bool) -> Hierarchy:
@@ -174,6 +182,16 @@ class Fuser:
             pixels = _covering(pixels, canvas.height, canvas.width)
         placed = canvas.put(pixels).to(next(self.model.parameters()).device)
         return tiles.encode(self.model.autoencoder, placed, self.config.tile)[expert]
+
+
+def _rough(said: Gaussian) -> Gaussian:
+    """What is said of a map, pooled over ``ROUGH_CELLS`` cells a side where it has more positions."""
+    height, width = said.mean.shape[2:]
+    cells = min(ROUGH_CELLS, height), min(ROUGH_CELLS, width)
+    precision = F.adaptive_avg_pool2d(said.precision, cells)
+    mean = F.adaptive_avg_pool2d(said.precision * said.mean, cells) / precision
+    mean, log_variance = (F.interpolate(x, (height, width), mode="bilinear") for x in (mean, -torch.log(precision)))
+    return Gaussian(mean, log_variance)
 
 
 def _covering(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 import impasto
-from impasto.built_in import built_in_models, located
+from impasto.built_in import FOLDER, built_in_models
 from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig, TrainConfig
 from impasto.create.clip import Clip, Frame, is_clip
 from impasto.create.recipe import save_picture
@@ -61,7 +61,7 @@ class Workshop:
     def run(self, name: str) -> Run:
         """The folder of a model, or of one that is yet to be trained."""
         run = Run(self.models_folder / name)
-        return run if run.folder.exists() or name not in built_in_models() else Run(located(Path(name)))
+        return run if run.folder.exists() or name not in built_in_models() else Run(FOLDER / name)
 
     def model(self, name: str) -> "Model":
         """The model of a run, kept in memory. Raises ImpastoError where there is none."""
