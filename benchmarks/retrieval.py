@@ -1,10 +1,10 @@
-"""Do pictures show what they were asked for? The right caption among ten, judged by a probe trained on real pictures, as JSON.
+"""Do pictures show what they were asked for? The right caption among ten, as a probe of real pictures finds, as JSON.
 
 python benchmarks/retrieval.py icons icons-pictures --count 500 --out retrieval.json
 
-The probe is a ridge regression from EfficientNet-Lite2's pooled features, which no loss has seen, to text vectors; it has read real
-training pictures and their captions. Captions are those of held-out pictures, each asked for in the style of its own collection.
-Bounds: the held-out pictures themselves, and chance.
+The probe is a ridge regression from EfficientNet-Lite2's pooled features, which no loss has seen, to text vectors; it
+has read real training pictures and their captions. Captions are those of held-out pictures, each asked for in the style
+of its own collection. Bounds: the held-out pictures themselves, and chance.
 """
 
 import tempfile
@@ -37,7 +37,9 @@ class Probe:
         x, y = self._standardised(features), vectors - self.centre
         is_kept = torch.arange(len(x)) % 10 == 0
         fits = [(self._fit(x[~is_kept], y[~is_kept], penalty), penalty) for penalty in PENALTIES]
-        _, best = min((float((x[is_kept] @ weights - y[is_kept]).square().mean()), penalty) for weights, penalty in fits)
+        _, best = min(
+            (float((x[is_kept] @ weights - y[is_kept]).square().mean()), penalty) for weights, penalty in fits
+        )
         self.weights = self._fit(x, y, best)
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ class Probe:
 
 
 def found(said: Tensor, captions: Tensor, rng: np.random.Generator) -> float:
-    """How often a picture's own caption is nearest to what the probe says, among it and nine others of other captions."""
+    """How often a picture's own caption is nearer to what the probe says than nine other captions."""
     said, captions = (torch.nn.functional.normalize(v) for v in (said, captions))
     hits = []
     for row in range(len(said)):

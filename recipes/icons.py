@@ -2,9 +2,9 @@
 
 python recipes/icons.py DATA --out runs/icons
 
-DATA is the folder with emoji128.zip, icons128.zip and tiles32.zip. The minutes and batches are those of a fast GPU; on a CPU
-give it days, or less to do: --minutes 1200 --resolution 64 --batch-size 16 --prior-batch-size 64. Interrupted, the same
-command goes on. Then recipes/finish.py gives the decoder its last minutes.
+DATA is the folder with emoji128.zip, icons128.zip and tiles32.zip. The minutes and batches are those of a fast GPU; a
+CPU wants days, or less to do: --minutes 1200 --resolution 64 --batch-size 16 --prior-batch-size 64. Interrupted, the
+same command goes on. Then recipes/finish.py gives the decoder its last minutes.
 """
 
 import argparse

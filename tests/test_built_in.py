@@ -49,7 +49,7 @@ def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_unknown_names_are_told_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ImpastoError, match="no built-in model of that name.*icons"):
+    with pytest.raises(ImpastoError, match=r"no built-in model of that name.*icons"):
         api.load("nothing")
     assert main(["models", "nothing"]) == 2
     assert "icons" in capsys.readouterr().err

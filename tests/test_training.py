@@ -127,8 +127,8 @@ def soft_pictures(count: int, side: int, components: int) -> torch.Tensor:
 
 def test_training_can_start_from_the_best_linear_autoencoder(tiny: ModelConfig) -> None:
     torch.manual_seed(0)
-    model = Autoencoder(dataclasses.replace(tiny, linear_experts=True)).eval()
-    pictures = soft_pictures(160, 32, 10)
+    model = Autoencoder(dataclasses.replace(tiny, channels=3, linear_experts=True)).eval()
+    pictures = soft_pictures(160, 32, 10)[:, :3]
     known, new = pictures[:128], pictures[128:]
     start_linear(model, known, 4e-6)
     model.decoder.paint.project.weight.data.zero_()

@@ -43,8 +43,8 @@ def told(experts: Experts, style: Gaussian, strength: float) -> Hierarchy:
     """The fused Gaussians of a picture's content, which ``experts`` tell, and of ``style``, by ``strength`` in [0, 1].
 
     At 0 the picture is told as it is, in its own style. With more, its colours and its grain fall silent, the fine ones
-    first, while its structure goes on being told; and its own style gives way to ``style``. At 1 little is left of it but
-    where its edges run, and its rough colours.
+    first, while its structure goes on being told; and its own style gives way to ``style``. At 1 little is left of it
+    but where its edges run, and its rough colours.
     """
     heard = experts[0][0].mean
     weights = heard.new_ones(len(heard), len(experts), len(experts[0]))
