@@ -8,6 +8,7 @@ strengths  11 strengths of `stylize`: style must come nearer to the references, 
 leak       references of stripes and checks must not paste their geometry into other pictures
 """
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,9 @@ class Bench:
     def __init__(self, run: Path, source: Path, device: str, most: int | None) -> None:
         self.model = api.load(run, device)
         network = self.model.network
-        pictures = prepare(source, resolution=network.config.resolution, cache=run / "cache")
-        self.judge = Judge(pictures, self.model.device, 0, most=most, cache=run / "cache")
+        cache = run / "cache" if run.is_dir() else Path(tempfile.mkdtemp())
+        pictures = prepare(source, resolution=network.config.resolution, cache=cache)
+        self.judge = Judge(pictures, self.model.device, 0, most=most, cache=cache)
         assert self.model.styles is not None
         order = [network.config.collections.index(name) for name in pictures.collections]
         styles = self.model.styles[order].to(self.model.device)
