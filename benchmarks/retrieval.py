@@ -7,7 +7,6 @@ has read real training pictures and their captions. Captions are those of held-o
 of its own collection. Bounds: the held-out pictures themselves, and chance.
 """
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,9 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.config import Sampling
-from impasto.create.generate import picture_seed, silence
-from impasto.create.paint import paint
+from impasto.create.generate import generate_each
 from impasto.data import prepare, spread
 from impasto.evaluate.judge import BATCH, Judge
-from impasto.model.gaussian import Gaussian
 from impasto.training.captions import captions_of
 
 CHOICES = 10
@@ -66,6 +63,10 @@ def found(said: Tensor, captions: Tensor, rng: np.random.Generator) -> float:
     return float(np.mean(hits))
 
 
+def tell(what: str, done: int, total: int) -> None:
+    print(f"{what}: {done} of {total}", flush=True)
+
+
 @torch.no_grad()
 def main() -> None:
     """Measure and print."""
@@ -79,9 +80,9 @@ def main() -> None:
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
     assert model.styles is not None
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=Path(folder))
-        judge = Judge(pictures, model.device, 0, most=arguments.real)
+    with model.cache() as cache:
+        pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=cache)
+        judge = Judge(pictures, model.device, 0, tell, most=arguments.real, cache=cache)
         probe = Probe(judge.train.pooled, captions_of(pictures, judge.train_indices))
         chosen = spread(pictures.held_out, arguments.count)
         vectors = captions_of(pictures, chosen)
@@ -89,19 +90,7 @@ def main() -> None:
             [model.config.collections.index(pictures.entries[index].collection) for index in chosen.tolist()]
         ]
         settings = Sampling(guidance=arguments.guidance, steps=arguments.steps)
-
-        def drawn() -> list[Tensor]:
-            batches = []
-            for start in range(0, len(chosen), BATCH):
-                part = told[start : start + BATCH]
-                fused = (Gaussian(part[:, 0], part[:, 1]), *silence(model.config, len(part), model.device)[1:])
-                seeds = [picture_seed(0, start + row) for row in range(len(part))]
-                text = vectors[start : start + BATCH]
-                batches.append(paint(model.network, fused, seeds, settings, text=text, away=torch.zeros_like(text)))
-                print(f"{start + len(part)} of {len(chosen)}", flush=True)
-            return batches
-
-        made = judge.look(iter(drawn()), "made", len(chosen))
+        made = judge.look(generate_each(model.network, told, settings, texts=vectors), "making pictures", len(chosen))
         real = judge.look((judge.batch(chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)), "", 0)
     rng = np.random.default_rng(0)
     result: dict[str, object] = {

@@ -8,7 +8,6 @@ strengths  11 strengths of `stylize`: style must come nearer to the references, 
 leak       references of stripes and checks must not paste their geometry into other pictures
 """
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +39,9 @@ STRENGTHS = tuple(np.linspace(0, 1, 11).round(1).tolist())
 class Bench:
     """A model, the judge, and what both know of the collections."""
 
-    def __init__(self, run: Path, source: Path, device: str, most: int | None) -> None:
-        self.model = api.load(run, device)
-        network = self.model.network
-        cache = run / "cache" if run.is_dir() else Path(tempfile.mkdtemp())
+    def __init__(self, model: api.Model, source: Path, cache: Path, most: int | None) -> None:
+        self.model = model
+        network = model.network
         pictures = prepare(source, resolution=network.config.resolution, cache=cache)
         self.judge = Judge(pictures, self.model.device, 0, most=most, cache=cache)
         assert self.model.styles is not None
@@ -176,14 +174,16 @@ def main() -> None:
     parser.add_argument("--real", type=int, help="training pictures that the judge looks at (default: all)")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
-    bench = Bench(arguments.run, arguments.pictures, arguments.device, arguments.real)
-    result: dict[str, object] = {"identity": bench.identity(arguments.count)}
-    print(result, flush=True)
-    result["strengths"] = bench.strengths(min(48, arguments.count), arguments.out)
-    print(result["strengths"], flush=True)
-    result["leak"] = bench.leak(min(32, arguments.count), 0.6)
-    print(result["leak"], flush=True)
-    result["swap"] = bench.swaps(arguments.count, arguments.out)
+    model = api.load(arguments.run, arguments.device)
+    with model.cache() as cache:
+        bench = Bench(model, arguments.pictures, cache, arguments.real)
+        result: dict[str, object] = {"identity": bench.identity(arguments.count)}
+        print(result, flush=True)
+        result["strengths"] = bench.strengths(min(48, arguments.count), arguments.out)
+        print(result["strengths"], flush=True)
+        result["leak"] = bench.leak(min(32, arguments.count), 0.6)
+        print(result["leak"], flush=True)
+        result["swap"] = bench.swaps(arguments.count, arguments.out)
     write(result, arguments.out)
 
 

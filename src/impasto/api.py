@@ -410,7 +410,7 @@ class Model:
         if self.styles is None:
             raise ImpastoError(f"{self.path}: the model has no collections to make samples of.")
         network = GivenNetwork(features) if features is not None else None
-        with self._cache() as cache:
+        with self.cache() as cache:
             trained = self._trained()
             found = prepare(
                 pictures,
@@ -422,7 +422,7 @@ class Model:
             return evaluate(self.network, self.styles, found, config, network=network, cache=cache, progress=progress)
 
     @contextmanager
-    def _cache(self) -> Iterator[Path]:
+    def cache(self) -> Iterator[Path]:
         """The run's folder for what need not be made twice; a passing one where the model is not in a run."""
         cache = Run(self.path).cache
         if cache.is_dir() and os.access(cache, os.W_OK):

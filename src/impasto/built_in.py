@@ -33,14 +33,18 @@ def built_in_models() -> tuple[str, ...]:
     return tuple(sorted(file.parent.name for file in FOLDER.glob(f"*/{WEIGHTS}")))
 
 
+def is_built_in(model: Path) -> bool:
+    """Whether a built-in model is meant: a folder of pictures that happens to have the name does not matter."""
+    is_model = model.is_file() or (model / WEIGHTS).is_file() or (model / "config.json").is_file()
+    return not is_model and str(model) in built_in_models()
+
+
 def located(model: Path) -> Path:
     """``model`` itself where there is one, else the built-in model of that name.
 
-    A folder of pictures that happens to have the name is no model. Raises ImpastoError where there is neither, naming
-    those there are.
+    Raises ImpastoError where there is neither, naming those there are.
     """
-    is_model = model.is_file() or (model / WEIGHTS).is_file() or (model / "config.json").is_file()
-    if not is_model and str(model) in built_in_models():
+    if is_built_in(model):
         return FOLDER / model
     if model.exists():
         return model

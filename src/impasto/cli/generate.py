@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.built_in import built_in_models
+from impasto.built_in import is_built_in
 from impasto.cli.flags import PictureFlags
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
@@ -118,7 +118,7 @@ class Generate(PictureFlags, GenerateConfig):
 
         recipe = read_recipe(picture)
         run = self.run_folder or Path(recipe.model)
-        if not run.exists() and str(run) not in built_in_models():
+        if not run.exists() and not is_built_in(run):
             raise ImpastoError(f"{picture}: its model {recipe.model!r} is not here: put its RUN before --recipe.")
         path = self.out / f"{picture.stem}.{_suffix(self.format)}"
         check_free([path])

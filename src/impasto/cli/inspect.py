@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from impasto.built_in import built_in_models, located
+from impasto.built_in import is_built_in, located
 from impasto.config import TrainConfig, from_json
 from impasto.errors import ImpastoError
 
@@ -29,7 +29,7 @@ class Inspect:
 
     def run(self) -> int:
         """Print; returns the exit code."""
-        if self.path.is_dir() or (str(self.path) in built_in_models() and not self.path.is_file()):
+        if self.path.is_dir() or is_built_in(self.path):
             print(printable(_run_summary(located(self.path))))
             return 0
         from impasto.create.recipe import read_recipe

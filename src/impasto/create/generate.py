@@ -74,18 +74,24 @@ def generate(
 
 
 def generate_each(
-    model: Impasto, styles: Float[Tensor, "picture 2 style"], settings: Sampling, at_a_time: int = 32
+    model: Impasto,
+    styles: Float[Tensor, "picture 2 style"],
+    settings: Sampling,
+    at_a_time: int = 32,
+    texts: Float[Tensor, "picture text"] | None = None,
 ) -> Iterator[Map]:
     """Yield batches of new pictures in [0, 1], on the CPU, one in each of ``styles`` (mean and log-variance).
 
-    They are those of `generate`, but for the last bits, which depend on what is made beside them.
+    ``texts`` says what to show on each, as vectors. They are those of `generate`, but for the last bits, which depend
+    on what is made beside them.
     """
     device = next(model.parameters()).device
     for start in range(0, len(styles), at_a_time):
         told = styles[start : start + at_a_time].to(device)
         fused = (Gaussian(told[:, 0], told[:, 1]), *silence(model.config, len(told), device)[1:])
         seeds = [picture_seed(settings.seed, start + row) for row in range(len(told))]
-        yield paint(model, fused, seeds, settings).float().cpu()
+        text = texts[start : start + at_a_time].to(device) if texts is not None else None
+        yield paint(model, fused, seeds, settings, text=text).float().cpu()
 
 
 def picture_seed(seed: int, index: int) -> int:

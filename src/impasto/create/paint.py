@@ -29,8 +29,8 @@ def paint(
     """Pictures in [0, 1] from what was told: along the prior flow as ``settings`` say, then through the decoder.
 
     One seed for each picture decides its noise. Maps may have any size from that of training up; with ``repeat``,
-    copies of a picture meet without a seam. ``text`` is what to show and ``away`` what not, vectors (1, text_dim). See
-    `impasto.model.sampler.sample` for the settings.
+    copies of a picture meet without a seam. ``text`` is what to show and ``away`` what not, one vector (1, text_dim) or
+    one for each. See `impasto.model.sampler.sample` for the settings.
     """
     latents = sample(
         WindowedFlow(model.prior, repeat),
