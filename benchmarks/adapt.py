@@ -18,7 +18,7 @@ import torch
 
 from common import options, write
 from impasto import api
-from impasto.config import Sampling, Size, TrainConfig
+from impasto.config import REDRAWING, Size, TrainConfig
 from impasto.create.redraw import redraw
 from impasto.data import PictureSet, prepare
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
@@ -73,7 +73,7 @@ def redrawn_by(model: api.Model, style: Gaussian, strength: float) -> Redraw:
         shape = (len(content), -1)
         told = Gaussian(style.mean.expand(shape), style.log_variance.expand(shape))
         seeds = [int(number) for number in numbers]
-        return redraw(model.network, content, told, strength=strength, seeds=seeds, settings=Sampling())
+        return redraw(model.network, content, told, strength=strength, seeds=seeds, settings=REDRAWING)
 
     return draw
 

@@ -1,4 +1,4 @@
-"""How long does a person wait? `impasto --help`, and 16 pictures of 64 px with guidance, as JSON.
+"""How long does a person wait? `impasto --help`, 16 pictures of 64 px with guidance, redrawn photos, as JSON.
 
 python benchmarks/latency.py --out latency.json
 
@@ -16,12 +16,16 @@ import torch
 
 from common import options, write
 from impasto.api import Model
-from impasto.config import GenerateConfig, Size, sized_model
+from impasto.config import GenerateConfig, Sampling, Size, StylizeConfig, settings_of, sized_model
+from impasto.create.redraw import redraw
 from impasto.model.blocks import channels_last
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.training.engine import choose_device, choose_precision
 
 STEPS = (4, 8, 16, 32)
+PHOTOS = ((256, 256), (512, 512), (736, 1280))
+"""Height and width of what is redrawn; the last is a 720p frame on its canvas."""
 
 
 def median_seconds(run: Callable[[], object], repetitions: int) -> float:
@@ -59,6 +63,22 @@ def main() -> None:
         )
         for steps in STEPS
     }
+    usual = StylizeConfig(style=("any",))
+    settings = settings_of(Sampling, usual)
+    redrawing = {
+        f"{width} x {height}": median_seconds(
+            lambda size=(height, width): redraw(
+                network,
+                torch.rand(1, 4, *size, device=device).contiguous(memory_format=torch.channels_last),
+                Gaussian(style[:, 0], style[:, 1]),
+                strength=usual.strength,
+                seeds=[0],
+                settings=settings,
+            ),
+            1 if arguments.quick else 2,
+        )
+        for height, width in (PHOTOS[:1] if arguments.quick else PHOTOS)
+    }
     result = {
         "device": f"{reason}; {why}",
         "threads": torch.get_num_threads(),
@@ -68,10 +88,14 @@ def main() -> None:
         "pictures": count,
         "guidance": 1.5,
         "generation_seconds_by_steps": generation,
+        "redrawing_steps": usual.steps,
+        "redrawing_seconds_by_size": redrawing,
     }
     print(f"{seconds_of_help:8.2f} s  impasto --help")
     for steps, seconds in generation.items():
         print(f"{seconds:8.2f} s  {count} pictures of {arguments.resolution} px, {steps} steps")
+    for size, seconds in redrawing.items():
+        print(f"{seconds:8.2f} s  a picture of {size} px redrawn, {usual.steps} steps")
     write(result, arguments.out)
 
 

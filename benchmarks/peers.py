@@ -24,7 +24,7 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.atomic import write_atomically
-from impasto.config import Against, EvaluateConfig, GenerateConfig, Sampling, Size, TrainConfig
+from impasto.config import REDRAWING, Against, EvaluateConfig, GenerateConfig, Size, TrainConfig
 from impasto.create.grid import FONT_SIZE, GAP, INK
 from impasto.create.redraw import redraw as redraw_picture
 from impasto.data import PictureSet, prepare
@@ -182,7 +182,7 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
         style = model.styles[torch.from_numpy(wanted)].to(content.device)
         told = Gaussian(style[:, 0], style[:, 1])
         return redraw_picture(
-            model.network, content, told, strength=STRENGTH, seeds=numbers.tolist(), settings=Sampling()
+            model.network, content, told, strength=STRENGTH, seeds=numbers.tolist(), settings=REDRAWING
         )
 
     return Trained(facts, sample, reconstruct, redraw)

@@ -86,6 +86,10 @@ def main() -> None:
         probe = Probe(judge.train.pooled, captions_of(pictures, judge.train_indices))
         chosen = spread(pictures.held_out, arguments.count)
         vectors = captions_of(pictures, chosen)
+        if len(torch.unique(vectors.float().round(decimals=3), dim=0)) < CHOICES:
+            raise SystemExit(
+                f"the held-out pictures have fewer than {CHOICES} captions: more pictures, or more --count"
+            )
         told = model.styles[
             [model.config.collections.index(pictures.entries[index].collection) for index in chosen.tolist()]
         ]

@@ -36,32 +36,33 @@ def main() -> None:
     arguments = parser.parse_args()
     model = api.load(arguments.run, arguments.device)
     assert model.styles is not None
-    pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
-    judge = Judge(pictures, model.device, 0, most=arguments.real, cache=arguments.run / "cache")
-    results: dict[str, dict[str, object]] = {}
+    with model.cache() as cache:
+        pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=cache)
+        judge = Judge(pictures, model.device, 0, most=arguments.real, cache=cache)
+        results: dict[str, dict[str, object]] = {}
 
-    def distance(settings: Sampling) -> float:
-        values = dataclasses.asdict(settings)
-        name = ", ".join(f"{key} {values[key]:g}" for key in TRIED)
-        made = make_samples(model.network, model.styles, judge, arguments.samples, settings)
-        scores = [*judge.generation(made.looks, Against.ALL), *judge.style(made.looks, made.labels)[:2]]
-        results[name] = {score.name: score.record() for score in scores}
-        said = [f"{s.name} {s.value:.4g}" for s in scores if isinstance(s, Score)]
-        print(f"{name}: {', '.join(said)}", flush=True)
-        if arguments.out:
-            made.sheet.save(arguments.out.with_suffix(f".{len(results)}.png"))
-        write(results, arguments.out)
-        frechet = scores[0]
-        assert isinstance(frechet, Score), "too few samples"
-        return frechet.value
+        def distance(settings: Sampling) -> float:
+            values = dataclasses.asdict(settings)
+            name = ", ".join(f"{key} {values[key]:g}" for key in TRIED)
+            made = make_samples(model.network, model.styles, judge, arguments.samples, settings)
+            scores = [*judge.generation(made.looks, Against.ALL), *judge.style(made.looks, made.labels)[:2]]
+            results[name] = {score.name: score.record() for score in scores}
+            said = [f"{s.name} {s.value:.4g}" for s in scores if isinstance(s, Score)]
+            print(f"{name}: {', '.join(said)}", flush=True)
+            if arguments.out:
+                made.sheet.save(arguments.out.with_suffix(f".{len(results)}.png"))
+            write(results, arguments.out)
+            frechet = scores[0]
+            assert isinstance(frechet, Score), "too few samples"
+            return frechet.value
 
-    best = Sampling(**{key: getattr(arguments, key)[0] for key in TRIED})
-    lowest = distance(best)
-    for key in TRIED:
-        for value in getattr(arguments, key)[1:]:
-            tried = dataclasses.replace(best, **{key: value})
-            if (found := distance(tried)) < lowest:
-                best, lowest = tried, found
+        best = Sampling(**{key: getattr(arguments, key)[0] for key in TRIED})
+        lowest = distance(best)
+        for key in TRIED:
+            for value in getattr(arguments, key)[1:]:
+                tried = dataclasses.replace(best, **{key: value})
+                if (found := distance(tried)) < lowest:
+                    best, lowest = tried, found
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.backbone import channel_statistics, feature_distance
-from impasto.config import Sampling
+from impasto.config import REDRAWING, Sampling
 from impasto.create.paint import paint
 from impasto.create.redraw import redraw, told
 from impasto.data import prepare, spread
@@ -81,7 +81,7 @@ class Bench:
             def redrawn(content: Map, style: np.ndarray, numbers: np.ndarray, strength: float = strength) -> Map:
                 chosen = self.styles[torch.from_numpy(style)]
                 seeds = [int(number) for number in numbers]
-                return redraw(self.model.network, content, chosen, strength=strength, seeds=seeds, settings=Sampling())
+                return redraw(self.model.network, content, chosen, strength=strength, seeds=seeds, settings=REDRAWING)
 
             found = swap(judge, pairs, redrawn, self.model.network.autoencoder.reconstruct)
             statistics = [channel_statistics(judge.backbone(part)).cpu() for part in found.pictures.split(32)]
@@ -146,7 +146,7 @@ class Bench:
         network = self.model.network
         experts = tiles.encode(network.autoencoder, content)
         fused = told(experts, style, strength)
-        return paint(network, fused, range(len(content)), Sampling())
+        return paint(network, fused, range(len(content)), REDRAWING)
 
 
 def structure_kept(made: Map, content: Map) -> Tensor:

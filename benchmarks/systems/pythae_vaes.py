@@ -30,8 +30,8 @@ class PythaeVae(System):
 
     name = "pythae VAE"
     settings = (
-        "pythae 0.1.2, its CelebA-64 / CIFAR networks, latent_dim 64 as in its benchmark, Adam; 5e-4 and batch 16 instead "
-        "of its trainer's 1e-4 and 64, which make ten updates a minute on two cores"
+        "pythae 0.1.2, its CelebA-64 / CIFAR networks, latent_dim 64 as in its benchmark, Adam; 5e-4 and batch 16 "
+        "instead of its trainer's 1e-4 and 64, which make ten updates a minute on two cores"
     )
     batch_size = 16
     learning_rate = 5e-4

@@ -155,7 +155,7 @@ class Model:
         )
         recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=sources)
         for index, array in zip(indices, arrays, strict=True):
-            image = finished(to_image(array), colours, config.pixel_art, config.opaque)
+            image = finished(to_image(array), config, colours)
             yield Generated(image, dataclasses.replace(recipe, index=index))
 
     def save_style(self, style: Sequence[str], path: Path) -> None:

@@ -86,7 +86,7 @@ class ModelConfig:
     collections: tuple[str, ...] = ()
     """Names of the collections (styles) seen in training."""
     style_dim: int = 64
-    map_channels: tuple[int, int, int] = (64, 32, 16)
+    map_channels: tuple[int, int, int] = (32, 16, 8)
     """Latent channels of the maps at strides 32, 16 and 8."""
     encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 160, 160)
     """Channels of an encoder's three 5x5 stages and of its residual stages at strides 16 and 32."""
@@ -240,6 +240,10 @@ class Sampling:
                 raise ImpastoError(f"--{name} {value}: use a number from 0.")
 
 
+REDRAWING = Sampling(steps=8, guidance=1.0)
+"""How a picture is redrawn where nothing else is said: most of it is told, so few steps will do."""
+
+
 @dataclass(frozen=True)
 class EvaluateConfig(Sampling):
     """One measurement of a model."""
@@ -310,6 +314,10 @@ class GenerateConfig(PictureConfig):
 class StylizeConfig(PictureConfig):
     """How pictures are redrawn in a style."""
 
+    steps: int = REDRAWING.steps
+    """Steps of the sampler: more are slower and finer."""
+    guidance: float = REDRAWING.guidance
+    """How strongly style and text are followed; 1 is as learned, and takes half of the time."""
     style: tuple[str, ...] = ()
     """Collections of the model, pictures or saved styles, each with an optional ":weight"."""
     strength: float = 0.5
@@ -395,7 +403,7 @@ def sized_model(
             prior_width=192,
             prior_depth=4,
         ),
-        Size.SMALL: dict(map_channels=(32, 16, 8)),
+        Size.SMALL: {},
         Size.BASE: dict(
             style_dim=96,
             map_channels=(48, 32, 16),

@@ -135,7 +135,7 @@ class Fuser:
             away=self.away,
             on_step=on_step,
         )
-        return finished(to_image(self.canvas.take(painted)), self.palette, self.config.pixel_art, self.config.opaque)
+        return finished(to_image(self.canvas.take(painted)), self.config, self.palette)
 
     def _listen(self, sources: Mapping[str, Sequence[Source]]) -> Hierarchy:
         """What all sources tell together."""

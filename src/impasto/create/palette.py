@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from impasto.config import PictureConfig
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
 
@@ -67,14 +68,11 @@ def check_pixel_art(side: int | None, height: int, width: int, name: str = "the 
         raise ImpastoError(f"--pixel-art {side}: {name} is only {width} x {height} px.")
 
 
-def finished(image: Image.Image, palette: Palette | None, pixel_art: int | None, opaque: bool = False) -> Image.Image:
-    """``image`` as it is, locked to a palette, or as pixel art with so many pixels along its longer side.
-
-    ``opaque`` puts white behind it before.
-    """
-    image = over_white(image) if opaque else image
-    if pixel_art is not None:
-        return to_pixel_art(image, pixel_art, palette or Palette(PIXEL_ART_COLOURS))
+def finished(image: Image.Image, config: PictureConfig, palette: Palette | None) -> Image.Image:
+    """``image`` as ``config`` wants it: white behind it, pixel art, or locked to the ``palette`` that was read."""
+    image = over_white(image) if config.opaque else image
+    if config.pixel_art is not None:
+        return to_pixel_art(image, config.pixel_art, palette or Palette(PIXEL_ART_COLOURS))
     return image if palette is None else lock(image, palette)
 
 

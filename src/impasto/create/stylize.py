@@ -110,4 +110,4 @@ class Stylizer:
         """The picture: float32 ``painted`` and uint8 ``original`` are both (channels, height, width)."""
         if self.config.preserve_color:
             painted = with_colours_of(painted, original.astype(np.float32) / 255)
-        return finished(to_image(painted), self.palette, self.config.pixel_art, self.config.opaque)
+        return finished(to_image(painted), self.config, self.palette)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from impasto.config import ClipFormat, Repeat, Size
+from impasto.config import REDRAWING, ClipFormat, Repeat, Size
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 Name = Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$", examples=["emoji"])]
@@ -60,6 +60,8 @@ class StylizeRequest(PictureRequest):
 
     kind: Literal["stylize"] = "stylize"
     source: Id
+    steps: int = Field(REDRAWING.steps, ge=1, le=200)
+    guidance: Factor = REDRAWING.guidance
     style: list[Reference] = Field(min_length=1, max_length=64)
     strength: Share = 0.5
     preserve_color: bool = False
