@@ -16,7 +16,7 @@ import torch
 
 from common import options, write
 from impasto.api import Model
-from impasto.config import GenerateConfig, Sampling, Size, StylizeConfig, settings_of, sized_model
+from impasto.config import REDRAWING, GenerateConfig, Size, StylizeConfig, sized_model
 from impasto.create.redraw import redraw
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
@@ -63,17 +63,15 @@ def main() -> None:
         )
         for steps in STEPS
     }
-    usual = StylizeConfig(style=("any",))
-    settings = settings_of(Sampling, usual)
     redrawing = {
         f"{width} x {height}": median_seconds(
             lambda size=(height, width): redraw(
                 network,
                 torch.rand(1, 4, *size, device=device).contiguous(memory_format=torch.channels_last),
                 Gaussian(style[:, 0], style[:, 1]),
-                strength=usual.strength,
+                strength=StylizeConfig.strength,
                 seeds=[0],
-                settings=settings,
+                settings=REDRAWING,
             ),
             1 if arguments.quick else 2,
         )
@@ -88,14 +86,14 @@ def main() -> None:
         "pictures": count,
         "guidance": 1.5,
         "generation_seconds_by_steps": generation,
-        "redrawing_steps": usual.steps,
+        "redrawing_steps": REDRAWING.steps,
         "redrawing_seconds_by_size": redrawing,
     }
     print(f"{seconds_of_help:8.2f} s  impasto --help")
     for steps, seconds in generation.items():
         print(f"{seconds:8.2f} s  {count} pictures of {arguments.resolution} px, {steps} steps")
     for size, seconds in redrawing.items():
-        print(f"{seconds:8.2f} s  a picture of {size} px redrawn, {usual.steps} steps")
+        print(f"{seconds:8.2f} s  a picture of {size} px redrawn, {REDRAWING.steps} steps")
     write(result, arguments.out)
 
 

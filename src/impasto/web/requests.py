@@ -10,6 +10,7 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef
 Name = Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$", examples=["emoji"])]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Steps = Annotated[int, Field(ge=1, le=200)]
 Factor = Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
 
@@ -34,7 +35,7 @@ class PictureRequest(Body):
     model: Name
     count: int = Field(1, ge=1, le=64)
     seed: int | None = Field(None, ge=0, lt=2**53, description="drawn anew where not given")
-    steps: int = Field(16, ge=1, le=200)
+    steps: Steps = 16
     temperature: Factor = 1.0
     guidance: Factor = 1.5
     clarity: Factor = 1.5
@@ -60,7 +61,7 @@ class StylizeRequest(PictureRequest):
 
     kind: Literal["stylize"] = "stylize"
     source: Id
-    steps: int = Field(REDRAWING.steps, ge=1, le=200)
+    steps: Steps = REDRAWING.steps
     guidance: Factor = REDRAWING.guidance
     style: list[Reference] = Field(min_length=1, max_length=64)
     strength: Share = 0.5
