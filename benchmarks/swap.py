@@ -21,13 +21,14 @@ from impasto import api
 from impasto.backbone import channel_statistics, feature_distance
 from impasto.config import REDRAWING, Sampling
 from impasto.create.paint import paint
-from impasto.create.redraw import redraw, told
+from impasto.create.redraw import redraw
 from impasto.data import prepare, spread
 from impasto.evaluate import style as look
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
 from impasto.evaluate.swap import held_out_pairs, swap
 from impasto.model import tiles
 from impasto.model.blocks import Map
+from impasto.model.fuser import told
 from impasto.model.gaussian import Gaussian
 from impasto.model.views import orientation
 

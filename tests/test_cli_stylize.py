@@ -13,9 +13,8 @@ from impasto.cli.main import main
 from impasto.config import ModelConfig, StylizeConfig
 from impasto.create.picture import with_colours_of
 from impasto.create.recipe import read_recipe
-from impasto.create.redraw import told
 from impasto.model.autoencoder import Autoencoder
-from impasto.model.fuser import fuse
+from impasto.model.fuser import fuse, told
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 from pictures import noise, write_noise

@@ -101,10 +101,10 @@ def done(page: "sync_api.Page", jobs: str, pictures: int) -> None:
     sync_api.expect(newest.locator("progress")).to_be_hidden(timeout=PATIENCE)
 
 
-def set_field(page: "sync_api.Page", name: str, value: object) -> None:
+def set_field(page: "sync_api.Page", name: str, value: object, where: str = "main") -> None:
     """One of the further settings."""
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
-    field = page.locator(f"input[data-name={name}]").first
+    field = page.locator(f"{where} input[data-name={name}]").first
     field.fill(str(value))
     field.dispatch_event("change")
 
@@ -157,9 +157,7 @@ def test_a_picture_follows_the_slider_and_a_clip_is_redrawn(page: "sync_api.Page
     sync_api.expect(page.locator("#redraw-preview")).not_to_have_attribute("src", before or "")
     frames = [drawing(number).convert("RGB") for number in range(3)]
     frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=100)
-    page.click("#tab-mix")
-    set_field(page, "steps", 2)
-    page.click("#tab-redraw")
+    set_field(page, "steps", 2, "#redraw-fields")
     drop(page, "#redraw-drop", Path("clip.gif"))
     page.wait_for_selector("text=clip.gif")
     page.click("#redraw-go")

@@ -126,6 +126,10 @@ class ObjectiveConfig:
     """Weight of the distance of frozen features."""
     feature_start: float = 0.5
     """Part of stage 1 after which the feature loss joins."""
+    mixture_weight: float = 0.1
+    """Weight of what pictures mixed of several must show: structure, colours and texture of their sources."""
+    mixture_start: float = 0.5
+    """Part of stage 1 after which pictures are mixed."""
     adversarial_weight: float = 0.2
     """How loud the discriminator is against the reconstruction: a ratio of gradients."""
     adversarial_start: float = 0.7

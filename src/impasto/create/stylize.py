@@ -14,12 +14,12 @@ from impasto.create.paint import paint
 from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
-from impasto.create.redraw import told
 from impasto.data import Whole
 from impasto.model import tiles
 from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
+from impasto.model.fuser import told
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.model.prior import Text

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from impasto.config import Against, EvaluateConfig
+from impasto.config import REDRAWING, Against, EvaluateConfig
 from impasto.create.redraw import redraw
 from impasto.data import PictureSet, spread
 from impasto.errors import ImpastoError
@@ -169,7 +169,7 @@ def _swap(
         style = own[torch.from_numpy(wanted)]
         seeds = [judge.seed + int(number) for number in numbers]
         told = Gaussian(style[:, 0], style[:, 1])
-        return redraw(model, content, told, strength=config.strength, seeds=seeds, settings=config)
+        return redraw(model, content, told, strength=config.strength, seeds=seeds, settings=REDRAWING)
 
     found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)

@@ -8,6 +8,12 @@ from torch import Tensor
 
 from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
+from impasto.model.views import VIEW_NAMES
+
+FADES = (0.5, 3.0, 6.0)
+"""How many powers of ten the word of colours and grain loses up to full strength, at strides 32, 16 and 8."""
+OWN_STYLE_FADES = 3
+"""The power by which a picture's own style gives way."""
 
 
 def fuse_level(experts: Sequence[Gaussian], weights: Sequence[Float[Tensor, " batch"]]) -> Gaussian:
@@ -53,3 +59,20 @@ def blend(a: Gaussian, b: Gaussian, share: float | Float[Tensor, "..."]) -> Gaus
     precision = (1 - share) * a.precision + share * b.precision
     mean = ((1 - share) * a.precision * a.mean + share * b.precision * b.mean) / precision
     return Gaussian(mean, -torch.log(precision))
+
+
+def told(experts: Sequence[Hierarchy], style: Gaussian, strength: float | Float[Tensor, "batch 1"]) -> Hierarchy:
+    """The fused Gaussians of pictures' content, which ``experts`` tell, and of ``style``, by ``strength`` in [0, 1].
+
+    At 0 a picture is told as it is, in its own style. With more, its colours and its grain fall silent, the fine ones
+    first, while its structure goes on being told; and its own style gives way to ``style``. At 1 little is left of it
+    but where its edges run, and its rough colours.
+    """
+    heard = experts[0][0].mean
+    weights = heard.new_ones(len(heard), len(experts), len(experts[0]))
+    fades = 10.0 ** (-strength * heard.new_tensor(FADES))
+    for number, name in enumerate(VIEW_NAMES):
+        if name != "orientation":
+            weights[:, number, 1:] = fades
+    own, *maps = fuse(experts, weights)
+    return blend(style, own, (1 - strength) ** OWN_STYLE_FADES), *maps  # pyrefly: ignore

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.config import ObjectiveConfig
-from impasto.model.autoencoder import LEVEL_NAMES, Autoencoder
+from impasto.model.autoencoder import LEVEL_NAMES, Autoencoder, Experts
 from impasto.model.blocks import Map
 from impasto.model.decoder import Latents
 from impasto.model.fuser import fuse, pool
@@ -46,6 +46,8 @@ class AutoencoderLoss:
     """The decoder's pictures, for the losses that look at features."""
     style: Float[Tensor, "batch style"]
     """The sampled styles that they were painted in."""
+    experts: Experts
+    """What was said of the pictures, for mixtures of them."""
     reconstruction: Float[Tensor, ""]
     sketch: Float[Tensor, ""]
     """How far the linear sketches of the coarse prefixes are from the picture, at their own resolutions."""
@@ -78,7 +80,8 @@ def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws, *, encoders
     Where the encoders do not learn, no gradient reaches them.
     """
     with torch.set_grad_enabled(encoders_learn and torch.is_grad_enabled()):
-        posterior = list(fuse(model.experts(picture), draws.weights))
+        experts = model.experts(picture)
+        posterior = list(fuse(experts, draws.weights))
     posterior[0] = pool(posterior[0], draws.style_sources)
     kept = draws.keeps.unbind(1)
     samples = [g.sample(n) for g, n in zip(posterior, draws.noise, strict=True)]
@@ -88,4 +91,5 @@ def autoencoder_loss(model: Autoencoder, picture: Map, draws: Draws, *, encoders
     coarse, middle, _ = model.decoder.sketch((samples[0], samples[1], samples[2], samples[3].detach()))
     sketch = charbonnier(coarse - F.avg_pool2d(half, 2)).mean() + charbonnier(middle - half).mean()
     rates = torch.stack([(g.kl() * keep).mean() for g, keep in zip(posterior, kept, strict=True)])
-    return AutoencoderLoss(painted, samples[0], reconstruction_loss(painted, picture).mean(), sketch, rates)
+    fidelity = reconstruction_loss(painted, picture).mean()
+    return AutoencoderLoss(painted, samples[0], experts, fidelity, sketch, rates)

@@ -21,6 +21,7 @@ from impasto.objective.adversary import (
 )
 from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
+from impasto.objective.mixture import Mixing, colour_error, mixed, structure_error
 from impasto.objective.style import StyleReader
 from impasto.training.engine import Engine
 from impasto.training.linear_start import start_linear
@@ -45,6 +46,7 @@ class Batch:
     collections: Tensor
     draws: Draws
     augmentation: Augmentation
+    mixing: Mixing
 
 
 class AutoencoderStage(TrainingStage[Batch]):
@@ -96,10 +98,10 @@ class AutoencoderStage(TrainingStage[Batch]):
         pixels = self.pictures.batch(chosen, rng(self.config.seed, self.stage, step))
         draws = Draws(weights, keeps, torch.block_diag(*groups), (style, coarse, middle, fine))
         augmentation = Augmentation.draw(self.batch_size, draw, self.engine.device)
-        return Batch(pixels, collections, draws, augmentation)
+        return Batch(pixels, collections, draws, augmentation, Mixing.draw(self.batch_size, STYLE_GROUP, draw))
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction and rate of some rows; later in the stage features and the discriminator's word too."""
+        """Reconstruction and rate of some rows; later in the stage features, mixtures and the discriminator too."""
         objective = self.config.objective
         picture = to_device(batch.pixels[rows], self.engine.device)
         encoders_learn = progress < objective.encoders_until
@@ -110,6 +112,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         real = picture[few]
         features_on = objective.feature_weight > 0 and progress >= objective.feature_start
         judge_on = objective.adversarial_weight > 0 and progress >= objective.adversarial_start
+        mixture_on = objective.mixture_weight > 0 and progress >= objective.mixture_start
         style_on = objective.style_weight > 0 and encoders_learn
         reader = self.reader.module
         assert isinstance(reader, StyleReader)
@@ -117,7 +120,7 @@ class AutoencoderStage(TrainingStage[Batch]):
             collections = batch.collections[rows].to(self.engine.device)
             terms["style_maker"] = reader.maker_error(loss.style, collections)
             total = total + objective.style_weight * terms["style_maker"]
-        if len(real) and (style_on or features_on or judge_on):
+        if len(real) and (style_on or features_on or mixture_on or judge_on):
             with torch.no_grad():
                 looks = self.features(real)
             if style_on:
@@ -126,10 +129,35 @@ class AutoencoderStage(TrainingStage[Batch]):
             if features_on:
                 terms["features"] = feature_distance(self.features(loss.painted[few]), looks).mean()
                 total = total + objective.feature_weight * terms["features"]
+            mixture = None
+            if mixture_on:
+                mixture, errors = self._mixture(loss, picture, few, batch.mixing.rows(rows, few))
+                total = total + objective.mixture_weight * torch.stack(list(errors.values())).sum()
+                terms |= errors
             if judge_on:
-                push, terms["discriminator"] = self._adversarial(loss, few, real, batch.augmentation[rows][few])
+                augment = batch.augmentation[rows][few]
+                push, terms["discriminator"] = self._adversarial(loss, few, real, mixture, augment)
                 total = total + push
         return total, {name: term.detach() for name, term in terms.items()}
+
+    def _mixture(
+        self, loss: AutoencoderLoss, picture: Map, few: slice, mixing: Mixing
+    ) -> tuple[Map, dict[str, Tensor]]:
+        """A few pictures mixed with others, and how far each source is from having given what it should."""
+        style, coarse, middle, fine = (g.mean for g in mixed(loss.experts, few, mixing))
+        painted = self.model.decoder((style, coarse, middle, fine))
+        texture, colours = (picture[mixing.of(expert).to(picture.device)] for expert in ("texture", "pixel"))
+        reader = self.reader.module
+        assert isinstance(reader, StyleReader)
+        with torch.no_grad():
+            wanted = reader.standardised(channel_statistics(self.features(texture)))
+        found = reader.standardised(channel_statistics(self.features(painted)))
+        strength = mixing.strength[:, 0].to(picture.device)
+        return painted, {
+            "mixed_texture": (strength * (found - wanted).abs().mean(1)).mean(),
+            "mixed_colours": (strength * colour_error(painted, colours)).mean(),
+            "mixed_structure": structure_error(painted, picture[few]).mean(),
+        }
 
     @property
     def _looked_at(self) -> int:
@@ -137,19 +165,28 @@ class AutoencoderStage(TrainingStage[Batch]):
         return -(-self.batch_size // self.engine.num_processes // LOOKED_AT)
 
     def _adversarial(
-        self, loss: AutoencoderLoss, few: slice, real: Map, augment: Augmentation
+        self, loss: AutoencoderLoss, few: slice, real: Map, mixture: Map | None, augment: Augmentation
     ) -> tuple[Tensor, Tensor]:
         """What to add to the painter's loss, and the discriminator's own loss, whose gradients are added up here."""
         discriminator = self.judge.module
-        verdict = painter_loss(discriminator(self.features(augment(loss.painted[few]))))
+
+        def pull_on(painted: Map, seen: Map) -> Tensor:
+            verdict = painter_loss(discriminator(self.features(augment(seen))))
+            return torch.autograd.grad(verdict, painted)[0]
+
         # The painter hears the discriminator at a fixed share of what the reconstruction tells it (Esser 2021, eq. 7).
-        (pull,) = torch.autograd.grad(verdict, loss.painted)
+        pull = pull_on(loss.painted, loss.painted[few])
         (fidelity,) = torch.autograd.grad(loss.reconstruction, loss.painted, retain_graph=True)
         balance = self.config.objective.adversarial_weight * fidelity[few].norm() / (pull.norm() + 1e-8)
         push = (loss.painted * (balance * pull).detach()).sum()
+        fakes = [loss.painted[few]]
+        if mixture is not None:
+            push = push + (mixture * (balance * pull_on(mixture, mixture)).detach()).sum()
+            fakes.append(mixture)
         with torch.no_grad():
-            features = self.features(augment(real)), self.features(augment(loss.painted[few]))
-        judged = discriminator_loss(discriminator(features[0]), discriminator(features[1]))
+            authentic, *painted = (self.features(augment(pictures)) for pictures in (real, *fakes))
+        verdicts = [discriminator_loss(discriminator(authentic), discriminator(features)) for features in painted]
+        judged = torch.stack(verdicts).mean()
         (judged * len(real) / self._looked_at).backward()
         return push, judged.detach()
 

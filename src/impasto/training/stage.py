@@ -64,7 +64,7 @@ class TrainingStage(ABC, Generic[B]):
     def rehearse(self) -> None:
         """Forward and backward on the first batch, without an update: what a step costs, whether memory suffices."""
         self._gradients(0, 0, 0.0)
-        self.optimizer.adam.zero_grad(set_to_none=True)
+        self._forget()
 
     def _drawn(self, step: int, images_seen: int) -> B:
         """The batch of a step. For a GPU the next one is drawn meanwhile; a CPU has nobody to do that."""
@@ -121,8 +121,13 @@ class TrainingStage(ABC, Generic[B]):
         self.engine.average([values])
         return dict(zip(sums, values.tolist(), strict=True))
 
+    def _forget(self) -> None:
+        """Gradients that no update shall use."""
+        for learner in (self.optimizer, *self.assistants.values()):
+            learner.adam.zero_grad(set_to_none=True)
+
     def _halve(self) -> None:
-        self.optimizer.adam.zero_grad(set_to_none=True)
+        self._forget()
         if self.micro_batch == 1:
             raise ImpastoError("memory ran out even with one picture at a time: use a smaller --size or --resolution.")
         self.micro_batch = (self.micro_batch + 1) // 2

@@ -77,7 +77,7 @@ class PreviewRequest(Body):
     style: list[Reference] = Field(min_length=1, max_length=64)
     strength: Share = 0.5
     preserve_color: bool = False
-    guidance: Factor = 1.5
+    guidance: Factor = REDRAWING.guidance
     seed: int = Field(0, ge=0, lt=2**53)
 
 

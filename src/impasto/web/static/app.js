@@ -194,7 +194,9 @@ const referencesOf = (chosen) => [...chosen.values()].map(({ kind, source }) => 
 
 const FIELDS = { steps: 16, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "", transparent: true };
 const SLIDERS = { harmony: [0.2, 1, 0.05], guidance: [1.5, 8, 0.1], clarity: [1.5, 4, 0.1], temperature: [1, 1.5, 0.05] };
-const values = { strength: 0.5, ...Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value])) };
+const values = Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value]));
+// Most of a redrawn picture is told: it needs fewer steps and no guidance.
+const redrawing = { strength: 0.5, guidance: 1, steps: 8 };
 const trainFields = { name: "my-style", init: "", size: "small", minutes: 30, resolution: 64, captions: false };
 
 function field(name, value, set) {
@@ -213,8 +215,9 @@ function field(name, value, set) {
 function showSettings() {
   $("mix-sliders").replaceChildren(...Object.entries(SLIDERS).map(([name, [, max, step]]) => slider(name, values[name], max, step, (v) => { values[name] = v; })));
   $("mix-fields").replaceChildren(...Object.entries(FIELDS).map(([name, value]) => field(name, value, (v) => { FIELDS[name] = v; })));
-  $("redraw-sliders").replaceChildren(slider("strength", values.strength, 1, 0.05, (v) => { values.strength = v; showPreview(); }),
-    slider("guidance", values.guidance, 8, 0.1, (v) => { values.guidance = v; showPreview(); }));
+  const redrawSlider = (name, max, step) => slider(name, redrawing[name], max, step, (v) => { redrawing[name] = v; showPreview(); });
+  $("redraw-sliders").replaceChildren(redrawSlider("strength", 1, 0.05), redrawSlider("guidance", 8, 0.1));
+  $("redraw-fields").replaceChildren(field("steps", redrawing.steps, (v) => { redrawing.steps = Number(v); }));
   showTrainFields();
 }
 
@@ -250,7 +253,7 @@ async function showPreview() {
   if (preview.busy) { preview.again = true; return; }
   preview.busy = true;
   try {
-    const body = { model: state.model?.name ?? "", source: state.redraw.id, style, strength: values.strength, guidance: values.guidance,
+    const body = { model: state.model?.name ?? "", source: state.redraw.id, style, strength: redrawing.strength, guidance: redrawing.guidance,
       preserve_color: $("preserve_color").checked, seed: Number($("seed").value || 0) };
     const picture = await ask("/api/preview", { json: body });
     URL.revokeObjectURL(image.src);
@@ -263,17 +266,18 @@ async function showPreview() {
 
 async function redraw() {
   if (!state.redraw) { notify(word("drop_any")); return; }
-  const body = { kind: "stylize", ...common(), count: 1, source: state.redraw.id, style: referencesOf(state.redrawStyles),
-    strength: values.strength, preserve_color: $("preserve_color").checked };
+  const body = { kind: "stylize", ...common(), ...redrawing, count: 1, source: state.redraw.id, style: referencesOf(state.redrawStyles),
+    preserve_color: $("preserve_color").checked };
   watch(await ask("/api/jobs", { json: body }));
 }
 
 function restore(recipe) {
   const settings = recipe.settings;
-  for (const name of Object.keys(SLIDERS)) if (name in settings) values[name] = settings[name];
-  for (const name of Object.keys(FIELDS)) if (settings[name] !== undefined && settings[name] !== null) FIELDS[name] = settings[name];
+  const own = "strength" in settings ? redrawing : {};
+  for (const name of Object.keys(own)) own[name] = settings[name];
+  for (const name of Object.keys(SLIDERS)) if (name in settings && !(name in own)) values[name] = settings[name];
+  for (const name of Object.keys(FIELDS)) if (settings[name] !== undefined && settings[name] !== null && !(name in own)) FIELDS[name] = settings[name];
   FIELDS.transparent = !settings.opaque;
-  if ("strength" in settings) values.strength = settings.strength;
   $("seed").value = settings.seed;
   $("lock").checked = true;
   $("text").value = settings.text || "";

@@ -1,0 +1,179 @@
+"""Photos redrawn in the manner of painters: how far the look comes, how much structure stays, and AdaIN beside it.
+
+python benchmarks/painters.py runs/painter painter-pictures photos-measure-only.zip --out painters
+
+The photos are any that the model has not seen; the painters are the collections with most held-out works.
+
+look       how much of the way from the photos to a painter's held-out works is gone: distances of early statistics to
+           the mean of the painter's works; 0 as far as photos, 1 as near as those held out
+structure  cosine of edges with those of the photo, as a part of what the model's reconstruction has
+
+AdaIN is trained on the same pictures for as long as the run was, or --minutes. Interrupted, its training goes on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common import options, write
+from impasto import api
+from impasto.backbone import channel_statistics
+from impasto.config import REDRAWING, TrainConfig, from_json
+from impasto.create.redraw import redraw
+from impasto.data import PictureSet, prepare, spread
+from impasto.evaluate import style as look
+from impasto.evaluate.judge import BATCH, COLUMNS, Judge, sheet_of
+from impasto.model.blocks import Map
+from impasto.model.gaussian import Gaussian
+from impasto.training.engine import Engine
+from impasto.training.run import Run
+from peers import train as train_peer
+from swap import structure_kept
+from systems.adain import AdaIn
+
+STRENGTHS = (0.3, 0.5, 0.7, 1.0)
+PAINTERS = 10
+REFERENCES = 16
+
+Way = Callable[[Map, int], Map]
+"""(photos, painter's number) to pictures in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Whose works, and how they look."""
+
+    number: int
+    name: str
+    goal: Tensor
+    """Mean statistics of the works to train on."""
+    own: float
+    """Mean distance of the held-out works to it."""
+
+
+class Bench:
+    """The judge, the photos and the painters."""
+
+    def __init__(self, pictures: PictureSet, photos: Map, most: int | None, cache: Path) -> None:
+        self.judge = Judge(pictures, photos.device, 0, most=most, cache=cache)
+        self.photos = photos
+        self.scale = look.scale_of(self.judge.train.statistics).clamp(min=1e-6)
+        train_ids, held_ids = (
+            torch.from_numpy(pictures.collection_ids[chosen])
+            for chosen in (self.judge.train_indices, self.judge.held_indices)
+        )
+        most_held_out = held_ids.bincount(minlength=len(pictures.collections)).argsort(descending=True, stable=True)
+        self.painters = []
+        for number in most_held_out[:PAINTERS].tolist():
+            goal = (self.judge.train.statistics[train_ids == number].double() / self.scale).mean(0)
+            held_out = self.judge.held_out.statistics[held_ids == number].double() / self.scale
+            own = float((held_out - goal).norm(dim=1).mean())
+            self.painters.append(Painter(number, pictures.collections[number], goal, own))
+        self.seen = self.statistics(photos)
+
+    def statistics(self, picture: Map) -> Tensor:
+        """Early-stage statistics, each in units of its root mean square in the folder."""
+        parts = [channel_statistics(self.judge.backbone(part[:, :3])).cpu() for part in picture.split(BATCH)]
+        return torch.cat(parts).double() / self.scale
+
+    def measure(self, way: Way, reconstruction: Map, sheet: Path) -> dict[str, object]:
+        """Scores of one way to redraw, by painter and averaged; and a sheet to look at."""
+        bound = structure_kept(reconstruction, self.photos)
+        shown, labels = [self.photos[:COLUMNS]], ["photo"]
+        looks, structures = {}, {}
+        for painter in self.painters:
+            made = torch.cat([way(part, painter.number) for part in self.photos.split(BATCH)])
+            before, after = ((seen - painter.goal).norm(dim=1).mean() for seen in (self.seen, self.statistics(made)))
+            looks[painter.name] = float((before - after) / (before - painter.own))
+            kept = structure_kept(made, self.photos[:, : made.shape[1]])
+            structures[painter.name] = float(kept.mean() / bound.mean())
+            shown.append(made[:COLUMNS])
+            labels.append(painter.name)
+        sheet_of(shown, labels).save(sheet)
+        return {
+            "look": float(np.mean(list(looks.values()))),
+            "structure": float(np.mean(list(structures.values()))),
+            "look by painter": looks,
+            "structure by painter": structures,
+        }
+
+
+def ours(model: api.Model, pictures: PictureSet, strength: float) -> Way:
+    """As `impasto stylize` redraws."""
+    assert model.styles is not None
+    styles = model.styles.to(model.device)
+
+    def way(photos: Map, painter: int) -> Map:
+        number = model.config.collections.index(pictures.collections[painter])
+        mean, log_variance = styles[number].expand(len(photos), 2, -1).unbind(1)
+        style, seeds = Gaussian(mean, log_variance), [0] * len(photos)
+        return redraw(model.network, photos, style, strength=strength, seeds=seeds, settings=REDRAWING)
+
+    return way
+
+
+def adain(system: AdaIn, pictures: PictureSet) -> Way:
+    """With the averaged statistics of some works."""
+
+    def way(photos: Map, painter: int) -> Map:
+        works = pictures.train[pictures.collection_ids[pictures.train] == painter]
+        some = torch.from_numpy(pictures.batch(spread(works, REFERENCES))[:, :3])
+        return system.redraw(photos[:, :3], some.to(photos.device).float() / 255)
+
+    return way
+
+
+@torch.no_grad()
+def main() -> None:
+    """Train AdaIN, redraw, measure, print."""
+    parser = options(__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("pictures", type=Path, help="what the run was trained on")
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--count", type=int, default=48, help="photos to redraw")
+    parser.add_argument("--real", type=int, help="training pictures that the judge looks at (default: all)")
+    parser.add_argument("--minutes", type=float, help="of training for AdaIN (default: those of the run)")
+    parser.add_argument("--device", default="auto")
+    parser.set_defaults(out=Path("painters"))
+    arguments = parser.parse_args()
+    folder: Path = arguments.out
+    folder.mkdir(parents=True, exist_ok=True)
+    model = api.load(arguments.run, arguments.device)
+    settings = Run(arguments.run).config
+    trained = from_json(TrainConfig, settings.read_text(encoding="utf-8"), str(settings))
+    minutes = arguments.minutes or trained.minutes
+    if minutes is None:
+        parser.error("the run has no --minutes: say how many AdaIN shall have.")
+    pictures = prepare(
+        arguments.pictures,
+        resolution=trained.resolution,
+        fit=trained.fit,
+        zoom=trained.zoom,
+        cache=folder / "cache",
+    )
+    peer = AdaIn()
+    engine = Engine(arguments.device)
+    with torch.enable_grad():
+        train_peer(peer, pictures, engine, 60 * minutes, folder / "adain.pt")
+
+    seen = torch.from_numpy(model.read([arguments.photos]).pixels)
+    photos = seen[spread(np.arange(len(seen)), arguments.count)].to(model.device).float() / 255
+    bench = Bench(pictures, photos, arguments.real, folder / "cache")
+    reconstruction = torch.cat([model.network.autoencoder.reconstruct(part) for part in photos.split(BATCH)])
+    ways = {f"impasto, strength {strength:g}": ours(model, pictures, strength) for strength in STRENGTHS}
+    ways["AdaIN"] = adain(peer, pictures)
+    result: dict[str, object] = {"painters": [p.name for p in bench.painters], "photos": len(photos)}
+    result |= {"minutes": minutes, "device": engine.reason}
+    for name, way in ways.items():
+        scores = bench.measure(way, reconstruction, folder / f"{name.replace(', ', '-').replace(' ', '')}.png")
+        result[name] = scores
+        print(f"{name}: look {scores['look']:.3f}, structure {scores['structure']:.3f}", flush=True)
+    write(result, folder / "painters.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Mixtures of pictures: whose structure, colours and texture, and how far each is from what was given."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from impasto.config import ModelConfig
+from impasto.model.autoencoder import NUM_EXPERTS, NUM_LEVELS, Autoencoder
+from impasto.model.fuser import fuse, told
+from impasto.model.views import VIEW_NAMES
+from impasto.objective.mixture import DIRECTIONS, Mixing, colour_error, mixed, structure_error
+
+
+def test_colours_are_compared_as_distributions_of_what_is_opaque() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    a, b = torch.rand(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    small = [F.avg_pool2d(picture, 2)[0] for picture in (a, b)]
+    expected = 0.0
+    for direction in F.normalize(torch.tensor(DIRECTIONS).float(), dim=1):
+        along = [torch.einsum("c,chw->hw", direction, picture[:3]).flatten() for picture in small]
+        masses = [picture[3].flatten() for picture in small]
+        expected += stats.wasserstein_distance(along[0], along[1], masses[0], masses[1]) / len(DIRECTIONS)
+    # Its quantiles are those in the middle of each pixel's mass.
+    assert float(colour_error(a, b)[0]) == pytest.approx(expected, rel=0.05)
+
+
+def test_place_and_size_of_a_shape_do_not_change_its_colours() -> None:
+    large, small = torch.ones(2, 1, 4, 16, 16)
+    large[:, 3], small[:, 3] = 0.0, 0.0
+    large[:, :3, 2:14, 2:14], large[:, 3, 2:14, 2:14] = torch.tensor([0.8, 0.1, 0.1])[:, None, None], 1.0
+    small[:, :3, 10:14, 4:8], small[:, 3, 10:14, 4:8] = torch.tensor([0.8, 0.1, 0.1])[:, None, None], 1.0
+    assert float(colour_error(large, small)) < 0.01
+    blue = small.clone()
+    blue[:, :3, 10:14, 4:8] = torch.tensor([0.1, 0.1, 0.8])[:, None, None]
+    assert float(colour_error(large, blue)) > 0.2
+
+
+def test_structure_is_edges_without_colours() -> None:
+    stripes = (torch.arange(32) // 8 % 2).float().expand(1, 3, 32, 32)
+    assert float(structure_error(stripes, stripes)) == pytest.approx(0, abs=1e-5)
+    assert float(structure_error(1 - 0.5 * stripes, stripes)) < 0.05
+    assert float(structure_error(stripes.transpose(2, 3), stripes)) > 0.9
+
+
+def test_sources_are_others_of_the_same_group() -> None:
+    mixing = Mixing.draw(64, 8, torch.Generator().manual_seed(0))
+    own = torch.arange(64)
+    for expert in ("pixel", "texture"):
+        assert (mixing.of(expert) // 8 == own // 8).all() and (mixing.of(expert) != own).all()
+    gives_style = mixing.of("orientation") != own
+    assert 0.3 < gives_style.double().mean() < 0.7
+    for expert in VIEW_NAMES:
+        assert torch.equal(mixing.of(expert)[gives_style], mixing.of("pixel")[gives_style])
+    assert torch.equal(Mixing.draw(1, 8, torch.Generator()).sources, torch.zeros(1, NUM_EXPERTS, dtype=torch.long))
+
+
+def test_a_share_of_a_batch_mixes_the_same_pictures() -> None:
+    mixing, every_fourth = Mixing.draw(16, 8, torch.Generator().manual_seed(0)), slice(0, None, 4)
+    whole = mixing.rows(slice(0, 16), every_fourth)
+    first, second = (mixing.rows(slice(n, n + 8), every_fourth) for n in (0, 8))
+    assert torch.equal(torch.cat([first.sources, second.sources + 8]), whole.sources)
+    cut = mixing.rows(slice(0, 4), slice(0, None))
+    assert ((cut.sources >= 0) & (cut.sources < 4)).all()
+
+
+def test_a_mixture_of_one_style_is_what_redrawing_tells(tiny: ModelConfig) -> None:
+    model = Autoencoder(tiny)
+    experts = model.experts(torch.rand(4, 4, 32, 32))
+    mixing = Mixing(torch.full((2, 1), 0.6), torch.tensor([[3] * NUM_EXPERTS, [1] * NUM_EXPERTS]))
+    style = fuse(experts, torch.ones(4, NUM_EXPERTS, NUM_LEVELS))[0][torch.tensor([3, 1])]
+    few = tuple(tuple(level[0::2] for level in expert) for expert in experts)
+    for found, expected in zip(mixed(experts, slice(0, None, 2), mixing), told(few, style, 0.6), strict=True):
+        torch.testing.assert_close(found.mean, expected.mean)
+        torch.testing.assert_close(found.log_variance, expected.log_variance)
