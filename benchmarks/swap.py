@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -30,7 +29,7 @@ from impasto.model import tiles
 from impasto.model.blocks import Map
 from impasto.model.fuser import told
 from impasto.model.gaussian import Gaussian
-from impasto.model.views import orientation
+from impasto.objective.mixture import structure_error
 
 SWAPPED_AT = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Strengths."""
@@ -152,8 +151,7 @@ class Bench:
 
 def structure_kept(made: Map, content: Map) -> Tensor:
     """Cosine between the double-angle channels of both pictures' edges, for each picture."""
-    edges = [orientation(picture).unflatten(1, (-1, 3))[:, :, 1:].flatten(1) for picture in (made, content)]
-    return F.cosine_similarity(*edges, dim=1).cpu()
+    return 1 - structure_error(made, content).cpu()
 
 
 def geometry(channels: int, side: int) -> Map:

@@ -1,5 +1,6 @@
-"""Several archives of pictures as one folder, each in a folder of its own, for the recipes beside this file."""
+"""What the recipes beside this file share: several archives as one folder of pictures, and a training of it."""
 
+import argparse
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,32 @@ def gather(archives: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
-def train(*arguments: object) -> None:
-    """`impasto train` with these arguments; the same command again resumes."""
-    raise SystemExit(subprocess.run([sys.executable, "-m", "impasto", "train", *map(str, arguments)]).returncode)
+def cook(doc: str | None, archives: Sequence[str], minutes: float, *settings: object) -> None:
+    """Train a built-in model as its recipe says; the same command again resumes.
+
+    ``doc`` is the recipe's own, ``archives`` the names of what it is trained on, ``settings`` further flags of `impasto
+    train`. Minutes and batches are those of a fast GPU where the command does not say others; learning rates go with
+    the root of the batch.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--resolution", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--prior-batch-size", type=int, default=256)
+    arguments = parser.parse_args()
+    folder = arguments.out.with_name(f"{arguments.out.name}-pictures")
+    pictures = gather([arguments.data / f"{name}.zip" for name in archives], folder)
+    flags = (
+        *("--out", arguments.out),
+        *("--minutes", arguments.minutes),
+        *("--resolution", arguments.resolution),
+        *("--batch-size", arguments.batch_size),
+        *("--learning-rate", 1e-3 * min(1.5, (arguments.batch_size / 16) ** 0.5)),
+        *("--prior-batch-size", arguments.prior_batch_size),
+        *("--prior-learning-rate", 5e-4 * min(1.6, (arguments.prior_batch_size / 64) ** 0.5)),
+        *settings,
+    )
+    command = [sys.executable, "-m", "impasto", "train", str(pictures), *map(str, flags)]
+    raise SystemExit(subprocess.run(command).returncode)

@@ -1,35 +1,12 @@
 """The built-in model of painters: fully convolutional, to redraw and to fuse photos of any size.
 
-python recipes/painter.py DATA --out runs/painter --minutes 240
+python recipes/painter.py DATA --out runs/painter
 
-DATA is the folder with paintings224.zip and photos.zip. Interrupted, the same command goes on.
+DATA is the folder with paintings224.zip and photos.zip. The minutes and batches are those of a fast GPU; on a CPU:
+--minutes 600 --batch-size 16 --prior-batch-size 64. Interrupted, the same command goes on.
 """
 
-import argparse
-from pathlib import Path
-
-from gather import gather, train
-
-ARCHIVES = ("paintings224", "photos")
-
-
-def main() -> None:
-    """Gather and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=240.0)
-    parser.add_argument("--size", default="small")
-    arguments = parser.parse_args()
-    pictures = gather([arguments.data / f"{name}.zip" for name in ARCHIVES], arguments.out.parent / "painter-pictures")
-    train(
-        pictures,
-        *("--out", arguments.out),
-        *("--minutes", arguments.minutes),
-        *("--size", arguments.size),
-        *("--preset", "painter"),
-    )
-
+from gather import cook
 
 if __name__ == "__main__":
-    main()
+    cook(__doc__, ("paintings224", "photos"), 11.6, *("--preset", "painter"), *("--objective.kl-weight", 2e-6))
