@@ -411,3 +411,32 @@ def test_a_prior_may_draw_what_is_shown_first_and_let_coarse_levels_lead(
     squares = torch.from_numpy(pictures.collection_ids[pictures.train]) == 1
     apart = (looks[squares].mean(0) - looks[~squares].mean(0)).abs().max()
     assert apart > 1, "discs and squares look different"
+
+
+def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    events: list[Event] = []
+    flat = tmp_path / "opaque"
+    for file in folder.rglob("*.png"):
+        target = flat / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).convert("RGB").save(target)
+    settings = config_for(flat, tmp_path / "second", start_from=first.folder, images=128)
+    train(dataclasses.replace(settings, learning_rate=1e-9, prior_learning_rate=1e-9), [events.append])
+    assert any(isinstance(e, Note) and "100% of the first weights" in e.text for e in events)
+    (before, _), (after, _) = load_model(first.model), load_model(Run(tmp_path / "second").model)
+    assert before.config.channels == 4 and after.config.channels == 3
+    known = before.state_dict()
+    for name, weights in after.state_dict().items():
+        leading = known[name][tuple(slice(length) for length in weights.shape)]
+        torch.testing.assert_close(weights, leading, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_weights_of_another_shape_are_no_beginning(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    with pytest.raises(ImpastoError, match="--start-from .*: its style_dim is 32, that of this training 64"):
+        train(config_for(folder, tmp_path / "second", size="small", start_from=first.folder))
+    with pytest.raises(ImpastoError, match="nowhere: there is no such run"):
+        train(config_for(folder, tmp_path / "third", start_from=tmp_path / "nowhere"))
+    with pytest.raises(ImpastoError, match="three ways to begin"):
+        config_for(folder, tmp_path / "fourth", start_from=first.folder, linear_start=True)

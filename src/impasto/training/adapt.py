@@ -74,8 +74,6 @@ def adapting(config: TrainConfig, base: Base) -> TrainConfig:
     shape = base.network.config
     if config.resolution not in (TrainConfig.resolution, shape.resolution):
         raise ImpastoError(f"--resolution {config.resolution}: {config.init} makes pictures of {shape.resolution} px.")
-    if config.linear_start:
-        raise ImpastoError("--linear-start begins with nothing, --init with a model: use one of them.")
     if config.text and not shape.text_dim:
         raise ImpastoError(f"--text: {config.init} has learned no captions, and cannot learn them from few pictures.")
     return dataclasses.replace(

@@ -31,6 +31,7 @@ from impasto.training.run import Run, open_run
 from impasto.training.seeds import seed_of
 from impasto.training.snapshots import Snapshots
 from impasto.training.stage import TrainingStage
+from impasto.training.warm_start import warm_start
 
 
 class Training:
@@ -120,7 +121,10 @@ class Training:
             if saved is not None:
                 first.restore(saved)
             else:
-                if self.base is None:
+                if self.config.start_from is not None:
+                    part = warm_start(self.model, self.config.start_from)
+                    self.tell(Note(f"{part:.0%} of the first weights are those of {self.config.start_from}"))
+                elif self.base is None:
                     first.begin()
                 for line in plan(self.config, self.engine, self.model, first, self.clocks):
                     self.tell(Note(line))

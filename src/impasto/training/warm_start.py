@@ -1,0 +1,49 @@
+"""Begin with the weights of a trained model: much of what it sees and paints holds for other pictures too."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from impasto.config import ModelConfig
+from impasto.errors import ImpastoError
+from impasto.model.impasto import Impasto, load_model
+from impasto.training.run import model_file
+
+FREE = {"channels", "resolution", "collections", "text_dim"}
+"""What may be different: networks are convolutions and transformers, and leave these open."""
+
+
+@torch.no_grad()
+def warm_start(model: Impasto, start: Path) -> float:
+    """Give an untrained model the weights of the model or run ``start`` where they fit; returns the part that did.
+
+    Of weights for four channels those for the first three are taken. Raises ImpastoError where there is no such model,
+    and where it is of another shape.
+    """
+    known, _ = load_model(model_file(start))
+    for field in dataclasses.fields(ModelConfig):
+        mine, its = getattr(model.config, field.name), getattr(known.config, field.name)
+        if field.name not in FREE and mine != its:
+            raise ImpastoError(
+                f"--start-from {start}: its {field.name} is {its}, that of this training {mine}; use the same --size "
+                "and the same of --linear-start."
+            )
+    before, taken, total = known.state_dict(), 0, 0
+    for name, weights in model.state_dict().items():
+        found = _leading(before.get(name), weights)
+        if found is not None:
+            weights.copy_(found)
+            taken += weights.numel()
+        total += weights.numel()
+    return taken / total
+
+
+def _leading(weights: Tensor | None, like: Tensor) -> Tensor | None:
+    """The first of ``weights`` along every dimension, in the shape of another tensor; None where there are too few."""
+    if weights is None or weights.dim() != like.dim():
+        return None
+    if any(has < needs for has, needs in zip(weights.shape, like.shape, strict=True)):
+        return None
+    return weights[tuple(slice(length) for length in like.shape)]
