@@ -174,8 +174,8 @@ class TrainConfig:
     init: Path | None = None
     """A run or model file to adapt to the pictures, 10 or 50 of them: it keeps its styles, its size and resolution."""
     start_from: Path | None = None
-    """A run or model file of the same --size whose weights to begin with, for a folder that is large enough to learn all
-    anew: what they know of seeing and painting is learned already."""
+    """A run or model file of the same --size to begin with, for a folder that is large enough to learn all anew: its
+    weights know how to see and to paint."""
     linear_start: bool = False
     """Begin stage 1 with the best linear autoencoder: minutes later pictures are kept better, but samples are harder to
     learn."""
@@ -205,8 +205,8 @@ class TrainConfig:
             raise ImpastoError(f"--resolution {self.resolution}: use a multiple of 32 from 32 to 512.")
         if self.minutes is not None and self.images is not None:
             raise ImpastoError("--minutes and --images are two ways to give the budget: use one of them.")
-        if self.start_from is not None and (self.init is not None or self.linear_start):
-            raise ImpastoError("--start-from, --init and --linear-start are three ways to begin: use one of them.")
+        if (self.init is not None) + (self.start_from is not None) + self.linear_start > 1:
+            raise ImpastoError("--init, --start-from, --linear-start: use one of them.")
         if self.minutes is not None and not 0 < self.minutes <= 60 * 24 * 30:
             raise ImpastoError(f"--minutes {self.minutes}: use a number above 0.")
         if self.images is not None and self.images < 1:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from impasto.atomic import write_text_atomically
-from impasto.config import TrainConfig, sized_model
+from impasto.config import ModelConfig, TrainConfig, sized_model
 from impasto.data import PictureSet, prepare
 from impasto.errors import ImpastoError
 from impasto.evaluate.judge import check_installed
@@ -31,7 +31,7 @@ from impasto.training.run import Run, open_run
 from impasto.training.seeds import seed_of
 from impasto.training.snapshots import Snapshots
 from impasto.training.stage import TrainingStage
-from impasto.training.warm_start import warm_start
+from impasto.training.warm_start import begin_with, read_start
 
 
 class Training:
@@ -50,6 +50,9 @@ class Training:
         self.base = read_base(config.init, self.engine.device) if config.init is not None else None
         if self.base is not None:
             self.config = adapting(config, self.base)
+        self.start = None
+        if config.start_from is not None and not Run(config.out).state.exists():
+            self.start = read_start(config.start_from, self._shape(channels=3, collections=()))
         self.run: Run = open_run(config) if self.engine.is_main else Run(config.out)
         self.listeners: list[Listener] = list(listeners) if self.engine.is_main else []
         if self.engine.is_main:
@@ -75,15 +78,16 @@ class Training:
             model = Impasto(dataclasses.replace(network.config, collections=self.pictures.collections))
             model.load_state_dict(network.state_dict())
             return model
-        return Impasto(
-            sized_model(
-                self.config.size,
-                channels=self.pictures.channels,
-                resolution=self.config.resolution,
-                collections=self.pictures.collections,
-                text_dim=TEXT_DIM if self.config.text else 0,
-                linear_experts=self.config.linear_start,
-            )
+        return Impasto(self._shape(self.pictures.channels, self.pictures.collections))
+
+    def _shape(self, channels: int, collections: tuple[str, ...]) -> ModelConfig:
+        return sized_model(
+            self.config.size,
+            channels=channels,
+            resolution=self.config.resolution,
+            collections=collections,
+            text_dim=TEXT_DIM if self.config.text else 0,
+            linear_experts=self.config.linear_start,
         )
 
     def _prepare(self) -> PictureSet:
@@ -121,8 +125,8 @@ class Training:
             if saved is not None:
                 first.restore(saved)
             else:
-                if self.config.start_from is not None:
-                    part = warm_start(self.model, self.config.start_from)
+                if self.start is not None:
+                    part = begin_with(self.model, self.start)
                     self.tell(Note(f"{part:.0%} of the first weights are those of {self.config.start_from}"))
                 elif self.base is None:
                     first.begin()

@@ -15,21 +15,24 @@ FREE = {"channels", "resolution", "collections", "text_dim"}
 """What may be different: networks are convolutions and transformers, and leave these open."""
 
 
-@torch.no_grad()
-def warm_start(model: Impasto, start: Path) -> float:
-    """Give an untrained model the weights of the model or run ``start`` where they fit; returns the part that did.
-
-    Of weights for four channels those for the first three are taken. Raises ImpastoError where there is no such model,
-    and where it is of another shape.
-    """
+def read_start(start: Path, wanted: ModelConfig) -> Impasto:
+    """The model or run to begin with. Raises ImpastoError where there is none, and where its shape is another."""
     known, _ = load_model(model_file(start))
     for field in dataclasses.fields(ModelConfig):
-        mine, its = getattr(model.config, field.name), getattr(known.config, field.name)
+        mine, its = getattr(wanted, field.name), getattr(known.config, field.name)
         if field.name not in FREE and mine != its:
             raise ImpastoError(
-                f"--start-from {start}: its {field.name} is {its}, that of this training {mine}; use the same --size "
-                "and the same of --linear-start."
+                f"--start-from {start}: its {field.name} is {its}, that of this training {mine}; use the same --size."
             )
+    return known
+
+
+@torch.no_grad()
+def begin_with(model: Impasto, known: Impasto) -> float:
+    """Give an untrained model the weights of a trained one where they fit; returns the part that did.
+
+    Of weights for four channels those for the first three are taken.
+    """
     before, taken, total = known.state_dict(), 0, 0
     for name, weights in model.state_dict().items():
         found = _leading(before.get(name), weights)
