@@ -265,7 +265,7 @@ def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder:
 
 def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
     settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
-    settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "60"]
+    settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "0.01"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     launchers = {
         "one": [sys.executable, "-m", "impasto"],

@@ -177,8 +177,12 @@ class Training:
         meter = Meter(config, self.clocks)
         while True:
             clock.tick()
-            progress, stop, settled = self.engine.from_main([clock.progress, self.cancel(), stage.settled])
             now = time.monotonic()
+            is_due = now - last_saved >= 60 * config.save_minutes
+            # One decides for all: where clocks differ, a process that saves would wait for one that trains, for ever.
+            progress, stop, settled, saves = self.engine.from_main(
+                [clock.progress, self.cancel(), stage.settled, is_due]
+            )
             over = progress >= 1 or settled > 0
             if self.engine.is_main and (over or now - last_preview >= 60 * config.preview_minutes):
                 self.snapshots.preview(stage, clock)
@@ -187,7 +191,7 @@ class Training:
             if self.engine.is_main and config.measure_minutes > 0 and due:
                 self.snapshots.measure(stage)
                 last_measured = time.monotonic()
-            if over or stop or now - last_saved >= 60 * config.save_minutes:
+            if over or stop or saves:
                 if self.engine.is_main:
                     self.snapshots.save(stage, self.clocks)
                 self.engine.wait()
