@@ -2,7 +2,8 @@
 
 python benchmarks/painters.py runs/painter painter-pictures photos-measure-only.zip --out painters
 
-The photos are any that the model has not seen; the painters are the collections with most held-out works.
+The photos are any that the model has not seen; the painters are the collections with most held-out works, but for
+those that --without names: photos of the training pictures.
 
 look       how much of the way from the photos to a painter's held-out works is gone: distances of early statistics to
            the mean of the painter's works; 0 as far as photos, 1 as near as those held out
@@ -58,7 +59,7 @@ class Painter:
 class Bench:
     """The judge, the photos and the painters."""
 
-    def __init__(self, pictures: PictureSet, photos: Map, most: int | None, cache: Path) -> None:
+    def __init__(self, pictures: PictureSet, photos: Map, without: list[str], most: int | None, cache: Path) -> None:
         self.judge = Judge(pictures, photos.device, 0, most=most, cache=cache)
         self.photos = photos
         self.scale = look.scale_of(self.judge.train.statistics).clamp(min=1e-6)
@@ -66,9 +67,9 @@ class Bench:
             torch.from_numpy(pictures.collection_ids[chosen])
             for chosen in (self.judge.train_indices, self.judge.held_indices)
         )
-        most_held_out = held_ids.bincount(minlength=len(pictures.collections)).argsort(descending=True, stable=True)
+        order = held_ids.bincount(minlength=len(pictures.collections)).argsort(descending=True, stable=True).tolist()
         self.painters = []
-        for number in most_held_out[:PAINTERS].tolist():
+        for number in [number for number in order if pictures.collections[number] not in without][:PAINTERS]:
             goal = (self.judge.train.statistics[train_ids == number].double() / self.scale).mean(0)
             held_out = self.judge.held_out.statistics[held_ids == number].double() / self.scale
             own = float((held_out - goal).norm(dim=1).mean())
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("pictures", type=Path, help="what the run was trained on")
     parser.add_argument("photos", type=Path)
+    parser.add_argument("--without", nargs="*", default=["clothing", "kodak", "skimage_data"], metavar="COLLECTION")
     parser.add_argument("--count", type=int, default=48, help="photos to redraw")
     parser.add_argument("--real", type=int, help="training pictures that the judge looks at (default: all)")
     parser.add_argument("--minutes", type=float, help="of training for AdaIN (default: those of the run)")
@@ -162,7 +164,7 @@ def main() -> None:
 
     seen = torch.from_numpy(model.read([arguments.photos]).pixels)
     photos = seen[spread(np.arange(len(seen)), arguments.count)].to(model.device).float() / 255
-    bench = Bench(pictures, photos, arguments.real, folder / "cache")
+    bench = Bench(pictures, photos, arguments.without, arguments.real, folder / "cache")
     reconstruction = torch.cat([model.network.autoencoder.reconstruct(part) for part in photos.split(BATCH)])
     ways = {f"impasto, strength {strength:g}": ours(model, pictures, strength) for strength in STRENGTHS}
     ways["AdaIN"] = adain(peer, pictures)

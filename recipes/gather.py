@@ -24,20 +24,21 @@ def gather(archives: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
-def cook(doc: str | None, archives: Sequence[str], minutes: float, *settings: object) -> None:
+def cook(doc: str | None, archives: Sequence[str], *settings: object, minutes: float, batches: tuple[int, int]) -> None:
     """Train a built-in model as its recipe says; the same command again resumes.
 
     ``doc`` is the recipe's own, ``archives`` the names of what it is trained on, ``settings`` further flags of `impasto
-    train`. Minutes and batches are those of a fast GPU where the command does not say others; learning rates go with
-    the root of the batch.
+    train`. Minutes and the ``batches`` of both stages can be changed by flags; learning rates go with the root of the
+    batch.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--resolution", type=int, default=128)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--prior-batch-size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=batches[0])
+    parser.add_argument("--prior-batch-size", type=int, default=batches[1])
+    parser.add_argument("--processes", type=int, default=1, help="that share each batch; on a CPU one for each core")
     arguments = parser.parse_args()
     folder = arguments.out.with_name(f"{arguments.out.name}-pictures")
     pictures = gather([arguments.data / f"{name}.zip" for name in archives], folder)
@@ -51,5 +52,7 @@ def cook(doc: str | None, archives: Sequence[str], minutes: float, *settings: ob
         *("--prior-learning-rate", 5e-4 * min(1.6, (arguments.prior_batch_size / 64) ** 0.5)),
         *settings,
     )
-    command = [sys.executable, "-m", "impasto", "train", str(pictures), *map(str, flags)]
+    several = ["-m", "torch.distributed.run", "--nproc-per-node", str(arguments.processes)]
+    launcher = [sys.executable, *(several if arguments.processes > 1 else [])]
+    command = [*launcher, "-m", "impasto", "train", str(pictures), *map(str, flags)]
     raise SystemExit(subprocess.run(command).returncode)

@@ -1,12 +1,20 @@
-"""The built-in model of painters: fully convolutional, to redraw and to fuse photos of any size.
+"""A model of painters: fully convolutional, to redraw and to fuse photos of any size.
 
-python recipes/painter.py DATA --out runs/painter
+python recipes/painter.py DATA --out runs/painter --processes 2
 
-DATA is the folder with paintings224.zip and photos.zip. The minutes and batches are those of a fast GPU; on a CPU:
---minutes 600 --batch-size 16 --prior-batch-size 64. Interrupted, the same command goes on.
+DATA is the folder with paintings224.zip and photos.zip. It begins with the weights of `icons`. The minutes and batches
+are those of a CPU. Interrupted, the same command goes on.
 """
 
 from gather import cook
 
 if __name__ == "__main__":
-    cook(__doc__, ("paintings224", "photos"), 11.6, *("--preset", "painter"), *("--objective.kl-weight", 2e-6))
+    cook(
+        __doc__,
+        ("paintings224", "photos"),
+        *("--preset", "painter"),
+        *("--start-from", "icons"),
+        *("--objective.kl-weight", 2e-6),
+        minutes=180.0,
+        batches=(16, 64),
+    )
