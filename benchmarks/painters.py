@@ -32,13 +32,13 @@ from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from impasto.training.engine import Engine
 from impasto.training.run import Run
+from peers import REFERENCES
 from peers import train as train_peer
 from swap import structure_kept
 from systems.adain import AdaIn
 
 STRENGTHS = (0.3, 0.5, 0.7, 1.0)
 PAINTERS = 10
-REFERENCES = 16
 
 Way = Callable[[Map, int], Map]
 """(photos, painter's number) to pictures in [0, 1]."""

@@ -262,7 +262,7 @@ class EvaluateConfig(Sampling):
     samples: int = 2000
     """How many samples to make."""
     strength: float = 0.5
-    """How strong the style is when styles are swapped, 0 to 1."""
+    """How strong the style is when styles are swapped, 0 to 1; they are redrawn as stylize does it."""
 
     def __post_init__(self) -> None:
         """Refuse values that nothing could be measured with, naming the flag."""

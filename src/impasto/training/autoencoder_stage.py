@@ -170,23 +170,25 @@ class AutoencoderStage(TrainingStage[Batch]):
         """What to add to the painter's loss, and the discriminator's own loss, whose gradients are added up here."""
         discriminator = self.judge.module
 
-        def pull_on(painted: Map, seen: Map) -> Tensor:
-            verdict = painter_loss(discriminator(self.features(augment(seen))))
-            return torch.autograd.grad(verdict, painted)[0]
+        def pull_and_features(painted: Map, seen: Map) -> tuple[Tensor, list[Map]]:
+            features = self.features(augment(seen))
+            (pull,) = torch.autograd.grad(painter_loss(discriminator(features)), painted)
+            return pull, [level.detach() for level in features]
 
         # The painter hears the discriminator at a fixed share of what the reconstruction tells it (Esser 2021, eq. 7).
-        pull = pull_on(loss.painted, loss.painted[few])
+        pull, features = pull_and_features(loss.painted, loss.painted[few])
         (fidelity,) = torch.autograd.grad(loss.reconstruction, loss.painted, retain_graph=True)
         balance = self.config.objective.adversarial_weight * fidelity[few].norm() / (pull.norm() + 1e-8)
         push = (loss.painted * (balance * pull).detach()).sum()
-        fakes = [loss.painted[few]]
+        fakes = [features]
         if mixture is not None:
-            push = push + (mixture * (balance * pull_on(mixture, mixture)).detach()).sum()
-            fakes.append(mixture)
+            pull, features = pull_and_features(mixture, mixture)
+            push = push + (mixture * (balance * pull).detach()).sum()
+            fakes.append(features)
         with torch.no_grad():
-            authentic, *painted = (self.features(augment(pictures)) for pictures in (real, *fakes))
-        verdicts = [discriminator_loss(discriminator(authentic), discriminator(features)) for features in painted]
-        judged = torch.stack(verdicts).mean()
+            authentic = self.features(augment(real))
+        verdict = discriminator(authentic)
+        judged = torch.stack([discriminator_loss(verdict, discriminator(features)) for features in fakes]).mean()
         (judged * len(real) / self._looked_at).backward()
         return push, judged.detach()
 

@@ -127,6 +127,7 @@ class Training:
             else:
                 if self.start is not None:
                     part = begin_with(self.model, self.start)
+                    self.start = None
                     self.tell(Note(f"{part:.0%} of the first weights are those of {self.config.start_from}"))
                 elif self.base is None:
                     first.begin()
