@@ -18,16 +18,15 @@ import torch
 
 from common import options, write
 from impasto import api
-from impasto.config import REDRAWING, Size, TrainConfig
-from impasto.create.redraw import redraw
+from impasto.config import Size, TrainConfig
 from impasto.data import PictureSet, prepare
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
 from impasto.evaluate.swap import Pairs, Redraw, held_out_pairs, swap
-from impasto.model.blocks import Map
 from impasto.model.fuser import pool
 from impasto.model.gaussian import Gaussian
 from impasto.training.engine import Engine
 from peers import train as train_peer
+from redrawing import by_adain, by_impasto
 from systems.adain import AdaIn
 
 STRENGTHS = (0.3, 0.6, 1.0)
@@ -66,43 +65,22 @@ def pairs_for(pictures: PictureSet, maker: str) -> Pairs:
     return Pairs(pairs.content[chosen], pairs.target[chosen])
 
 
-def redrawn_by(model: api.Model, style: Gaussian, strength: float) -> Redraw:
-    """Any content in one style (1, style_dim)."""
-
-    def draw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        shape = (len(content), -1)
-        told = Gaussian(style.mean.expand(shape), style.log_variance.expand(shape))
-        seeds = [int(number) for number in numbers]
-        return redraw(model.network, content, told, strength=strength, seeds=seeds, settings=REDRAWING)
-
-    return draw
-
-
-def redrawn_by_adain(system: AdaIn, references: Map) -> Redraw:
-    """Any content with the averaged statistics of the references."""
-
-    def draw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        return torch.cat([system.redraw(picture[None], references) for picture in content[:, :3]])
-
-    return draw
-
-
 def ways(
-    base: api.Model, adapted: api.Model, adain: AdaIn, mine: Path, maker: str
+    base: api.Model, adapted: api.Model, adain: AdaIn, pictures: PictureSet, mine: Path, maker: str
 ) -> Iterator[tuple[str, api.Model | None, Redraw]]:
-    """What is compared: by name, whose it is, and how it redraws."""
+    """What is compared: by name, whose it is, and how it redraws. Whatever style is wanted, it is the maker's."""
     seen = base.read([mine])
     pixels = torch.from_numpy(seen.pixels).to(base.device).float() / 255
     with torch.no_grad():
         references = base.network.autoencoder.posterior(pixels)[0]
-    pooled = pool(references, pixels.new_full((1, len(pixels)), 1 / len(pixels)))
+    pooled = pool(references, pixels.new_full((len(pictures.collections), len(pixels)), 1 / len(pixels)))
     assert adapted.styles is not None
-    learned = adapted.styles[[adapted.config.collections.index(maker)]].to(adapted.device)
+    own = adapted.styles[adapted.config.collections.index(maker)].to(adapted.device)
+    learned = Gaussian(*own.expand(len(pictures.collections), 2, -1).unbind(1))
     for strength in STRENGTHS:
-        yield f"un-adapted, strength {strength:g}", base, redrawn_by(base, pooled, strength)
-        told = Gaussian(learned[:, 0], learned[:, 1])
-        yield f"adapted, strength {strength:g}", adapted, redrawn_by(adapted, told, strength)
-    yield "AdaIN", None, redrawn_by_adain(adain, pixels[:, :3])
+        yield f"un-adapted, strength {strength:g}", base, by_impasto(base, pooled, strength)
+        yield f"adapted, strength {strength:g}", adapted, by_impasto(adapted, learned, strength)
+    yield "AdaIN", None, by_adain(adain, lambda collection: pixels[:, :3])
 
 
 def main() -> None:
@@ -147,7 +125,7 @@ def main() -> None:
     pairs = pairs_for(pictures, maker)
     result: dict[str, object] = {"maker": maker, "references": arguments.references, "pairs": len(pairs.content)}
     rows, labels = [judge.batch(pairs.content[:COLUMNS])], ["content"]
-    for name, model, way in ways(base, adapted, adain, mine, maker):
+    for name, model, way in ways(base, adapted, adain, pictures, mine, maker):
         found = swap(judge, pairs, way, (model or base).network.autoencoder.reconstruct)
         redrawn, copied = float(found.redrawn.mean()), float(found.copied.mean())
         result[name] = {"redrawn": redrawn, "of copying": redrawn / copied}

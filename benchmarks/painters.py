@@ -12,7 +12,6 @@ structure  cosine of edges with those of the photo, as a part of what the model'
 AdaIN is trained on the same pictures for as long as the run was, or --minutes. Interrupted, its training goes on.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,26 +21,19 @@ from torch import Tensor
 
 from common import options, write
 from impasto import api
-from impasto.backbone import channel_statistics
-from impasto.config import REDRAWING, TrainConfig, from_json
-from impasto.create.redraw import redraw
+from impasto.config import TrainConfig, from_json
 from impasto.data import PictureSet, prepare, spread
-from impasto.evaluate import style as look
 from impasto.evaluate.judge import BATCH, COLUMNS, Judge, sheet_of
+from impasto.evaluate.swap import Redraw
 from impasto.model.blocks import Map
-from impasto.model.gaussian import Gaussian
 from impasto.training.engine import Engine
 from impasto.training.run import Run
-from peers import REFERENCES
 from peers import train as train_peer
-from swap import structure_kept
+from redrawing import Eye, by_adain, by_impasto, references_from, structure_kept, styles_of
 from systems.adain import AdaIn
 
 STRENGTHS = (0.3, 0.5, 0.7, 1.0)
 PAINTERS = 10
-
-Way = Callable[[Map, int], Map]
-"""(photos, painter's number) to pictures in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Bench:
     def __init__(self, pictures: PictureSet, photos: Map, without: list[str], most: int | None, cache: Path) -> None:
         self.judge = Judge(pictures, photos.device, 0, most=most, cache=cache)
         self.photos = photos
-        self.scale = look.scale_of(self.judge.train.statistics).clamp(min=1e-6)
+        self.eye = Eye(self.judge)
         train_ids, held_ids = (
             torch.from_numpy(pictures.collection_ids[chosen])
             for chosen in (self.judge.train_indices, self.judge.held_indices)
@@ -70,25 +62,19 @@ class Bench:
         order = held_ids.bincount(minlength=len(pictures.collections)).argsort(descending=True, stable=True).tolist()
         self.painters = []
         for number in [number for number in order if pictures.collections[number] not in without][:PAINTERS]:
-            goal = (self.judge.train.statistics[train_ids == number].double() / self.scale).mean(0)
-            held_out = self.judge.held_out.statistics[held_ids == number].double() / self.scale
-            own = float((held_out - goal).norm(dim=1).mean())
+            goal = self.eye.train[train_ids == number].mean(0)
+            own = float((self.eye.held_out[held_ids == number] - goal).norm(dim=1).mean())
             self.painters.append(Painter(number, pictures.collections[number], goal, own))
-        self.seen = self.statistics(photos)
+        self.seen = self.eye(photos)
 
-    def statistics(self, picture: Map) -> Tensor:
-        """Early-stage statistics, each in units of its root mean square in the folder."""
-        parts = [channel_statistics(self.judge.backbone(part[:, :3])).cpu() for part in picture.split(BATCH)]
-        return torch.cat(parts).double() / self.scale
-
-    def measure(self, way: Way, reconstruction: Map, sheet: Path) -> dict[str, object]:
+    def measure(self, way: Redraw, reconstruction: Map, sheet: Path) -> dict[str, object]:
         """Scores of one way to redraw, by painter and averaged; and a sheet to look at."""
         bound = structure_kept(reconstruction, self.photos)
         shown, labels = [self.photos[:COLUMNS]], ["photo"]
         looks, structures = {}, {}
         for painter in self.painters:
-            made = torch.cat([way(part, painter.number) for part in self.photos.split(BATCH)])
-            before, after = ((seen - painter.goal).norm(dim=1).mean() for seen in (self.seen, self.statistics(made)))
+            made = way(self.photos, np.full(len(self.photos), painter.number), np.arange(len(self.photos)))
+            before, after = ((seen - painter.goal).norm(dim=1).mean() for seen in (self.seen, self.eye(made)))
             looks[painter.name] = float((before - after) / (before - painter.own))
             kept = structure_kept(made, self.photos[:, : made.shape[1]])
             structures[painter.name] = float(kept.mean() / bound.mean())
@@ -101,31 +87,6 @@ class Bench:
             "look by painter": looks,
             "structure by painter": structures,
         }
-
-
-def ours(model: api.Model, pictures: PictureSet, strength: float) -> Way:
-    """As `impasto stylize` redraws."""
-    assert model.styles is not None
-    styles = model.styles.to(model.device)
-
-    def way(photos: Map, painter: int) -> Map:
-        number = model.config.collections.index(pictures.collections[painter])
-        mean, log_variance = styles[number].expand(len(photos), 2, -1).unbind(1)
-        style, seeds = Gaussian(mean, log_variance), [0] * len(photos)
-        return redraw(model.network, photos, style, strength=strength, seeds=seeds, settings=REDRAWING)
-
-    return way
-
-
-def adain(system: AdaIn, pictures: PictureSet) -> Way:
-    """With the averaged statistics of some works."""
-
-    def way(photos: Map, painter: int) -> Map:
-        works = pictures.train[pictures.collection_ids[pictures.train] == painter]
-        some = torch.from_numpy(pictures.batch(spread(works, REFERENCES))[:, :3])
-        return system.redraw(photos[:, :3], some.to(photos.device).float() / 255)
-
-    return way
 
 
 @torch.no_grad()
@@ -166,8 +127,9 @@ def main() -> None:
     photos = seen[spread(np.arange(len(seen)), arguments.count)].to(model.device).float() / 255
     bench = Bench(pictures, photos, arguments.without, arguments.real, folder / "cache")
     reconstruction = torch.cat([model.network.autoencoder.reconstruct(part) for part in photos.split(BATCH)])
-    ways = {f"impasto, strength {strength:g}": ours(model, pictures, strength) for strength in STRENGTHS}
-    ways["AdaIN"] = adain(peer, pictures)
+    styles = styles_of(model, pictures)
+    ways = {f"impasto, strength {strength:g}": by_impasto(model, styles, strength) for strength in STRENGTHS}
+    ways["AdaIN"] = by_adain(peer, references_from(pictures))
     result: dict[str, object] = {"painters": [p.name for p in bench.painters], "photos": len(photos)}
     result |= {"minutes": minutes, "device": engine.reason}
     for name, way in ways.items():

@@ -24,18 +24,17 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.atomic import write_atomically
-from impasto.config import REDRAWING, Against, EvaluateConfig, GenerateConfig, Size, TrainConfig
+from impasto.config import Against, EvaluateConfig, GenerateConfig, Size, TrainConfig
 from impasto.create.grid import FONT_SIZE, GAP, INK
-from impasto.create.redraw import redraw as redraw_picture
 from impasto.data import PictureSet, prepare
 from impasto.evaluate.judge import Judge, sheet_of
 from impasto.evaluate.scores import Best, Measured, average
 from impasto.evaluate.swap import Redraw, held_out_pairs, swap
 from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
-from impasto.model.gaussian import Gaussian
 from impasto.training.engine import Engine
 from impasto.training.seeds import Order
+from redrawing import by_adain, by_impasto, references_from, styles_of
 from systems.adain import AdaIn
 from systems.diffusion import LatentDiffusion, PixelDiffusion
 from systems.plain_vae import PlainVae
@@ -56,7 +55,6 @@ HEADLINES = (
 )
 SAMPLES_AT_A_TIME = 64
 COLUMNS = 12
-REFERENCES = 16
 STRENGTH = EvaluateConfig().strength
 """Of Impasto's swaps."""
 MOST_SWAPS = 256
@@ -134,19 +132,8 @@ def peer(kind: type[System], pictures: PictureSet, engine: Engine, minutes: floa
         assert painted is not None
         return painted
 
-    def redraw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        assert isinstance(system, AdaIn)
-        ids = pictures.collection_ids[pictures.train]
-        made = []
-        for picture, collection in zip(content[:, :3], wanted, strict=True):
-            members = pictures.train[ids == collection]
-            some = members[np.linspace(0, len(members) - 1, min(REFERENCES, len(members))).astype(int)]
-            references = torch.from_numpy(pictures.batch(some)[:, :3]).to(engine.device).float() / 255
-            made.append(system.redraw(picture[None], references))
-        return torch.cat(made)
-
-    if kind is AdaIn:
-        return Trained(facts, redraw=redraw)
+    if isinstance(system, AdaIn):
+        return Trained(facts, redraw=by_adain(system, references_from(pictures)))
     known = system.reconstruct(torch.zeros(1, 3, pictures.resolution, pictures.resolution, device=engine.device))
     return Trained(facts, sample, reconstruct if known is not None else None)
 
@@ -177,15 +164,7 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
     def reconstruct(picture: Map) -> Map:
         return model.network.autoencoder.reconstruct(picture)
 
-    def redraw(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        assert model.styles is not None
-        style = model.styles[torch.from_numpy(wanted)].to(content.device)
-        told = Gaussian(style[:, 0], style[:, 1])
-        return redraw_picture(
-            model.network, content, told, strength=STRENGTH, seeds=numbers.tolist(), settings=REDRAWING
-        )
-
-    return Trained(facts, sample, reconstruct, redraw)
+    return Trained(facts, sample, reconstruct, by_impasto(model, styles_of(model, pictures), STRENGTH))
 
 
 def _over_white(image: Image.Image) -> Tensor:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from torch import Tensor
 
 from common import options, write
 from impasto import api
@@ -25,11 +24,9 @@ from impasto.data import prepare, spread
 from impasto.evaluate import style as look
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
 from impasto.evaluate.swap import held_out_pairs, swap
-from impasto.model import tiles
 from impasto.model.blocks import Map
-from impasto.model.fuser import told
 from impasto.model.gaussian import Gaussian
-from impasto.objective.mixture import structure_error
+from redrawing import Eye, by_impasto, structure_kept, styles_of
 
 SWAPPED_AT = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Strengths."""
@@ -44,18 +41,10 @@ class Bench:
         network = model.network
         pictures = prepare(source, resolution=network.config.resolution, cache=cache)
         self.judge = Judge(pictures, self.model.device, 0, most=most, cache=cache)
-        assert self.model.styles is not None
-        order = [network.config.collections.index(name) for name in pictures.collections]
-        styles = self.model.styles[order].to(self.model.device)
-        self.styles = Gaussian(styles[:, 0], styles[:, 1])
-        self.scale = look.scale_of(self.judge.train.statistics)
+        self.styles = styles_of(model, pictures)
+        self.eye = Eye(self.judge)
         self.collections = torch.from_numpy(pictures.collection_ids[self.judge.train_indices])
         self.probe = look.Probe(self.judge.train.statistics, self.collections)
-
-    def statistics(self, picture: Map) -> Tensor:
-        """Early-stage statistics, each in units of its root mean square in the folder."""
-        found = channel_statistics(self.judge.backbone(picture)).cpu()
-        return found.double() / self.scale.clamp(min=1e-6)
 
     def identity(self, count: int) -> dict[str, float]:
         """Feature distances to the picture itself."""
@@ -77,12 +66,7 @@ class Bench:
         wanted = torch.from_numpy(judge.pictures.collection_ids[pairs.target])
         result = {}
         for strength in SWAPPED_AT:
-
-            def redrawn(content: Map, style: np.ndarray, numbers: np.ndarray, strength: float = strength) -> Map:
-                chosen = self.styles[torch.from_numpy(style)]
-                seeds = [int(number) for number in numbers]
-                return redraw(self.model.network, content, chosen, strength=strength, seeds=seeds, settings=REDRAWING)
-
+            redrawn = by_impasto(self.model, self.styles, strength)
             found = swap(judge, pairs, redrawn, self.model.network.autoencoder.reconstruct)
             statistics = [channel_statistics(judge.backbone(part)).cpu() for part in found.pictures.split(32)]
             redrawn_mean, copied = float(found.redrawn.mean()), float(found.copied.mean())
@@ -108,12 +92,11 @@ class Bench:
         content = judge.batch(spread(judge.pictures.held_out, count))
         ids = judge.pictures.collection_ids[spread(judge.pictures.held_out, count)]
         others = torch.from_numpy((ids + 1) % len(judge.pictures.collections))
-        train = self.judge.train.statistics.double() / self.scale.clamp(min=1e-6)
-        goals = torch.stack([train[self.collections == other].mean(0) for other in others.tolist()])
+        goals = torch.stack([self.eye.train[self.collections == other].mean(0) for other in others.tolist()])
         distances, kept, rows = [], [], [content[:COLUMNS]]
         for strength in STRENGTHS:
             painted = self._stylized(content, self.styles[others], strength)
-            distances.append(float((self.statistics(painted) - goals).norm(dim=1).mean()))
+            distances.append(float((self.eye(painted) - goals).norm(dim=1).mean()))
             kept.append(float(structure_kept(painted, content).mean()))
             rows.append(painted[:COLUMNS])
         if out:
@@ -141,17 +124,9 @@ class Bench:
                 (own if index == second else other).append(score)
         return {"own reference": float(torch.cat(own).mean()), "another reference": float(torch.cat(other).mean())}
 
-    @torch.no_grad()
     def _stylized(self, content: Map, style: Gaussian, strength: float) -> Map:
-        network = self.model.network
-        experts = tiles.encode(network.autoencoder, content)
-        fused = told(experts, style, strength)
-        return paint(network, fused, range(len(content)), REDRAWING)
-
-
-def structure_kept(made: Map, content: Map) -> Tensor:
-    """Cosine between the double-angle channels of both pictures' edges, for each picture."""
-    return 1 - structure_error(made, content).cpu()
+        seeds = range(len(content))
+        return redraw(self.model.network, content, style, strength=strength, seeds=seeds, settings=REDRAWING)
 
 
 def geometry(channels: int, side: int) -> Map:

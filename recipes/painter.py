@@ -15,6 +15,7 @@ if __name__ == "__main__":
         *("--preset", "painter"),
         *("--start-from", "icons"),
         *("--objective.kl-weight", 2e-6),
-        minutes=180.0,
+        *("--stage1-share", 0.65),
+        minutes=120.0,
         batches=(16, 64),
     )

@@ -1,0 +1,86 @@
+"""Ways to redraw pictures in the style of others, and how their look and structure are measured."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impasto import api
+from impasto.backbone import channel_statistics
+from impasto.config import REDRAWING
+from impasto.create.redraw import redraw
+from impasto.data import PictureSet
+from impasto.evaluate import style as look
+from impasto.evaluate.judge import BATCH, Judge
+from impasto.evaluate.swap import Redraw
+from impasto.model.blocks import Map
+from impasto.model.gaussian import Gaussian
+from impasto.objective.mixture import structure_error
+from systems.adain import AdaIn
+
+REFERENCES = 16
+"""Pictures of a collection whose statistics AdaIN averages."""
+
+
+def by_impasto(model: api.Model, styles: Gaussian, strength: float) -> Redraw:
+    """As `impasto stylize` does it; ``styles`` holds one row for each collection."""
+
+    def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        told = styles[torch.from_numpy(wanted).to(styles.mean.device)]
+        return redraw(model.network, content, told, strength=strength, seeds=numbers.tolist(), settings=REDRAWING)
+
+    return way
+
+
+def by_adain(system: AdaIn, references: Callable[[int], Map]) -> Redraw:
+    """With the averaged statistics of a collection's pictures, which ``references`` finds by its number."""
+
+    def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        made = torch.empty_like(content[:, :3])
+        for collection in np.unique(wanted):
+            rows = torch.from_numpy(np.flatnonzero(wanted == collection)).to(content.device)
+            made[rows] = system.redraw(content[rows, :3], references(int(collection)).to(content.device))
+        return made
+
+    return way
+
+
+def references_from(pictures: PictureSet) -> Callable[[int], Map]:
+    """Finds some training pictures of a collection by its number, evenly from all: RGB in [0, 1]."""
+    ids = pictures.collection_ids[pictures.train]
+
+    def references(collection: int) -> Map:
+        members = pictures.train[ids == collection]
+        some = members[np.linspace(0, len(members) - 1, min(REFERENCES, len(members))).astype(int)]
+        return torch.from_numpy(pictures.batch(some)[:, :3]).float() / 255
+
+    return references
+
+
+def styles_of(model: api.Model, pictures: PictureSet) -> Gaussian:
+    """What the model knows of the pictures' collections, one row for each in their order."""
+    assert model.styles is not None
+    order = [model.config.collections.index(name) for name in pictures.collections]
+    styles = model.styles[order].to(model.device)
+    return Gaussian(styles[:, 0], styles[:, 1])
+
+
+class Eye:
+    """Early-stage statistics, each in units of its root mean square in the folder that a judge knows."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.scale = look.scale_of(judge.train.statistics).clamp(min=1e-6)
+        self.train = judge.train.statistics.double() / self.scale
+        self.held_out = judge.held_out.statistics.double() / self.scale
+
+    def __call__(self, picture: Map) -> Tensor:
+        """One row for each picture in [0, 1]."""
+        parts = [channel_statistics(self.judge.backbone(part)).cpu() for part in picture.split(BATCH)]
+        return torch.cat(parts).double() / self.scale
+
+
+def structure_kept(made: Map, content: Map) -> Tensor:
+    """Cosine between the double-angle channels of both pictures' edges, for each picture."""
+    return 1 - structure_error(made, content).cpu()
