@@ -24,12 +24,19 @@ def gather(archives: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
-def cook(doc: str | None, archives: Sequence[str], *settings: object, minutes: float, batches: tuple[int, int]) -> None:
+def cook(
+    doc: str | None,
+    archives: Sequence[str],
+    *settings: object,
+    minutes: float,
+    batches: tuple[int, int],
+    prior_learning_rate: float = 5e-4,
+) -> None:
     """Train a built-in model as its recipe says; the same command again resumes.
 
     ``doc`` is the recipe's own, ``archives`` the names of what it is trained on, ``settings`` further flags of `impasto
     train`. Minutes and the ``batches`` of both stages can be changed by flags; learning rates go with the root of the
-    batch.
+    batch, that of the prior from what it is at 64.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -49,7 +56,7 @@ def cook(doc: str | None, archives: Sequence[str], *settings: object, minutes: f
         *("--batch-size", arguments.batch_size),
         *("--learning-rate", 1e-3 * min(1.5, (arguments.batch_size / 16) ** 0.5)),
         *("--prior-batch-size", arguments.prior_batch_size),
-        *("--prior-learning-rate", 5e-4 * min(1.6, (arguments.prior_batch_size / 64) ** 0.5)),
+        *("--prior-learning-rate", prior_learning_rate * min(1.6, (arguments.prior_batch_size / 64) ** 0.5)),
         *settings,
     )
     several = ["-m", "torch.distributed.run", "--nproc-per-node", str(arguments.processes)]

@@ -422,14 +422,30 @@ def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: P
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(file).convert("RGB").save(target)
     settings = config_for(flat, tmp_path / "second", start_from=first.folder, images=128)
-    train(dataclasses.replace(settings, learning_rate=1e-9, prior_learning_rate=1e-9), [events.append])
+    settings = dataclasses.replace(settings, learning_rate=1e-9, prior_learning_rate=1e-9)
+    train(settings, [events.append], cancel=lambda: True)
     assert any(isinstance(e, Note) and "100% of the first weights" in e.text for e in events)
+    train(settings, [events.append])
     (before, _), (after, _) = load_model(first.model), load_model(Run(tmp_path / "second").model)
     assert before.config.channels == 4 and after.config.channels == 3
     known = before.state_dict()
     for name, weights in after.state_dict().items():
         leading = known[name][tuple(slice(length) for length in weights.shape)]
         torch.testing.assert_close(weights, leading, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    settings = config_for(folder, tmp_path / "second", start_from=first.folder, prior_size="small", images=2)
+    second = train(dataclasses.replace(settings, learning_rate=1e-9, batch_size=1, prior_batch_size=1))
+    (before, _), (after, _) = load_model(first.model), load_model(second.model)
+    assert (after.config.prior_width, after.config.prior_depth) == (384, 8) and after.config.style_dim == 32
+    known, prior = before.autoencoder.state_dict(), before.prior.state_dict()
+    for name, weights in after.autoencoder.state_dict().items():
+        torch.testing.assert_close(weights, known[name], atol=1e-5, rtol=1e-4, msg=name)
+    begun = after.prior.state_dict()["lower.0.expand.weight"]
+    there = prior["lower.0.expand.weight"]
+    assert not torch.allclose(begun[: len(there), : there.shape[1]], there, atol=0.01)
 
 
 def test_weights_of_another_shape_are_no_beginning(folder: Path, tmp_path: Path) -> None:

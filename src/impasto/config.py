@@ -155,6 +155,8 @@ class TrainConfig:
     """Run folder: made anew, or resumed."""
     size: Size = Size.SMALL
     """How large a model: everything else follows from it."""
+    prior_size: Size | None = None
+    """How large its prior, where that shall be another: to redraw pictures a small one does, many times as fast."""
     resolution: int = 64
     """Side of the pictures in pixels, a multiple of 32."""
     minutes: float | None = None
@@ -394,13 +396,14 @@ def settings_of(cls: type[T], command: Any) -> T:
 def sized_model(
     size: Size,
     *,
+    prior_size: Size | None = None,
     channels: int,
     resolution: int,
     collections: tuple[str, ...],
     text_dim: int = 0,
     linear_experts: bool = False,
 ) -> ModelConfig:
-    """The model that ``size`` stands for."""
+    """The model that ``size`` stands for, with the prior of ``prior_size`` where one is given."""
     widths: dict[Size, dict[str, Any]] = {
         Size.TINY: dict(
             style_dim=32,
@@ -409,8 +412,6 @@ def sized_model(
             pyramid_width=48,
             decoder_widths=(96, 96, 64, 48, 24),
             decoder_depths=(1, 1, 1, 1, 1),
-            prior_width=192,
-            prior_depth=4,
         ),
         Size.SMALL: {},
         Size.BASE: dict(
@@ -420,9 +421,12 @@ def sized_model(
             pyramid_width=160,
             decoder_widths=(384, 384, 256, 160, 80),
             decoder_depths=(2, 3, 3, 3, 2),
-            prior_width=640,
-            prior_depth=12,
         ),
+    }
+    priors: dict[Size, dict[str, Any]] = {
+        Size.TINY: dict(prior_width=192, prior_depth=4),
+        Size.SMALL: {},
+        Size.BASE: dict(prior_width=640, prior_depth=12),
     }
     return ModelConfig(
         channels=channels,
@@ -433,6 +437,7 @@ def sized_model(
         prior_delays=PRIOR_DELAYS,
         linear_experts=linear_experts,
         **widths[size],
+        **priors[prior_size or size],
     )
 
 

@@ -50,8 +50,10 @@ class Training:
         self.base = read_base(config.init, self.engine.device) if config.init is not None else None
         if self.base is not None:
             self.config = adapting(config, self.base)
+        self.saved = read_checkpoint(Run(config.out).state)
+        """Where to go on; None for a run that begins."""
         self.start = None
-        if config.start_from is not None and not Run(config.out).state.exists():
+        if config.start_from is not None and (self.saved is None or self.saved.numbers["stage"] == 0):
             self.start = read_start(config.start_from, self._shape(channels=3, collections=()))
         self.run: Run = open_run(config) if self.engine.is_main else Run(config.out)
         self.listeners: list[Listener] = list(listeners) if self.engine.is_main else []
@@ -83,6 +85,7 @@ class Training:
     def _shape(self, channels: int, collections: tuple[str, ...]) -> ModelConfig:
         return sized_model(
             self.config.size,
+            prior_size=self.config.prior_size,
             channels=channels,
             resolution=self.config.resolution,
             collections=collections,
@@ -115,22 +118,22 @@ class Training:
 
     def train(self) -> bool:
         """Both stages, from wherever the saved state left them; True when the budget is spent, False when cancelled."""
-        saved = read_checkpoint(self.run.state)
+        saved, self.saved = self.saved, None
         if saved is not None:
             self.engine.keep_precision(bool(saved.numbers["bfloat16"]))
             self._restore_clocks(saved)
         if saved is None or saved.numbers["stage"] == 0:
             self.clocks[Stage.AUTOENCODER].start()
             first = AutoencoderStage(self.config, self.engine, self.model.autoencoder, self.pictures)
+            if self.start is not None:
+                # On resuming too: what stage 2 begins with is no part of stage 1's state.
+                part, self.start = begin_with(self.model, self.start), None
+                self.tell(Note(f"{part:.0%} of the first weights are those of {self.config.start_from}"))
+            elif self.base is None and saved is None:
+                first.begin()
             if saved is not None:
                 first.restore(saved)
             else:
-                if self.start is not None:
-                    part = begin_with(self.model, self.start)
-                    self.start = None
-                    self.tell(Note(f"{part:.0%} of the first weights are those of {self.config.start_from}"))
-                elif self.base is None:
-                    first.begin()
                 for line in plan(self.config, self.engine, self.model, first, self.clocks):
                     self.tell(Note(line))
             if not self._run_stage(first):

@@ -13,6 +13,8 @@ from impasto.training.run import model_file
 
 FREE = {"channels", "resolution", "collections", "text_dim"}
 """What may be different: networks are convolutions and transformers, and leave these open."""
+PRIOR = {"prior_width", "prior_depth"}
+"""What may be different too: the prior then begins untrained."""
 
 
 def read_start(start: Path, wanted: ModelConfig) -> Impasto:
@@ -20,7 +22,7 @@ def read_start(start: Path, wanted: ModelConfig) -> Impasto:
     known, _ = load_model(model_file(start))
     for field in dataclasses.fields(ModelConfig):
         mine, its = getattr(wanted, field.name), getattr(known.config, field.name)
-        if field.name not in FREE and mine != its:
+        if field.name not in FREE | PRIOR and mine != its:
             raise ImpastoError(
                 f"--start-from {start}: its {field.name} is {its}, that of this training {mine}; use the same --size."
             )
@@ -29,13 +31,15 @@ def read_start(start: Path, wanted: ModelConfig) -> Impasto:
 
 @torch.no_grad()
 def begin_with(model: Impasto, known: Impasto) -> float:
-    """Give an untrained model the weights of a trained one where they fit; returns the part that did.
+    """Give an untrained model the weights of a trained one where they fit; returns what part of them that is.
 
     Of weights for four channels those for the first three are taken.
     """
     before, taken, total = known.state_dict(), 0, 0
+    same_prior = all(getattr(known.config, name) == getattr(model.config, name) for name in PRIOR)
     for name, weights in model.state_dict().items():
-        found = _leading(before.get(name), weights)
+        fits = same_prior or not name.startswith("prior.")
+        found = _leading(before.get(name), weights) if fits else None
         if found is not None:
             weights.copy_(found)
             taken += weights.numel()
