@@ -19,7 +19,8 @@ if __name__ == "__main__":
         *("--objective.mixture-start", 0.3),
         *("--stage1-share", 0.65),
         *("--prior-size", "tiny"),
-        minutes=120.0,
+        "--signed-edges",
+        minutes=100.0,
         batches=(16, 64),
         prior_learning_rate=1e-3,
     )

@@ -16,7 +16,7 @@ from impasto.model.impasto import Impasto, load_model, save_model
 from impasto.model.prior import attention
 from impasto.model.sampler import draw_noise, sample
 from impasto.model.schedule import level_times
-from impasto.model.views import guided_filter, orientation, views_of
+from impasto.model.views import edge_signs, guided_filter, orientation, views_of
 from impasto.objective.autoencoder import Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
 from impasto.objective.flow import DRAFT_WEIGHT, flow_matching_loss
@@ -47,6 +47,16 @@ def test_orientation_sees_a_white_shape_on_a_transparent_ground() -> None:
     assert orientation(torch.ones(1, 4, 64, 64))[:, 0].max() < 0.01
 
 
+def test_signs_tell_a_picture_from_its_negative_and_orientation_does_not() -> None:
+    picture = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(orientation(1 - picture), orientation(picture), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(edge_signs(1 - picture), -edge_signs(picture), atol=1e-4, rtol=1e-3)
+    brighter = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    along_x, along_y = edge_signs(brighter)[0, :2]
+    assert along_x.min() > 0.05 and along_y.abs().max() < 1e-3
+    torch.testing.assert_close(along_x.square(), orientation(brighter)[0, 0].square(), atol=1e-3, rtol=1e-2)
+
+
 def test_guided_filter_keeps_edges_and_removes_grain() -> None:
     edge = torch.zeros(1, 1, 32, 32)
     edge[..., 16:] = 1
@@ -58,16 +68,17 @@ def test_guided_filter_keeps_edges_and_removes_grain() -> None:
 
 def test_views_lose_nothing_between_them() -> None:
     picture = torch.rand(2, 4, 32, 32)
-    views = views_of(picture)
+    views = views_of(picture, signed=True)
     residual = torch.nn.functional.pixel_shuffle(views.texture, 2) / 4
     torch.testing.assert_close(guided_filter(picture) + residual, picture)
     assert {tuple(v.shape[2:]) for v in views} == {(16, 16)}
 
 
 @settings(max_examples=8, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([3, 4]))
-def test_any_multiple_of_32_goes_in_and_comes_out(rows: int, columns: int, channels: int) -> None:
-    model = Autoencoder(sized_model(Size.TINY, channels=channels, resolution=32, collections=()))
+@given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([3, 4]), st.booleans())
+def test_any_multiple_of_32_goes_in_and_comes_out(rows: int, columns: int, channels: int, signed: bool) -> None:
+    shape = sized_model(Size.TINY, channels=channels, resolution=32, collections=(), signed_edges=signed)
+    model = Autoencoder(shape)
     picture = torch.rand(1, channels, 32 * rows, 32 * columns)
     with torch.no_grad():
         assert model.reconstruct(picture).shape == picture.shape

@@ -22,7 +22,7 @@ from impasto.data import prepare
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
 from impasto.model.autoencoder import Autoencoder
-from impasto.model.impasto import load_model
+from impasto.model.impasto import Impasto, load_model
 from impasto.training import engine
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import StageClock
@@ -34,6 +34,7 @@ from impasto.training.optimizer import GUARD_STEPS, Optimizer
 from impasto.training.prior_stage import LatentCache, looks_of
 from impasto.training.run import Run, open_run
 from impasto.training.seeds import Order
+from impasto.training.warm_start import begin_with
 from pictures import noise
 
 
@@ -446,6 +447,15 @@ def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) 
     begun = after.prior.state_dict()["lower.0.expand.weight"]
     there = prior["lower.0.expand.weight"]
     assert not torch.allclose(begun[: len(there), : there.shape[1]], there, atol=0.01)
+
+
+def test_what_a_model_sees_in_addition_counts_for_nothing_at_first(tiny: ModelConfig) -> None:
+    known, model = Impasto(tiny), Impasto(dataclasses.replace(tiny, signed_edges=True))
+    picture = torch.rand(2, 4, 32, 32)
+    assert begin_with(model, known) == 1
+    torch.testing.assert_close(model.autoencoder.reconstruct(picture), known.autoencoder.reconstruct(picture))
+    first = model.autoencoder.encoder("orientation").stage1.weight
+    assert first.shape[1] == 15 and not first[:, 9:].any()
 
 
 def test_weights_of_another_shape_are_no_beginning(folder: Path, tmp_path: Path) -> None:

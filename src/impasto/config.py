@@ -93,6 +93,8 @@ class ModelConfig:
     pyramid_width: int = 96
     linear_experts: bool = False
     """Whether each encoder also tells every level by one linear map of its squares of the view."""
+    signed_edges: bool = False
+    """Whether the orientation view tells on which side of an edge it is lighter."""
     decoder_widths: tuple[int, int, int, int, int] = (192, 192, 160, 96, 48)
     """Channels of the decoder at strides 32, 16, 8, 4 and 2."""
     decoder_depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
@@ -181,6 +183,8 @@ class TrainConfig:
     linear_start: bool = False
     """Begin stage 1 with the best linear autoencoder: minutes later pictures are kept better, but samples are harder to
     learn."""
+    signed_edges: bool = False
+    """Let the orientation encoder see on which side of an edge it is lighter: structure of photos needs it."""
     stage1_share: float = 0.35
     """Part of the budget that the autoencoder gets; the prior gets the rest."""
     fit: Fit = Fit.AUTO
@@ -402,6 +406,7 @@ def sized_model(
     collections: tuple[str, ...],
     text_dim: int = 0,
     linear_experts: bool = False,
+    signed_edges: bool = False,
 ) -> ModelConfig:
     """The model that ``size`` stands for, with the prior of ``prior_size`` where one is given."""
     widths: dict[Size, dict[str, Any]] = {
@@ -436,6 +441,7 @@ def sized_model(
         prior_look_dim=PRIOR_LOOK_DIM,
         prior_delays=PRIOR_DELAYS,
         linear_experts=linear_experts,
+        signed_edges=signed_edges,
         **widths[size],
         **priors[prior_size or size],
     )

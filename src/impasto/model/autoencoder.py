@@ -10,7 +10,7 @@ from impasto.model.blocks import Map
 from impasto.model.decoder import Decoder, Latents, possible
 from impasto.model.encoder import Encoder, Hierarchy
 from impasto.model.fuser import fuse
-from impasto.model.views import VIEW_NAMES, view_channels, views_of
+from impasto.model.views import VIEW_NAMES, Views, view_channels, views_of
 
 LEVEL_NAMES = ("style", "stride32", "stride16", "stride8")
 """The latent levels, coarse to fine."""
@@ -26,9 +26,8 @@ class Autoencoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoders = nn.ModuleDict(
-            {name: Encoder(config, n) for name, n in zip(VIEW_NAMES, view_channels(config.channels), strict=True)}
-        )
+        channels = view_channels(config.channels, signed=config.signed_edges)
+        self.encoders = nn.ModuleDict({name: Encoder(config, n) for name, n in zip(VIEW_NAMES, channels, strict=True)})
         self.decoder = Decoder(config)
 
     def encoder(self, view: str) -> Encoder:
@@ -37,9 +36,13 @@ class Autoencoder(nn.Module):
         assert isinstance(encoder, Encoder)
         return encoder
 
+    def views(self, picture: Map) -> Views:
+        """What each encoder is shown of pictures in [0, 1]."""
+        return views_of(picture, signed=self.config.signed_edges)
+
     def experts(self, picture: Map) -> Experts:
         """What the pixel, orientation and texture encoder say of pictures in [0, 1]."""
-        views = views_of(picture)
+        views = self.views(picture)
         pixel, orientation, texture = (self.encoders[n](v) for n, v in zip(VIEW_NAMES, views, strict=True))
         return pixel, orientation, texture
 

@@ -17,7 +17,7 @@ from impasto.model.autoencoder import Autoencoder, Experts
 from impasto.model.blocks import Map
 from impasto.model.decoder import MAP_STRIDES, Latents
 from impasto.model.encoder import Encoder, Features, Hierarchy, mean_and_deviation, moments
-from impasto.model.views import VIEW_NAMES, views_of
+from impasto.model.views import VIEW_NAMES
 
 STRIDE = MAP_STRIDES[0]
 """Tiles and margins are counted in positions of the coarsest map."""
@@ -111,7 +111,7 @@ def encode(model: Autoencoder, picture: Map, repeat: Repeat = Repeat.NONE, size:
         return model.experts(picture)
     found = [_Gathered(height, width) for _ in VIEW_NAMES]
     for tile in tiles(height, width, ENCODER_MARGIN, repeat, size):
-        views = views_of(tile.cut(picture, 1))
+        views = model.views(tile.cut(picture, 1))
         for gathered, name, view in zip(found, VIEW_NAMES, views, strict=True):
             gathered.add(tile, model.encoder(name).features(view))
     pixel, orientation, texture = (g.expert(model.encoder(n)) for g, n in zip(found, VIEW_NAMES, strict=True))

@@ -5,6 +5,7 @@ A view holds one kind of evidence, so that an encoder can be trusted with one ki
 what the picture has in finer detail than that lies in their channels.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from impasto.model.blocks import Map, upsample_nearest
 VIEW_NAMES = ("pixel", "orientation", "texture")
 ORIENTATION_SCALES = 3
 ORIENTATION_CHANNELS = 3 * ORIENTATION_SCALES
+SIGN_CHANNELS = 2 * ORIENTATION_SCALES
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -28,17 +30,21 @@ class Views(NamedTuple):
     texture: Map
 
 
-def view_channels(picture_channels: int) -> tuple[int, int, int]:
-    """Channels of the pixel, orientation and texture view of pictures with so many channels."""
-    return picture_channels, ORIENTATION_CHANNELS, 4 * picture_channels
+def view_channels(picture_channels: int, *, signed: bool) -> tuple[int, int, int]:
+    """Channels of the pixel, orientation and texture view of pictures with so many channels; see `views_of`."""
+    return picture_channels, ORIENTATION_CHANNELS + signed * SIGN_CHANNELS, 4 * picture_channels
 
 
-def views_of(picture: Map) -> Views:
-    """The views of pictures (RGB over white, and alpha where there is a fourth channel) with values in [0, 1]."""
+def views_of(picture: Map, *, signed: bool) -> Views:
+    """The views of pictures (RGB over white, and alpha where there is a fourth channel) with values in [0, 1].
+
+    The orientation view tells on which side of its edges it is lighter where it is ``signed``.
+    """
     denoised = guided_filter(picture)
+    edges = orientation(denoised)
     return Views(
         pixel=2 * F.avg_pool2d(denoised, 2) - 1,
-        orientation=orientation(denoised),
+        orientation=torch.cat([edges, edge_signs(denoised)], 1) if signed else edges,
         texture=(4 * F.pixel_unshuffle(picture - denoised, 2)).contiguous(memory_format=torch.channels_last),
     )
 
@@ -57,31 +63,56 @@ def orientation(picture: Map) -> Map:
     Three channels a scale: edge strength s in [0, 1) and s cos 2a, s sin 2a of the edge's angle a. Gradients of
     luminance and of alpha add up as tensors, so that a white shape on a transparent ground has its outline too.
     """
-    luma = (picture[:, :3] * picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-    planes = torch.cat([luma, picture[:, 3:]], 1)
+    return _at_scales(torch.cat([_luma(picture), picture[:, 3:]], 1), _structure_tensor)
+
+
+def edge_signs(picture: Map) -> Map:
+    """In which direction it gets lighter, at three scales, contrast-normalised.
+
+    Two channels a scale: s cos a and s sin a, of the gradient's angle a in all of the circle. Double angles are the
+    same for a light line on dark ground and a dark one on light ground: who has to guess paints neither.
+    """
+    return _at_scales(_luma(picture), _normalised_gradient)
+
+
+def _luma(picture: Map) -> Map:
+    return (picture[:, :3] * picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+def _at_scales(planes: Map, look: Callable[[Map], Map]) -> Map:
+    """What is seen in planes, of these at half their size, and so on; all at half the size of the first."""
     scales = []
     for scale in range(ORIENTATION_SCALES):
-        tensor = _structure_tensor(planes)
+        seen = look(planes)
         if scale == 0:
-            tensor = F.avg_pool2d(tensor, 2)
+            seen = F.avg_pool2d(seen, 2)
         planes = F.avg_pool2d(planes, 2)
         for _ in range(scale - 1):
-            tensor = upsample_nearest(tensor)
-        scales.append(tensor)
+            seen = upsample_nearest(seen)
+        scales.append(seen)
     return torch.cat(scales, 1).contiguous(memory_format=torch.channels_last)
 
 
 def _structure_tensor(planes: Map) -> Float[Tensor, "batch 3 height width"]:
-    padded = F.pad(planes, (1, 1, 1, 1), mode="replicate")
-    smooth_y = 3 * padded[:, :, :-2] + 10 * padded[:, :, 1:-1] + 3 * padded[:, :, 2:]
-    smooth_x = 3 * padded[:, :, :, :-2] + 10 * padded[:, :, :, 1:-1] + 3 * padded[:, :, :, 2:]
-    dx = (smooth_y[:, :, :, 2:] - smooth_y[:, :, :, :-2]) / 16  # Scharr 2000
-    dy = (smooth_x[:, :, 2:] - smooth_x[:, :, :-2]) / 16
+    dx, dy = _gradient(planes)
     tensor = torch.cat([dx.square() + dy.square(), dx.square() - dy.square(), 2 * dx * dy], 1)
     tensor = tensor.unflatten(1, (3, planes.shape[1])).sum(2)
     strength = torch.sqrt(tensor[:, :1] + 1e-8)
-    contrast = _box(strength, 4)
-    return tensor / (strength * (strength + contrast + 0.05))
+    return tensor / (strength * (strength + _box(strength, 4) + 0.05))
+
+
+def _normalised_gradient(luma: Map) -> Float[Tensor, "batch 2 height width"]:
+    gradient = torch.cat(_gradient(luma), 1)
+    strength = torch.sqrt(gradient.square().sum(1, keepdim=True) + 1e-8)
+    return gradient / (strength + _box(strength, 4) + 0.05)
+
+
+def _gradient(planes: Map) -> tuple[Map, Map]:
+    """Along x and along y, with the weights of Scharr (2000)."""
+    padded = F.pad(planes, (1, 1, 1, 1), mode="replicate")
+    smooth_y = 3 * padded[:, :, :-2] + 10 * padded[:, :, 1:-1] + 3 * padded[:, :, 2:]
+    smooth_x = 3 * padded[:, :, :, :-2] + 10 * padded[:, :, :, 1:-1] + 3 * padded[:, :, :, 2:]
+    return (smooth_y[:, :, :, 2:] - smooth_y[:, :, :, :-2]) / 16, (smooth_x[:, :, 2:] - smooth_x[:, :, :-2]) / 16
 
 
 def _box(x: Map, radius: int) -> Map:

@@ -13,7 +13,7 @@ from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map
 from impasto.model.decoder import SKETCH_SIDE
 from impasto.model.encoder import LOG_VARIANCE_BOUND, Encoder, glanced_at
-from impasto.model.views import VIEW_NAMES, views_of
+from impasto.model.views import VIEW_NAMES
 from impasto.objective.reconstruction import SCALE_WEIGHTS, SOFTNESS
 
 MOST_NOISE = 0.98
@@ -36,7 +36,7 @@ def start_linear(model: Autoencoder, picture: Map, kl_weight: float) -> None:
     noise = kl_weight * picture[0].numel() * SOFTNESS / sum(SCALE_WEIGHTS)
     codes = _start_sketches(model, picture, noise)
     model.decoder.paint.project.weight.mul_(NETWORK_GAIN)
-    views = views_of(picture)
+    views = model.views(picture)
     for name, view in zip(VIEW_NAMES, views, strict=True):
         _start_glances(model.encoder(name), glanced_at(view), codes)
 

@@ -91,6 +91,7 @@ class Training:
             collections=collections,
             text_dim=TEXT_DIM if self.config.text else 0,
             linear_experts=self.config.linear_start,
+            signed_edges=self.config.signed_edges,
         )
 
     def _prepare(self) -> PictureSet:

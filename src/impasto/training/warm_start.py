@@ -11,7 +11,7 @@ from impasto.errors import ImpastoError
 from impasto.model.impasto import Impasto, load_model
 from impasto.training.run import model_file
 
-FREE = {"channels", "resolution", "collections", "text_dim"}
+FREE = {"channels", "resolution", "collections", "text_dim", "signed_edges"}
 """What may be different: networks are convolutions and transformers, and leave these open."""
 PRIOR = {"prior_width", "prior_depth"}
 """What may be different too: the prior then begins untrained."""
@@ -33,13 +33,13 @@ def read_start(start: Path, wanted: ModelConfig) -> Impasto:
 def begin_with(model: Impasto, known: Impasto) -> float:
     """Give an untrained model the weights of a trained one where they fit; returns what part of them that is.
 
-    Of weights for four channels those for the first three are taken.
+    Of weights for four channels those for the first three are taken; what is seen in addition counts for nothing yet.
     """
     before, taken, total = known.state_dict(), 0, 0
     same_prior = all(getattr(known.config, name) == getattr(model.config, name) for name in PRIOR)
     for name, weights in model.state_dict().items():
         fits = same_prior or not name.startswith("prior.")
-        found = _leading(before.get(name), weights) if fits else None
+        found = _fitted(before.get(name), weights) if fits else None
         if found is not None:
             weights.copy_(found)
             taken += weights.numel()
@@ -47,10 +47,16 @@ def begin_with(model: Impasto, known: Impasto) -> float:
     return taken / total
 
 
-def _leading(weights: Tensor | None, like: Tensor) -> Tensor | None:
-    """The first of ``weights`` along every dimension, in the shape of another tensor; None where there are too few."""
+def _fitted(weights: Tensor | None, like: Tensor) -> Tensor | None:
+    """The first of ``weights`` along every dimension, in the shape of another tensor; None where there are too few.
+
+    Only along the second, that of inputs, there may be: the others are zero.
+    """
     if weights is None or weights.dim() != like.dim():
         return None
-    if any(has < needs for has, needs in zip(weights.shape, like.shape, strict=True)):
+    if any(has < needs for dim, (has, needs) in enumerate(zip(weights.shape, like.shape, strict=True)) if dim != 1):
         return None
-    return weights[tuple(slice(length) for length in like.shape)]
+    common = tuple(slice(min(has, needs)) for has, needs in zip(weights.shape, like.shape, strict=True))
+    found = torch.zeros_like(like)
+    found[common] = weights[common]
+    return found
