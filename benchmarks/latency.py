@@ -42,6 +42,7 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__)
     parser.add_argument("--size", type=Size, default=Size.SMALL)
+    parser.add_argument("--prior-size", type=Size, help="default: that of --size")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--count", type=int, default=16, help="pictures at a time")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs: one repetition, few pictures")
@@ -51,7 +52,13 @@ def main() -> None:
     seconds_of_help = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), repetitions)
 
     torch.manual_seed(0)
-    shape = sized_model(arguments.size, channels=4, resolution=arguments.resolution, collections=("any",))
+    shape = sized_model(
+        arguments.size,
+        prior_size=arguments.prior_size,
+        channels=4,
+        resolution=arguments.resolution,
+        collections=("any",),
+    )
     device, reason = choose_device("auto")
     network = channels_last(Impasto(shape).to(device)).eval().requires_grad_(False)
     style = torch.zeros(1, 2, shape.style_dim, device=device)
@@ -82,6 +89,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "help_seconds": seconds_of_help,
         "size": arguments.size,
+        "prior_size": arguments.prior_size or arguments.size,
         "resolution": arguments.resolution,
         "pictures": count,
         "guidance": 1.5,

@@ -63,4 +63,5 @@ def test_windows_cover_everything() -> None:
     for length in range(1, 12):
         starts = _starts(length, 2, repeats=False)
         assert {p for s in starts for p in range(s, s + 2)} >= set(range(length))
+    assert _starts(16, 4, repeats=False) == [0, 3, 6, 9, 12] and _starts(8, 4, repeats=True) == [0, 3, 6]
     assert _starts(5, 4, repeats=False) == [0, 1] and _starts(5, 2, repeats=True) == [0, 1, 2, 3, 4]

@@ -30,23 +30,30 @@ class Preset(StrEnum):
 
 
 PRESETS: dict[Preset, dict[str, str]] = {
-    Preset.PAINTER: {"--resolution": "128", "--fit": "crop", "--zoom": "1.75", "--stage1-share": "0.5"},
+    Preset.PAINTER: {
+        "--resolution": "128",
+        "--fit": "crop",
+        "--zoom": "1.75",
+        "--stage1-share": "0.65",
+        "--prior-size": "tiny",
+        "--signed-edges": "",
+    },
 }
-"""The flags that each stands for; flags that are given win."""
+"""The flags that each stands for, those without a value with an empty one; flags that are given win."""
 
 
 def with_preset(arguments: Sequence[str]) -> list[str]:
     """The command line with the flags that its --preset stands for, where they are not given.
 
-    >>> with_preset(["train", "art", "--preset", "painter", "--resolution", "64"])[5:]
-    ['--resolution', '64', '--fit', 'crop', '--zoom', '1.75', '--stage1-share', '0.5']
+    >>> with_preset(["train", "art", "--preset", "painter", "--resolution", "64"])[5:11]
+    ['--resolution', '64', '--fit', 'crop', '--zoom', '1.75']
     """
     given = dict(itertools.pairwise(arguments))
     preset = given.get("--preset")
     if arguments[:1] != ["train"] or preset not in list(Preset):
         return list(arguments)
     flags = {name: value for name, value in PRESETS[Preset(preset)].items() if name not in arguments}
-    return [*arguments, *(part for flag in flags.items() for part in flag)]
+    return [*arguments, *(part for flag in flags.items() for part in flag if part)]
 
 
 class CancelToken:
@@ -72,7 +79,8 @@ class Train(TrainConfig):
     pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
     """Folder of pictures; each folder inside it is a collection with a style of its own."""
     preset: Annotated[Preset | None, arg(help_behavior_hint="(default: none)")] = None
-    """painter, for photos and paintings: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.5."""
+    """painter, to redraw photos: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.65 --prior-size tiny
+    --signed-edges."""
 
     def __post_init__(self) -> None:
         """Leave the checks to ``run``, where a mistake is reported as every command reports it."""

@@ -1,8 +1,8 @@
 """The prior flow over pictures larger than it was trained on, and over pictures that repeat: through windows.
 
-The flow knows pictures of its training size. Larger ones are seen through windows of that size that overlap by half,
-and what the windows say of a place is averaged, most of it from those that have it in their middle (as MultiDiffusion,
-Bar-Tal 2023, does with images). Where a picture repeats, windows reach over its edge.
+The flow knows pictures of its training size. Larger ones are seen through windows of that size that overlap, and what
+the windows say of a place is averaged, most of it from those that have it in their middle (as MultiDiffusion, Bar-Tal
+2023, does with images). Where a picture repeats, windows reach over its edge.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ from impasto.model.prior import PriorFlow, Text
 
 STRIDE = MAP_STRIDES[0]
 WINDOWS_AT_A_TIME = 64
+OVERLAP = 0.25
+"""Part of a window that the next one sees too, at least: half would take twice as many windows."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ class WindowedFlow:
 
 
 def _starts(length: int, side: int, repeats: bool) -> list[int]:
-    """Where windows begin along one axis: each half a window after the one before, the last at the end."""
-    step = max(1, side // 2)
+    """Where windows begin along one axis: each overlaps the one before, the last ends where the picture does."""
+    step = max(1, int(side * (1 - OVERLAP)))
     if repeats:
         return list(range(0, length, step))
     return sorted({*range(0, max(1, length - side + 1), step), max(0, length - side)})
