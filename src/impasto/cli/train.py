@@ -45,7 +45,7 @@ PRESETS: dict[Preset, dict[str, str]] = {
 def with_preset(arguments: Sequence[str]) -> list[str]:
     """The command line with the flags that its --preset stands for, where they are not given.
 
-    >>> with_preset(["train", "art", "--preset", "painter", "--resolution", "64"])[5:11]
+    >>> with_preset(["train", "art", "--preset", "painter", "--resolution", "64"])[4:10]
     ['--resolution', '64', '--fit', 'crop', '--zoom', '1.75']
     """
     given = dict(itertools.pairwise(arguments))
