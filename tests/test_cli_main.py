@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import impasto
-from impasto.cli import inspect, main, outputs, terminal
+from impasto.cli import inspect, main, outputs, terminal, train
+from impasto.training import chore
 
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
 RENEW = "IMPASTO_RENEW_GOLDEN"
@@ -156,7 +157,7 @@ def test_a_reader_that_went_away_is_no_error(action: str) -> None:
     assert process.wait(30) == main.BROKEN_PIPE
 
 
-@pytest.mark.parametrize("module", [outputs, terminal])
+@pytest.mark.parametrize("module", [chore, outputs, terminal, train])
 def test_examples_in_docstrings(module: object) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0

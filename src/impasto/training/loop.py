@@ -20,6 +20,7 @@ from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import clocks
 from impasto.training.captions import captions_of
 from impasto.training.checkpoint import Checkpoint, read_checkpoint
+from impasto.training.chore import Chore
 from impasto.training.early_stop import PatientPriorStage
 from impasto.training.engine import Engine
 from impasto.training.log import json_log, tensorboard_log
@@ -178,29 +179,26 @@ class Training:
     def _run_stage(self, stage: TrainingStage) -> bool:
         config, clock = self.config, self.clocks[stage.stage]
         step = clock.images_seen // stage.batch_size
-        last_saved = last_preview = last_measured = time.monotonic()
+        saving, showing, measuring = map(Chore, (config.save_minutes, config.preview_minutes, config.measure_minutes))
         meter = Meter(config, self.clocks)
         while True:
             clock.tick()
-            now = time.monotonic()
-            is_due = now - last_saved >= 60 * config.save_minutes
             # One decides for all: where clocks differ, a process that saves would wait for one that trains, for ever.
             progress, stop, settled, saves = self.engine.from_main(
-                [clock.progress, self.cancel(), stage.settled, is_due]
+                [clock.progress, self.cancel(), stage.settled, saving.due()]
             )
             over = progress >= 1 or settled > 0
-            if self.engine.is_main and (over or now - last_preview >= 60 * config.preview_minutes):
-                self.snapshots.preview(stage, clock)
-                last_preview = now
-            due = over or now - last_measured >= 60 * config.measure_minutes
-            if self.engine.is_main and config.measure_minutes > 0 and due:
-                self.snapshots.measure(stage)
-                last_measured = time.monotonic()
+            if self.engine.is_main and (over or showing.due()):
+                with showing:
+                    self.snapshots.preview(stage, clock)
+            if self.engine.is_main and config.measure_minutes > 0 and (over or measuring.due()):
+                with measuring:
+                    self.snapshots.measure(stage)
             if over or stop or saves:
                 if self.engine.is_main:
-                    self.snapshots.save(stage, self.clocks)
+                    with saving:
+                        self.snapshots.save(stage, self.clocks, leaving=bool(over or stop))
                 self.engine.wait()
-                last_saved = time.monotonic()
             if over or stop:
                 return over
             terms, warning = stage.step(step, clock.images_seen, progress)

@@ -24,11 +24,14 @@ STEPS = 12
 
 @torch.no_grad()
 def preview(
-    autoencoder: Autoencoder, prior: PriorFlow | None, pictures: PictureSet, device: torch.device
+    autoencoder: Autoencoder,
+    pictures: PictureSet,
+    device: torch.device,
+    sampled: tuple[PriorFlow, torch.Tensor] | None = None,
 ) -> Image.Image:
     """Originals (held out) / each coarse prefix of levels / each expert alone / samples, as one labelled sheet.
 
-    Samples need the prior; without it (in stage 1) they are left out.
+    Samples need the prior and the styles of all collections; without them (in stage 1) they are left out.
     """
     chosen = pictures.held_out[np.linspace(0, len(pictures.held_out) - 1, COLUMNS).astype(int)]
     picture = to_device(pictures.batch(chosen), device)
@@ -46,14 +49,14 @@ def preview(
         style, coarse, middle, fine = (g.mean for g in fuse(experts, alone))
         rows.append(autoencoder.decode((style, coarse, middle, fine)))
         labels.append(f"{name} alone")
-    if prior is not None:
+    if sampled is not None:
+        prior, styles = sampled
         noise = draw_noise(range(COLUMNS), posterior, prior.look_dim)
         nothing = silence(autoencoder.config, COLUMNS, device)
         for temperature in TEMPERATURES:
             latents = sample(prior, nothing, noise, Sampling(steps=STEPS, temperature=temperature, guidance=1))
             rows.append(autoencoder.decode(latents))
             labels.append(f"T = {temperature}")
-        styles = collection_styles(autoencoder, pictures, device)
         for index, name in enumerate(pictures.collections[:12]):
             style = styles[index].expand(COLUMNS, -1, -1)
             told = (Gaussian(style[:, 0], style[:, 1]), *nothing[1:])

@@ -12,6 +12,7 @@ from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto, save_model
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import Checkpoint, write_checkpoint
+from impasto.training.chore import Chore
 from impasto.training.copy_check import check_copies
 from impasto.training.engine import Engine
 from impasto.training.measure import HeldOutScores, SampleMeter, held_out_scores
@@ -46,12 +47,14 @@ class Snapshots:
         self.kept_styles = kept_styles
         self.dead_levels: set[str] = set()
         self._meter: SampleMeter | None = None
+        self._publishing = Chore(minutes=0)
+        self._final_styles: torch.Tensor | None = None
 
     def preview(self, stage: TrainingStage, clock: StageClock) -> None:
         """The sheet of pictures, and in stage 1 the scores of held-out ones."""
         whole = self._averaged(stage)
-        prior = whole.prior if stage.stage is Stage.PRIOR else None
-        sheet = preview(whole.autoencoder, prior, self.pictures, self.engine.device)
+        sampled = (whole.prior, self._styles(whole, stage)) if stage.stage is Stage.PRIOR else None
+        sheet = preview(whole.autoencoder, self.pictures, self.engine.device, sampled)
         path = self.run.previews / f"{stage.stage}-{clock.images_seen:09d}.png"
         write_atomically(path, lambda temporary: sheet.save(temporary))
         self.tell(Previewed(path))
@@ -67,20 +70,23 @@ class Snapshots:
             return
         self._meter = self._meter or SampleMeter(self.pictures, self.engine.device)
         whole = self._averaged(stage)
-        self.tell(Note(self._meter.text(whole, self._styles(whole))))
+        self.tell(Note(self._meter.text(whole, self._styles(whole, stage))))
 
     def check_copies(self, stage: TrainingStage, given: PictureSet) -> None:
         """Whether new pictures are new: a line, and a sheet of those closest to the pictures of ``given``."""
         whole = self._averaged(stage)
         rows = [self.pictures.collections.index(name) for name in given.collections]
-        line, sheet = check_copies(whole, self._styles(whole)[rows], given, seed=0)
+        line, sheet = check_copies(whole, self._styles(whole, stage)[rows], given, seed=0)
         path = self.run.previews / "copies.png"
         write_atomically(path, lambda temporary: sheet.save(temporary))
         self.tell(Note(line))
         self.tell(Previewed(path))
 
-    def save(self, stage: TrainingStage, clocks: dict[Stage, StageClock]) -> None:
-        """The complete state, then the model as it can be used now."""
+    def save(self, stage: TrainingStage, clocks: dict[Stage, StageClock], *, leaving: bool) -> None:
+        """The complete state, then the model as it can be used now.
+
+        With many collections it takes long to see their styles: before ``leaving`` that is not done at every save.
+        """
         whole, state = self._averaged(stage), stage.state()
         tensors, numbers = state.tensors, dict(state.numbers)
         numbers["stage"] = list(Stage).index(stage.stage)
@@ -90,10 +96,19 @@ class Snapshots:
         if stage.stage is Stage.PRIOR:
             tensors |= {f"autoencoder.{k}": v for k, v in whole.autoencoder.state_dict().items()}
         write_checkpoint(self.run.state, Checkpoint(tensors, numbers))
-        save_model(whole, self.run.model, styles=self._styles(whole))
-        self.tell(Saved(self.run.model, clocks[stage.stage].images_seen))
+        if leaving or self._publishing.due():
+            with self._publishing:
+                save_model(whole, self.run.model, styles=self._styles(whole, stage))
+            self.tell(Saved(self.run.model, clocks[stage.stage].images_seen))
 
-    def _styles(self, whole: Impasto) -> torch.Tensor:
+    def _styles(self, whole: Impasto, stage: TrainingStage) -> torch.Tensor:
+        """Those of all collections; in stage 2 the autoencoder stays as it is, and so do they."""
+        if stage.stage is Stage.PRIOR:
+            self._final_styles = self._seen_styles(whole) if self._final_styles is None else self._final_styles
+            return self._final_styles
+        return self._seen_styles(whole)
+
+    def _seen_styles(self, whole: Impasto) -> torch.Tensor:
         styles = collection_styles(whole.autoencoder, self.pictures, self.engine.device)
         for row, name in enumerate(self.pictures.collections):
             if name in self.kept_styles:
