@@ -67,6 +67,12 @@ class Engine:
         for tensor, part in zip(kept, flat.split([t.numel() for t in kept]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
+    def add_up(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors on the device by their sums over all processes, each of which filled other rows of zeros."""
+        if self.num_processes > 1:
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor)
+
     def from_main(self, numbers: list[float]) -> list[float]:
         """The main process's ``numbers``, in every process: clocks and decisions must not differ."""
         if self.num_processes == 1:

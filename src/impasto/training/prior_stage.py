@@ -67,23 +67,31 @@ class LatentCache:
         """Rows ``cut * (number of training pictures) + picture`` are the cuts of a picture; the first is its middle."""
         self.count = len(pictures.train)
         kept_on = engine.home_of(self.cuts * self.count * _bytes_a_cut(model.config))
-        said: list[list[Tensor]] = [[] for _ in range(NUM_LEVELS)]
-        fused: list[list[Tensor]] = [[] for _ in range(NUM_LEVELS)]
-        with torch.no_grad():
-            for cut, start in itertools.product(range(self.cuts), range(0, self.count, batch_size)):
-                chosen = pictures.train[start : start + batch_size]
-                places = np.random.default_rng((cut, start)) if cut else None
-                picture = to_device(pictures.batch(chosen, places), engine.device)
-                with engine.autocast():
-                    experts = model.experts(picture)
-                weights = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
-                for level, gaussian in enumerate(fuse(experts, weights)):
-                    fused[level].append(_half(gaussian).to(kept_on))
-                    said[level].append(torch.stack([_half(expert[level]) for expert in experts], 1).to(kept_on))
-        self.said = [torch.cat(level) for level in said]
+        shapes = latent_shapes(model.config)
+        kept = {"dtype": torch.half, "device": kept_on}
+        self.said = [torch.zeros(self.cuts * self.count, NUM_EXPERTS, 2, *shape, **kept) for shape in shapes]
         """Per level (picture, expert, 2, ...): mean and log-variance."""
-        self.fused = [torch.cat(level) for level in fused]
+        self.fused = [torch.zeros(self.cuts * self.count, 2, *shape, **kept) for shape in shapes]
         """Per level (picture, 2, ...): the posterior with all experts."""
+        batches = list(itertools.product(range(self.cuts), range(0, self.count, batch_size)))
+        is_shared = kept_on.type == engine.device.type
+        for cut, start in batches[engine.rank :: engine.num_processes] if is_shared else batches:
+            self._add(model, pictures, engine, cut, slice(start, min(start + batch_size, self.count)))
+        if is_shared:
+            engine.add_up([*self.said, *self.fused])
+
+    @torch.no_grad()
+    def _add(self, model: Autoencoder, pictures: PictureSet, engine: Engine, cut: int, part: slice) -> None:
+        places = np.random.default_rng((cut, part.start)) if cut else None
+        picture = to_device(pictures.batch(pictures.train[part], places), engine.device)
+        rows = slice(self.count * cut + part.start, self.count * cut + part.stop)
+        with engine.autocast():
+            experts = model.experts(picture)
+        weights = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
+        for level, gaussian in enumerate(fuse(experts, weights)):
+            self.fused[level][rows] = _half(gaussian).to(self.fused[level].device)
+            told = torch.stack([_half(expert[level]) for expert in experts], 1)
+            self.said[level][rows] = told.to(self.said[level].device)
 
     def rows(self, pictures: np.ndarray, cuts: np.ndarray) -> np.ndarray:
         """The rows of these cuts of these pictures, both in any shape that goes together."""
