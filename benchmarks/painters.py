@@ -9,7 +9,8 @@ look       how much of the way from the photos to a painter's held-out works is 
            the mean of the painter's works; 0 as far as photos, 1 as near as those held out
 structure  cosine of edges with those of the photo, as a part of what the model's reconstruction has
 
-AdaIN is trained on the same pictures for as long as the run was, or --minutes. Interrupted, its training goes on.
+AdaIN is trained on the same pictures for as long as the run was, or --minutes; with 0 it is left out. Interrupted, its
+training goes on.
 """
 
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def main() -> None:
     model = api.load(arguments.run, arguments.device)
     settings = Run(arguments.run).config
     trained = from_json(TrainConfig, settings.read_text(encoding="utf-8"), str(settings))
-    minutes = arguments.minutes or trained.minutes
+    minutes = trained.minutes if arguments.minutes is None else arguments.minutes
     if minutes is None:
         parser.error("the run has no --minutes: say how many AdaIN shall have.")
     pictures = prepare(
@@ -129,7 +130,8 @@ def main() -> None:
     reconstruction = torch.cat([model.network.autoencoder.reconstruct(part) for part in photos.split(BATCH)])
     styles = styles_of(model, pictures)
     ways = {f"impasto, strength {strength:g}": by_impasto(model, styles, strength) for strength in STRENGTHS}
-    ways["AdaIN"] = by_adain(peer, references_from(pictures))
+    if minutes:
+        ways["AdaIN"] = by_adain(peer, references_from(pictures))
     result: dict[str, object] = {"painters": [p.name for p in bench.painters], "photos": len(photos)}
     result |= {"minutes": minutes, "device": engine.reason}
     for name, way in ways.items():
