@@ -119,10 +119,7 @@ def main() -> None:
         zoom=trained.zoom,
         cache=folder / "cache",
     )
-    peer = AdaIn()
     engine = Engine(arguments.device)
-    with torch.enable_grad():
-        train_peer(peer, pictures, engine, 60 * minutes, folder / "adain.pt")
 
     seen = torch.from_numpy(model.read([arguments.photos]).pixels)
     photos = seen[spread(np.arange(len(seen)), arguments.count)].to(model.device).float() / 255
@@ -131,6 +128,9 @@ def main() -> None:
     styles = styles_of(model, pictures)
     ways = {f"impasto, strength {strength:g}": by_impasto(model, styles, strength) for strength in STRENGTHS}
     if minutes:
+        peer = AdaIn()
+        with torch.enable_grad():
+            train_peer(peer, pictures, engine, 60 * minutes, folder / "adain.pt")
         ways["AdaIN"] = by_adain(peer, references_from(pictures))
     result: dict[str, object] = {"painters": [p.name for p in bench.painters], "photos": len(photos)}
     result |= {"minutes": minutes, "device": engine.reason}
