@@ -1,4 +1,4 @@
-"""Mixtures of pictures: whose structure, colours and texture, and how far each is from what was given."""
+"""Mixtures of pictures: whose structure, colours and texture, and how far each is from what was given; plain twins."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from impasto.model.autoencoder import NUM_EXPERTS, NUM_LEVELS, Autoencoder
 from impasto.model.fuser import fuse, told
 from impasto.model.views import VIEW_NAMES
 from impasto.objective.mixture import DIRECTIONS, Mixing, colour_error, mixed, structure_error
+from impasto.objective.plain import Plainness
 
 
 def test_colours_are_compared_as_distributions_of_what_is_opaque() -> None:
@@ -72,3 +73,23 @@ def test_a_mixture_of_one_style_is_what_redrawing_tells(tiny: ModelConfig) -> No
     for found, expected in zip(mixed(experts, slice(0, None, 2), mixing), told(few, style, 0.6), strict=True):
         torch.testing.assert_close(found.mean, expected.mean)
         torch.testing.assert_close(found.log_variance, expected.log_variance)
+
+
+def test_a_plain_twin_keeps_strong_edges_white_and_alpha() -> None:
+    torch.manual_seed(0)
+    picture = torch.ones(8, 4, 32, 32)
+    picture[:, 3] = 0
+    picture[:, :, 8:24, 8:24] = torch.tensor([0.9, 0.2, 0.1, 1.0])[:, None, None]
+    picture[:, :3, 8:24, 8:24] += 0.02 * torch.randn(8, 3, 16, 16)
+    plainness = Plainness.draw(8, torch.Generator().manual_seed(0))
+    plain = plainness(picture)
+    assert plain.shape == picture.shape and plain.min() >= 0 and plain.max() <= 1
+    torch.testing.assert_close(plain[:, :3, :2], torch.ones(8, 3, 2, 32))
+    assert (plain[:, 3, 0, 0] == 0).all() and (plain[:, 3, 15, 15] > 0.98).all()
+    inside = slice(13, 19)
+    grain = [p[:, 0, inside, inside].flatten(1).std(1) for p in (picture, plain)]
+    assert (grain[1] < 0.5 * grain[0]).all()
+    colours = plain[:, :3, 15, 15]
+    assert (colours[1:] - colours[:-1]).abs().amax(1).min() > 0.01, "each has other colours"
+    assert (1 - plain[:, 1, 15, 4:12].min(1).values > 0.3).all(), "the edge is there"
+    torch.testing.assert_close(plainness[2:4](picture[2:4]), plain[2:4])

@@ -187,6 +187,21 @@ def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
     assert np.mean(losses[-2:]) < 0.35 * losses[0]
 
 
+def test_pictures_are_learned_from_their_plain_twins(folder: Path, tmp_path: Path) -> None:
+    terms: list[dict[str, float]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped) and event.stage is Stage.AUTOENCODER and event.terms:
+            terms.append(event.terms)
+
+    objective = {"twin_weight": 1.0, "mixture_weight": 0.0, "mixture_start": 0.3}
+    train(config_for(folder, tmp_path / "run", images=800, stage1_share=0.9, objective=objective), [listen])
+    errors = [found["twin"] for found in terms if "twin" in found]
+    assert "twin" not in terms[0] and len(errors) > 3 and "mixed_colours" not in terms[-1]
+    half = len(errors) // 2
+    assert np.mean(errors[half:]) < 0.9 * np.mean(errors[:half])
+
+
 @pytest.mark.parametrize("stop_after", [3, 12])
 def test_resumed_equals_uninterrupted_to_the_bit(folder: Path, tmp_path: Path, stop_after: int) -> None:
     whole = train(config_for(folder, tmp_path / "whole"))
@@ -267,6 +282,7 @@ def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder:
 def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
     settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
     settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "0.01"]
+    settings += ["--objective.twin-weight", "0.5"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     launchers = {
         "one": [sys.executable, "-m", "impasto"],

@@ -131,7 +131,9 @@ class ObjectiveConfig:
     mixture_weight: float = 0.1
     """Weight of what pictures mixed of several must show: structure, colours and texture of their sources."""
     mixture_start: float = 0.5
-    """Part of stage 1 after which pictures are mixed."""
+    """Part of stage 1 after which pictures are mixed, and painted from their plain twins."""
+    twin_weight: float = 0.0
+    """Weight of pictures painted from plain twins, smooth and in other colours, in their own styles; 0 for none."""
     adversarial_weight: float = 0.2
     """How loud the discriminator is against the reconstruction: a ratio of gradients."""
     adversarial_start: float = 0.7

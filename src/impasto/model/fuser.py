@@ -61,6 +61,17 @@ def blend(a: Gaussian, b: Gaussian, share: float | Float[Tensor, "..."]) -> Gaus
     return Gaussian(mean, -torch.log(precision))
 
 
+def faded(experts: Sequence[Hierarchy], strength: float | Float[Tensor, "batch 1"]) -> Hierarchy:
+    """The fused Gaussians of pictures whose colours and grain fall silent, the fine ones first; see `told`."""
+    heard = experts[0][0].mean
+    weights = heard.new_ones(len(heard), len(experts), len(experts[0]))
+    fades = 10.0 ** (-strength * heard.new_tensor(FADES))
+    for number, name in enumerate(VIEW_NAMES):
+        if name != "orientation":
+            weights[:, number, 1:] = fades
+    return fuse(experts, weights)
+
+
 def told(experts: Sequence[Hierarchy], style: Gaussian, strength: float | Float[Tensor, "batch 1"]) -> Hierarchy:
     """The fused Gaussians of pictures' content, which ``experts`` tell, and of ``style``, by ``strength`` in [0, 1].
 
@@ -68,11 +79,5 @@ def told(experts: Sequence[Hierarchy], style: Gaussian, strength: float | Float[
     first, while its structure goes on being told; and its own style gives way to ``style``. At 1 little is left of it
     but where its edges run, and its rough colours.
     """
-    heard = experts[0][0].mean
-    weights = heard.new_ones(len(heard), len(experts), len(experts[0]))
-    fades = 10.0 ** (-strength * heard.new_tensor(FADES))
-    for number, name in enumerate(VIEW_NAMES):
-        if name != "orientation":
-            weights[:, number, 1:] = fades
-    own, *maps = fuse(experts, weights)
+    own, *maps = faded(experts, strength)
     return blend(style, own, (1 - strength) ** OWN_STYLE_FADES), *maps  # pyrefly: ignore

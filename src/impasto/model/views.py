@@ -49,7 +49,7 @@ def views_of(picture: Map, *, signed: bool) -> Views:
     )
 
 
-def guided_filter(picture: Map, radius: int = 2, epsilon: float = 0.01) -> Map:
+def guided_filter(picture: Map, radius: int = 2, epsilon: float | Float[Tensor, "batch 1 1 1"] = 0.01) -> Map:
     """The picture, smoothed where it varies by less than sqrt(``epsilon``) (He, Sun & Tang 2013, self-guided)."""
     mean = _box(picture, radius)
     variance = (_box(picture.square(), radius) - mean.square()).clamp(min=0)

@@ -13,6 +13,7 @@ from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
+from impasto.model.fuser import faded
 from impasto.objective.adversary import (
     Augmentation,
     ProjectedDiscriminator,
@@ -22,6 +23,8 @@ from impasto.objective.adversary import (
 from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
 from impasto.objective.mixture import Mixing, colour_error, mixed, structure_error
+from impasto.objective.plain import Plainness
+from impasto.objective.reconstruction import reconstruction_loss
 from impasto.objective.style import StyleReader
 from impasto.training.engine import Engine
 from impasto.training.linear_start import start_linear
@@ -33,7 +36,8 @@ STYLE_GROUP = 8
 """Pictures share styles within groups of so many rows of a batch: a share of a batch is computed like the whole."""
 LOOKED_AT = 4
 """The losses that look at features see one picture in so many: they cost as much as the painting itself."""
-
+TWIN_TEXTURE = 0.2
+"""Weight of the texture beside the pixels, of what is painted from plain twins."""
 MOST_STARTED_FROM = 2**23
 """Pixels of the pictures that the first, linear weights are computed from."""
 
@@ -47,6 +51,7 @@ class Batch:
     draws: Draws
     augmentation: Augmentation
     mixing: Mixing
+    plainness: Plainness
 
 
 class AutoencoderStage(TrainingStage[Batch]):
@@ -98,10 +103,11 @@ class AutoencoderStage(TrainingStage[Batch]):
         pixels = self.pictures.batch(chosen, rng(self.config.seed, self.stage, step))
         draws = Draws(weights, keeps, torch.block_diag(*groups), (style, coarse, middle, fine))
         augmentation = Augmentation.draw(self.batch_size, draw, self.engine.device)
-        return Batch(pixels, collections, draws, augmentation, Mixing.draw(self.batch_size, STYLE_GROUP, draw))
+        mixing, plainness = Mixing.draw(self.batch_size, STYLE_GROUP, draw), Plainness.draw(self.batch_size, draw)
+        return Batch(pixels, collections, draws, augmentation, mixing, plainness)
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction and rate of some rows; later in the stage features, mixtures and the discriminator too."""
+        """Reconstruction and rate of some rows; later features, mixtures, twins and the discriminator too."""
         objective = self.config.objective
         picture = to_device(batch.pixels[rows], self.engine.device)
         encoders_learn = progress < objective.encoders_until
@@ -113,6 +119,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         features_on = objective.feature_weight > 0 and progress >= objective.feature_start
         judge_on = objective.adversarial_weight > 0 and progress >= objective.adversarial_start
         mixture_on = objective.mixture_weight > 0 and progress >= objective.mixture_start
+        twin_on = objective.twin_weight > 0 and progress >= objective.mixture_start
         style_on = objective.style_weight > 0 and encoders_learn
         reader = self.reader.module
         assert isinstance(reader, StyleReader)
@@ -120,7 +127,7 @@ class AutoencoderStage(TrainingStage[Batch]):
             collections = batch.collections[rows].to(self.engine.device)
             terms["style_maker"] = reader.maker_error(loss.style, collections)
             total = total + objective.style_weight * terms["style_maker"]
-        if len(real) and (style_on or features_on or mixture_on or judge_on):
+        if len(real) and (style_on or features_on or mixture_on or twin_on or judge_on):
             with torch.no_grad():
                 looks = self.features(real)
             if style_on:
@@ -129,14 +136,20 @@ class AutoencoderStage(TrainingStage[Batch]):
             if features_on:
                 terms["features"] = feature_distance(self.features(loss.painted[few]), looks).mean()
                 total = total + objective.feature_weight * terms["features"]
-            mixture = None
+            mixing, redrawn = batch.mixing.rows(rows, few), []
             if mixture_on:
-                mixture, errors = self._mixture(loss, picture, few, batch.mixing.rows(rows, few))
+                mixture, errors = self._mixture(loss, picture, few, mixing)
                 total = total + objective.mixture_weight * torch.stack(list(errors.values())).sum()
                 terms |= errors
+                redrawn.append(mixture)
+            if twin_on:
+                twins = batch.plainness[rows][few](real)
+                painted, terms["twin"] = self._from_twins(twins, loss.style[few], mixing.strength, real, looks)
+                total = total + objective.twin_weight * terms["twin"]
+                redrawn.append(painted)
             if judge_on:
                 augment = batch.augmentation[rows][few]
-                push, terms["discriminator"] = self._adversarial(loss, few, real, mixture, augment)
+                push, terms["discriminator"] = self._adversarial(loss, few, real, redrawn, augment)
                 total = total + push
         return total, {name: term.detach() for name, term in terms.items()}
 
@@ -147,17 +160,31 @@ class AutoencoderStage(TrainingStage[Batch]):
         style, coarse, middle, fine = (g.mean for g in mixed(loss.experts, few, mixing))
         painted = self.model.decoder((style, coarse, middle, fine))
         texture, colours = (picture[mixing.of(expert).to(picture.device)] for expert in ("texture", "pixel"))
-        reader = self.reader.module
-        assert isinstance(reader, StyleReader)
         with torch.no_grad():
-            wanted = reader.standardised(channel_statistics(self.features(texture)))
-        found = reader.standardised(channel_statistics(self.features(painted)))
+            wanted = self.features(texture)
         strength = mixing.strength[:, 0].to(picture.device)
         return painted, {
-            "mixed_texture": (strength * (found - wanted).abs().mean(1)).mean(),
+            "mixed_texture": (strength * self._texture_error(painted, wanted)).mean(),
             "mixed_colours": (strength * colour_error(painted, colours)).mean(),
             "mixed_structure": structure_error(painted, picture[few]).mean(),
         }
+
+    def _from_twins(
+        self, twins: Map, style: Tensor, strength: Tensor, real: Map, looks: list[Map]
+    ) -> tuple[Map, Tensor]:
+        """Pictures painted from what is told of their plain twins, in their own styles; how far they are from real."""
+        with torch.no_grad():
+            _, coarse, middle, fine = (g.mean for g in faded(self.model.experts(twins), strength.to(twins.device)))
+        painted = self.model.decoder((style, coarse, middle, fine))
+        error = reconstruction_loss(painted, real) + TWIN_TEXTURE * self._texture_error(painted, looks)
+        return painted, error.mean()
+
+    def _texture_error(self, painted: Map, wanted: list[Map]) -> Tensor:
+        """How far statistics of features are from those of ``wanted`` ones, in standard deviations, per picture."""
+        reader = self.reader.module
+        assert isinstance(reader, StyleReader)
+        found, wanted = (reader.standardised(channel_statistics(maps)) for maps in (self.features(painted), wanted))
+        return (found - wanted).abs().mean(1)
 
     @property
     def _looked_at(self) -> int:
@@ -165,7 +192,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         return -(-self.batch_size // self.engine.num_processes // LOOKED_AT)
 
     def _adversarial(
-        self, loss: AutoencoderLoss, few: slice, real: Map, mixture: Map | None, augment: Augmentation
+        self, loss: AutoencoderLoss, few: slice, real: Map, redrawn: list[Map], augment: Augmentation
     ) -> tuple[Tensor, Tensor]:
         """What to add to the painter's loss, and the discriminator's own loss, whose gradients are added up here."""
         discriminator = self.judge.module
@@ -181,9 +208,9 @@ class AutoencoderStage(TrainingStage[Batch]):
         balance = self.config.objective.adversarial_weight * fidelity[few].norm() / (pull.norm() + 1e-8)
         push = (loss.painted * (balance * pull).detach()).sum()
         fakes = [features]
-        if mixture is not None:
-            pull, features = pull_and_features(mixture, mixture)
-            push = push + (mixture * (balance * pull).detach()).sum()
+        for painted in redrawn:
+            pull, features = pull_and_features(painted, painted)
+            push = push + (painted * (balance * pull).detach()).sum()
             fakes.append(features)
         with torch.no_grad():
             authentic = self.features(augment(real))
