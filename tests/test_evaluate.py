@@ -17,7 +17,7 @@ from impasto.evaluate import evaluate as module
 from impasto.evaluate import samples as sampling
 from impasto.evaluate.judge import Judge
 from impasto.evaluate.report import to_html, to_json, to_text
-from impasto.evaluate.scores import Measured, Score, Unmeasured
+from impasto.evaluate.scores import Best, Measured, Score, Unmeasured
 from impasto.model.impasto import Impasto, save_model
 from pictures import noise
 
@@ -104,6 +104,15 @@ def test_planted_copies_and_a_style_break_are_caught(pictures: PictureSet, monke
     broken = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
     assert value_of(broken, "probe_accuracy of plain") > 0.8
     assert value_of(broken, "probe_accuracy of striped") < 0.2
+
+
+def test_of_many_collections_a_terminal_shows_the_lowest() -> None:
+    each = tuple(Score(f"probe_accuracy of {n}", n / 20, Best.HIGH, 5) for n in range(20))
+    scores = module.Scores((), (), (Score("probe_accuracy", 0.5, Best.HIGH, 100), *each), (), (), ())
+    report = module.Report({}, scores, {})
+    text = to_text(report)
+    assert "probe_accuracy of 7 " in text and "probe_accuracy of 8 " not in text and "and 12 higher ones" in text
+    assert "probe_accuracy of 19" in to_json(report) and "probe_accuracy of 19" in to_html(report, "t")
 
 
 def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:

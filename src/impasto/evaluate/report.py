@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +16,10 @@ from impasto.version import __version__
 
 FORMAT = 1
 """Version of the JSON."""
+OF_A_COLLECTION = " of "
+"""In the name of a score that every collection has."""
+MOST_COLLECTIONS = 8
+"""That a terminal shows of such scores: the lowest ones."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; width: 100%; margin: 0.5rem 0 2rem; }
@@ -30,14 +35,25 @@ def to_text(report: Report) -> str:
     lines = []
     for group, scores in report.scores.groups():
         lines.append(group)
+        left_out = _left_out(scores)
         for score in scores:
+            if score.name in left_out:
+                continue
             if isinstance(score, Score):
                 parts = [f"  {score.name:34} {_number(score.value):>9}", _interval(score), f"n={score.count}"]
                 parts += [f"{name} {_number(value)}" for name, value in score.references.items()]
                 lines.append("  ".join(part for part in parts if part))
             else:
                 lines.append(f"  {score.name:34} not measured: {score.reason}")
+        if left_out:
+            lines.append(f"  and {len(left_out)} higher ones of other collections, all in the report")
     return "\n".join(lines)
+
+
+def _left_out(scores: Sequence[Measured]) -> set[str]:
+    """Names of the scores of single collections that are too many for a terminal."""
+    single = [score for score in scores if isinstance(score, Score) and OF_A_COLLECTION in score.name]
+    return {score.name for score in sorted(single, key=lambda score: score.value)[MOST_COLLECTIONS:]}
 
 
 def to_json(report: Report) -> str:
