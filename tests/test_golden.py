@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto.config import GenerateConfig, ModelConfig, Size, TrainConfig, sized_model
+from impasto.config import GenerateConfig, ModelConfig, ObjectiveConfig, Size, TrainConfig, sized_model
 from impasto.create.grid import grid
 from impasto.data import prepare
 from impasto.model.blocks import channels_last
@@ -36,7 +36,10 @@ def train_steps(stage: TrainingStage, steps: int) -> list[dict[str, float]]:
 
 def test_losses_of_twenty_steps(tmp_path: Path) -> None:
     write_noise(tmp_path / "in", *(f"{c}/{n}.png" for c in "ab" for n in range(12)), mode="RGBA")
-    config = TrainConfig(tmp_path / "in", tmp_path / "run", size=Size.TINY, resolution=32, batch_size=8)
+    objective = ObjectiveConfig(mixture_weight=0.1, twin_weight=0.5)
+    config = TrainConfig(
+        tmp_path / "in", tmp_path / "run", size=Size.TINY, resolution=32, batch_size=8, objective=objective
+    )
     pictures = prepare(config.pictures, resolution=32, cache=tmp_path / "cache")
     engine = Engine("cpu")
     engine.keep_precision(bfloat16=False)

@@ -194,7 +194,7 @@ def test_pictures_are_learned_from_their_plain_twins(folder: Path, tmp_path: Pat
         if isinstance(event, Stepped) and event.stage is Stage.AUTOENCODER and event.terms:
             terms.append(event.terms)
 
-    objective = {"twin_weight": 1.0, "mixture_weight": 0.0, "mixture_start": 0.3}
+    objective = {"twin_weight": 1.0, "mixture_start": 0.3}
     train(config_for(folder, tmp_path / "run", images=800, stage1_share=0.9, objective=objective), [listen])
     errors = [found["twin"] for found in terms if "twin" in found]
     assert "twin" not in terms[0] and len(errors) > 3 and "mixed_colours" not in terms[-1]
@@ -282,7 +282,7 @@ def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder:
 def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
     settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
     settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "0.01"]
-    settings += ["--objective.twin-weight", "0.5"]
+    settings += ["--objective.mixture-weight", "0.1", "--objective.twin-weight", "0.5"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     launchers = {
         "one": [sys.executable, "-m", "impasto"],

@@ -128,8 +128,9 @@ class ObjectiveConfig:
     """Weight of the distance of frozen features."""
     feature_start: float = 0.5
     """Part of stage 1 after which the feature loss joins."""
-    mixture_weight: float = 0.1
-    """Weight of what pictures mixed of several must show: structure, colours and texture of their sources."""
+    mixture_weight: float = 0.0
+    """Weight of what pictures mixed of several must show: structure, colours and texture of their sources; 0 for
+    none."""
     mixture_start: float = 0.5
     """Part of stage 1 after which pictures are mixed, and painted from their plain twins."""
     twin_weight: float = 0.0

@@ -37,6 +37,7 @@ PRESETS: dict[Preset, dict[str, str]] = {
         "--stage1-share": "0.65",
         "--prior-size": "tiny",
         "--signed-edges": "",
+        "--objective.mixture-weight": "0.1",
     },
 }
 """The flags that each stands for, those without a value with an empty one; flags that are given win."""
@@ -80,7 +81,7 @@ class Train(TrainConfig):
     """Folder of pictures; each folder inside it is a collection with a style of its own."""
     preset: Annotated[Preset | None, arg(help_behavior_hint="(default: none)")] = None
     """painter, to redraw photos: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.65 --prior-size tiny
-    --signed-edges."""
+    --signed-edges --objective.mixture-weight 0.1."""
 
     def __post_init__(self) -> None:
         """Leave the checks to ``run``, where a mistake is reported as every command reports it."""
