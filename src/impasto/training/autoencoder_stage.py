@@ -183,8 +183,8 @@ class AutoencoderStage(TrainingStage[Batch]):
         """How far statistics of features are from those of ``wanted`` ones, in standard deviations, per picture."""
         reader = self.reader.module
         assert isinstance(reader, StyleReader)
-        found, wanted = (reader.standardised(channel_statistics(maps)) for maps in (self.features(painted), wanted))
-        return (found - wanted).abs().mean(1)
+        found = reader.standardised(channel_statistics(self.features(painted)))
+        return (found - reader.standardised(channel_statistics(wanted))).abs().mean(1)
 
     @property
     def _looked_at(self) -> int:
