@@ -28,7 +28,7 @@ from impasto.evaluate.distances import (
 from impasto.evaluate.looks import Looks, kept_look, look
 from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.reconstruction import Faithfulness, faithfulness
-from impasto.evaluate.scores import Best, Measured, Score, Unmeasured, average, groups_of, share
+from impasto.evaluate.scores import OF_A_COLLECTION, Best, Measured, Score, Unmeasured, average, groups_of, share
 from impasto.model.blocks import Map
 
 BATCH = 32
@@ -253,7 +253,7 @@ class Judge:
         names = self.pictures.collections
         each = [
             share(
-                f"probe_accuracy of {names[collection]}",
+                f"probe_accuracy{OF_A_COLLECTION}{names[collection]}",
                 right[labels == collection],
                 Best.HIGH,
                 _mean_of("held-out pictures", held_right[held_ids == collection]),

@@ -11,15 +11,13 @@ from PIL import Image
 
 from impasto.atomic import write_atomically, write_text_atomically
 from impasto.evaluate.evaluate import Report
-from impasto.evaluate.scores import Best, Measured, Score
+from impasto.evaluate.scores import OF_A_COLLECTION, Best, Measured, Score
 from impasto.version import __version__
 
 FORMAT = 1
 """Version of the JSON."""
-OF_A_COLLECTION = " of "
-"""In the name of a score that every collection has."""
 MOST_COLLECTIONS = 8
-"""That a terminal shows of such scores: the lowest ones."""
+"""That a terminal shows of a score which every collection has: the lowest ones."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; width: 100%; margin: 0.5rem 0 2rem; }

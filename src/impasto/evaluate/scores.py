@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 NORMAL_95 = 1.96
+OF_A_COLLECTION = " of "
+"""Stands between name and collection of a score that every collection has."""
 
 
 class Best(StrEnum):

@@ -63,7 +63,7 @@ def orientation(picture: Map) -> Map:
     Three channels a scale: edge strength s in [0, 1) and s cos 2a, s sin 2a of the edge's angle a. Gradients of
     luminance and of alpha add up as tensors, so that a white shape on a transparent ground has its outline too.
     """
-    return _at_scales(torch.cat([_luma(picture), picture[:, 3:]], 1), _structure_tensor)
+    return _at_scales(torch.cat([luma(picture), picture[:, 3:]], 1), _structure_tensor)
 
 
 def edge_signs(picture: Map) -> Map:
@@ -72,10 +72,11 @@ def edge_signs(picture: Map) -> Map:
     Two channels a scale: s cos a and s sin a, of the gradient's angle a in all of the circle. Double angles are the
     same for a light line on dark ground and a dark one on light ground: who has to guess paints neither.
     """
-    return _at_scales(_luma(picture), _normalised_gradient)
+    return _at_scales(luma(picture), _normalised_gradient)
 
 
-def _luma(picture: Map) -> Map:
+def luma(picture: Map) -> Map:
+    """The lightness of colours, in one channel (ITU-R BT.601)."""
     return (picture[:, :3] * picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
@@ -101,8 +102,8 @@ def _structure_tensor(planes: Map) -> Float[Tensor, "batch 3 height width"]:
     return tensor / (strength * (strength + _box(strength, 4) + 0.05))
 
 
-def _normalised_gradient(luma: Map) -> Float[Tensor, "batch 2 height width"]:
-    gradient = torch.cat(_gradient(luma), 1)
+def _normalised_gradient(lightness: Map) -> Float[Tensor, "batch 2 height width"]:
+    gradient = torch.cat(_gradient(lightness), 1)
     strength = torch.sqrt(gradient.square().sum(1, keepdim=True) + 1e-8)
     return gradient / (strength + _box(strength, 4) + 0.05)
 

@@ -12,14 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.model.blocks import Map
-from impasto.model.views import LUMA, guided_filter
+from impasto.model.views import guided_filter, luma
 
 RADIUS = 4
 """Of the squares that are smoothed, in pixels."""
 WEAKEST_LOG10, STRONGEST_LOG10 = -2.5, -1.0
 """What varies by less than the square root of ten to such a power is smoothed away."""
 MOST_LOG2_GAMMA = 0.7
+"""Colours are raised to a power between one over two to this and two to this."""
 MOST_SATURATION = 1.3
+"""Colours are between grey and so many times as far from it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,6 @@ class Plainness:
         epsilon, gamma, saturation = (x.to(picture.device) for x in (self.epsilon, self.gamma, self.saturation))
         smooth = guided_filter(picture, RADIUS, epsilon).clamp(0, 1)
         colour, alpha = smooth[:, :3] ** gamma, smooth[:, 3:]
-        luma = (colour * colour.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        colour = (luma + saturation * (colour - luma)).clamp(0, 1)
+        grey = luma(colour)
+        colour = (grey + saturation * (colour - grey)).clamp(0, 1)
         return torch.cat([colour, alpha], 1).contiguous(memory_format=torch.channels_last)
