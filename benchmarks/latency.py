@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--size", type=Size, default=Size.SMALL)
     parser.add_argument("--prior-size", type=Size, help="default: that of --size")
     parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--redraws-alone", action="store_true", help="a model whose decoder redraws without the flow")
     parser.add_argument("--count", type=int, default=16, help="pictures at a time")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs: one repetition, few pictures")
     arguments = parser.parse_args()
@@ -58,6 +59,7 @@ def main() -> None:
         channels=4,
         resolution=arguments.resolution,
         collections=("any",),
+        redraws_alone=arguments.redraws_alone,
     )
     device, reason = choose_device("auto")
     network = channels_last(Impasto(shape).to(device)).eval().requires_grad_(False)
@@ -84,6 +86,7 @@ def main() -> None:
         )
         for height, width in (PHOTOS[:1] if arguments.quick else PHOTOS)
     }
+    redrawing_steps = 0 if arguments.redraws_alone else REDRAWING.steps
     result = {
         "device": f"{reason}; {why}",
         "threads": torch.get_num_threads(),
@@ -94,14 +97,14 @@ def main() -> None:
         "pictures": count,
         "guidance": 1.5,
         "generation_seconds_by_steps": generation,
-        "redrawing_steps": REDRAWING.steps,
+        "redrawing_steps": redrawing_steps,
         "redrawing_seconds_by_size": redrawing,
     }
     print(f"{seconds_of_help:8.2f} s  impasto --help")
     for steps, seconds in generation.items():
         print(f"{seconds:8.2f} s  {count} pictures of {arguments.resolution} px, {steps} steps")
     for size, seconds in redrawing.items():
-        print(f"{seconds:8.2f} s  a picture of {size} px redrawn, {REDRAWING.steps} steps")
+        print(f"{seconds:8.2f} s  a picture of {size} px redrawn, {redrawing_steps} steps")
     write(result, arguments.out)
 
 

@@ -27,39 +27,44 @@ def gather(archives: Sequence[Path], folder: Path) -> Path:
 def cook(
     doc: str | None,
     archives: Sequence[str],
-    *settings: object,
+    *courses: dict[str, object],
     minutes: float,
     batches: tuple[int, int],
     prior_learning_rate: float = 5e-4,
 ) -> None:
     """Train a built-in model as its recipe says; the same command again resumes.
 
-    ``doc`` is the recipe's own, ``archives`` the names of what it is trained on, ``settings`` further flags of `impasto
-    train`. Minutes and the ``batches`` of both stages can be changed by flags; learning rates go with the root of the
-    batch, that of the prior from what it is at 64.
+    ``doc`` is the recipe's own, ``archives`` the names of what it is trained on. Each course is a training with further
+    flags of `impasto train`, switches with an empty value; it begins with the weights of the one before, which lie
+    beside the last. The courses share the minutes, which can be changed by a flag like the ``batches`` of both stages;
+    learning rates go with the root of the batch, that of the prior from what it is at 64.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--minutes", type=float, default=minutes, help="of all courses together")
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=batches[0])
     parser.add_argument("--prior-batch-size", type=int, default=batches[1])
     parser.add_argument("--processes", type=int, default=1, help="that share each batch; on a CPU one for each core")
     arguments = parser.parse_args()
-    folder = arguments.out.with_name(f"{arguments.out.name}-pictures")
-    pictures = gather([arguments.data / f"{name}.zip" for name in archives], folder)
-    flags = (
-        *("--out", arguments.out),
-        *("--minutes", arguments.minutes),
-        *("--resolution", arguments.resolution),
-        *("--batch-size", arguments.batch_size),
-        *("--learning-rate", 1e-3 * min(1.5, (arguments.batch_size / 16) ** 0.5)),
-        *("--prior-batch-size", arguments.prior_batch_size),
-        *("--prior-learning-rate", prior_learning_rate * min(1.6, (arguments.prior_batch_size / 64) ** 0.5)),
-        *settings,
-    )
+    out: Path = arguments.out
+    pictures = gather([arguments.data / f"{name}.zip" for name in archives], out.with_name(f"{out.name}-pictures"))
     several = ["-m", "torch.distributed.run", "--nproc-per-node", str(arguments.processes)]
     launcher = [sys.executable, *(several if arguments.processes > 1 else [])]
-    command = [*launcher, "-m", "impasto", "train", str(pictures), *map(str, flags)]
-    raise SystemExit(subprocess.run(command).returncode)
+    common = {
+        "--minutes": arguments.minutes / len(courses),
+        "--resolution": arguments.resolution,
+        "--batch-size": arguments.batch_size,
+        "--learning-rate": 1e-3 * min(1.5, (arguments.batch_size / 16) ** 0.5),
+        "--prior-batch-size": arguments.prior_batch_size,
+        "--prior-learning-rate": prior_learning_rate * min(1.6, (arguments.prior_batch_size / 64) ** 0.5),
+    }
+    folders = [out.with_name(f"{out.name}-course-{number}") for number in range(1, len(courses))] + [out]
+    for number, (folder, course) in enumerate(zip(folders, courses, strict=True)):
+        start = {"--start-from": folders[number - 1]} if number else {}
+        flags = {"--out": folder} | common | start | course
+        parts = [str(part) for flag in flags.items() for part in flag if part != ""]
+        done = subprocess.run([*launcher, "-m", "impasto", "train", str(pictures), *parts])
+        if done.returncode:
+            raise SystemExit(done.returncode)

@@ -13,9 +13,7 @@ if __name__ == "__main__":
     cook(
         __doc__,
         ("emoji128", "icons128", "tiles32"),
-        *("--objective.kl-weight", 2e-6),
-        *("--stage1-share", 0.4),
-        "--text",
+        {"--objective.kl-weight": 2e-6, "--stage1-share": 0.4, "--text": ""},
         minutes=11.6,
         batches=(128, 256),
     )

@@ -2,22 +2,37 @@
 
 python recipes/painter.py DATA --out runs/painter --processes 2
 
-DATA is the folder with paintings224.zip and photos.zip. It begins with the weights of `icons`, but for a prior of its
-own: a small one, as most of a picture is told when it is redrawn. The minutes and batches are those of a CPU.
-Interrupted, the same command goes on.
+DATA is the folder with paintings224.zip and photos.zip. The first course begins with the weights of `icons`, but for a
+prior of its own: a small one, as most of a picture is told when it is redrawn. In the second the decoder alone learns
+to redraw, from plain twins and mixtures; encoders and prior stay all but as they are. The minutes and batches are those
+of a CPU. Interrupted, the same command goes on.
 """
 
 from gather import cook
+
+PAINTER = {"--preset": "painter", "--objective.kl-weight": 2e-6}
 
 if __name__ == "__main__":
     cook(
         __doc__,
         ("paintings224", "photos"),
-        *("--preset", "painter"),
-        *("--start-from", "icons"),
-        *("--objective.kl-weight", 2e-6),
-        *("--objective.mixture-start", 0.3),
-        minutes=100.0,
+        PAINTER
+        | {
+            "--start-from": "icons",
+            "--objective.mixture-start": 0.3,
+            "--objective.twin-weight": 0,
+            "--objective.adversarial-weight": 0.2,
+        },
+        PAINTER
+        | {
+            "--stage1-share": 0.9,
+            "--learning-rate": 5e-4,
+            "--prior-learning-rate": 3e-4,
+            "--objective.encoders-until": 0,
+            "--objective.feature-start": 0,
+            "--objective.mixture-start": 0,
+        },
+        minutes=200.0,
         batches=(16, 64),
         prior_learning_rate=1e-3,
     )

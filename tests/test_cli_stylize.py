@@ -1,5 +1,6 @@
 """`impasto stylize` and `impasto style` on a model of random weights: what they promise holds for any."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from impasto.create.recipe import read_recipe
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.fuser import fuse, told
 from impasto.model.gaussian import Gaussian
-from impasto.model.impasto import Impasto, save_model
+from impasto.model.impasto import Impasto, load_model, save_model
 from pictures import noise, write_noise
 
 FAST = "--steps 2 --device cpu"
@@ -85,6 +86,24 @@ def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) 
     assert (pixels("1/x.png") != pixels("3/x.png")).any()
 
 
+def test_the_flow_is_left_out_where_the_decoder_redraws_alone(run: Path, tiny: ModelConfig) -> None:
+    write_noise(Path(), "x.png")
+    network, styles = load_model(run / "model.safetensors")
+    network.config = dataclasses.replace(tiny, redraws_alone=True)
+    Path("alone").mkdir()
+    save_model(network, Path("alone/model.safetensors"), styles=styles)
+    ways = {"1": "run", "2": "run --flow on", "3": "run --flow off", "4": "alone --seed 1", "5": "alone --flow on"}
+    made = {}
+    for out, way in ways.items():
+        model, *more = way.split()
+        assert stylize(f"{model} x.png --out {out} --style a {' '.join(more)}") == 0
+        made[out] = pixels(f"{out}/x.png")
+    assert (made["1"] == made["2"]).all() and (made["2"] == made["5"]).all()
+    assert (made["3"] == made["4"]).all() and (made["2"] != made["3"]).any()
+    config = StylizeConfig(style=("a",), text="sun")
+    assert config.follows_flow(network.config), "the decoder alone hears no text"
+
+
 def test_a_saved_style_is_the_style(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_noise(Path(), "x.png", "ref.png")
     assert main("style save run a ref.png:2 -o my.style --device cpu".split()) == 0
@@ -121,6 +140,7 @@ def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsy
         ("run broken.png --style a --out new", "broken.png"),
         ("run empty --style a --out new", "no readable picture"),
         ("run x.png --style a --out new --strength 1.5", "--strength 1.5"),
+        ("run x.png --style a --out new --flow off --text sun", "--flow off"),
         ("run x.png --style a:0 --out new", "above 0"),
         ("run x.png --style a --out new --tile x", "cannot repeat"),
         ("run x.png --style a --out new --palette 1", "2 to 256"),

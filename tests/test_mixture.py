@@ -8,8 +8,10 @@ from impasto.config import ModelConfig
 from impasto.model.autoencoder import NUM_EXPERTS, NUM_LEVELS, Autoencoder
 from impasto.model.fuser import fuse, told
 from impasto.model.views import VIEW_NAMES
+from impasto.objective.glimpse import Glimpse
 from impasto.objective.mixture import DIRECTIONS, Mixing, colour_error, mixed, structure_error
 from impasto.objective.plain import Plainness
+from impasto.objective.texture import NUM_SLICES, Slices
 
 
 def test_colours_are_compared_as_distributions_of_what_is_opaque() -> None:
@@ -93,3 +95,45 @@ def test_a_plain_twin_keeps_strong_edges_white_and_alpha() -> None:
     assert (colours[1:] - colours[:-1]).abs().amax(1).min() > 0.01, "each has other colours"
     assert (1 - plain[:, 1, 15, 4:12].min(1).values > 0.3).all(), "the edge is there"
     torch.testing.assert_close(plainness[2:4](picture[2:4]), plain[2:4])
+
+
+def test_a_glimpse_shows_two_pictures_from_one_place() -> None:
+    picture = torch.rand(8, 4, 32, 32, requires_grad=True)
+    glimpse = Glimpse.draw(8, torch.Generator().manual_seed(0), torch.device("cpu"))
+    seen = glimpse(picture)
+    assert seen.shape == picture.shape and ((seen >= 0) & (seen <= 1)).all()
+    torch.testing.assert_close(glimpse(0.5 * picture), 0.5 * seen)
+    torch.testing.assert_close(glimpse[2:4](picture[2:4]), seen[2:4])
+    (gradient,) = torch.autograd.grad(seen.sum(), picture)
+    assert (gradient.flatten(1).norm(dim=1) > 0).all()
+    ramp = torch.linspace(0, 1, 32).expand(8, 3, 32, 32)
+    steps = glimpse(ramp).diff(dim=3)[:, 0, 16, 12:20].mean(1) * 31
+    assert (steps.abs() > 0.7).all() and (steps.abs() < 1.1).all(), "nearer, or a little further"
+    assert len(set(steps.sign().tolist())) == 2, "some are mirrored"
+
+
+def test_textures_are_compared_as_distributions_of_features() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    generator = torch.Generator().manual_seed(0)
+    slices = Slices.draw((3, 5), generator, torch.device("cpu"))
+    a, b = ([torch.rand(2, n, side, side, generator=generator) for n, side in ((3, 8), (5, 4))] for _ in range(2))
+    scale = [torch.full((3,), 0.5), torch.ones(5)]
+    expected = 0.0
+    for first, second, directions, unit in zip(a, b, slices.directions, scale, strict=True):
+        for direction in directions / unit:
+            along = (torch.einsum("c,chw->hw", direction, maps[1]).flatten() for maps in (first, second))
+            expected += stats.wasserstein_distance(*along) / NUM_SLICES / 2
+    assert float(slices.error(a, b, scale)[1]) == pytest.approx(expected, rel=1e-4)
+    moved = [maps.flip(3).roll(1, 2) for maps in a]
+    assert slices.error(moved, a, scale).max() < 1e-6, "where a feature is seen does not matter"
+
+
+def test_spikes_do_not_make_a_texture() -> None:
+    """Means and deviations of both are the same, and would say that they look alike."""
+    slices = Slices.draw((1,), torch.Generator().manual_seed(0), torch.device("cpu"))
+    spikes = torch.zeros(1, 1, 16, 16)
+    spikes[..., ::8, ::8] = 1
+    grain = torch.randn(1, 1, 16, 16)
+    grain = (grain - grain.mean()) / grain.std(correction=0) * spikes.std(correction=0) + spikes.mean()
+    unit = [spikes.std(correction=0)[None]]
+    assert float(slices.error([spikes], [grain], unit)) > 0.5

@@ -5,6 +5,7 @@ What trains a model must not judge it, so the two never change places.
 
 import importlib
 import itertools
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -123,6 +124,12 @@ def channel_statistics(maps: list[Pictures]) -> Float[Tensor, "_batch statistic"
         values = early.float().flatten(2)
         parts += [values.mean(2), values.std(2, correction=0)]
     return torch.cat(parts, 1)
+
+
+def deviations_in(statistics: Float[Tensor, " statistic"], channels: Sequence[int]) -> list[Float[Tensor, " channel"]]:
+    """The standard deviations among `channel_statistics`, one tensor for each map of so many ``channels``."""
+    parts = statistics.split([number for number in channels for _ in range(2)])
+    return list(parts[1::2])
 
 
 def feature_distance(painted: list[Pictures], real: list[Pictures]) -> Float[Tensor, " batch"]:

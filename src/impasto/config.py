@@ -57,6 +57,14 @@ class Repeat(StrEnum):
         return "y" in self.value
 
 
+class Flow(StrEnum):
+    """Whether a redrawn picture goes along the prior flow, or from what is told of it straight to the decoder."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class ClipFormat(StrEnum):
     """How clips are written: VP9 or AV1 with sound, or an animation with alpha and without sound."""
 
@@ -95,6 +103,8 @@ class ModelConfig:
     """Whether each encoder also tells every level by one linear map of its squares of the view."""
     signed_edges: bool = False
     """Whether the orientation view tells on which side of an edge it is lighter."""
+    redraws_alone: bool = False
+    """Whether the decoder has learned to redraw pictures from what is told of them, without the flow."""
     decoder_widths: tuple[int, int, int, int, int] = (192, 192, 160, 96, 48)
     """Channels of the decoder at strides 32, 16, 8, 4 and 2."""
     decoder_depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
@@ -342,6 +352,9 @@ class StylizeConfig(PictureConfig):
     """How much of the style and how little of the picture's own word, 0 to 1."""
     preserve_color: bool = False
     """Keep the colours of the picture: only its lightness is redrawn."""
+    flow: Flow = Flow.AUTO
+    """Whether the prior flow adds what is not told: auto leaves it out where the decoder has learned to redraw alone,
+    which is many times as fast, and nothing is said with --text."""
     steady: bool = True
     """Average over time what is told of places of a clip that do not move."""
     most: int = MAX_SIDE
@@ -354,7 +367,15 @@ class StylizeConfig(PictureConfig):
             raise ImpastoError(f"--strength {self.strength}: use a number from 0 to 1.")
         if not self.style:
             raise ImpastoError("--style is missing: name collections of the model, pictures or saved styles.")
+        if self.flow is Flow.OFF and self.text is not None:
+            raise ImpastoError("--flow off: only the flow hears --text; use one of them.")
         check_most(self.most)
+
+    def follows_flow(self, model: ModelConfig) -> bool:
+        """Whether ``model`` redraws along its flow."""
+        if self.flow is Flow.AUTO:
+            return self.text is not None or not model.redraws_alone
+        return self.flow is Flow.ON
 
 
 @dataclass(frozen=True)
@@ -410,6 +431,7 @@ def sized_model(
     text_dim: int = 0,
     linear_experts: bool = False,
     signed_edges: bool = False,
+    redraws_alone: bool = False,
 ) -> ModelConfig:
     """The model that ``size`` stands for, with the prior of ``prior_size`` where one is given."""
     widths: dict[Size, dict[str, Any]] = {
@@ -445,6 +467,7 @@ def sized_model(
         prior_delays=PRIOR_DELAYS,
         linear_experts=linear_experts,
         signed_edges=signed_edges,
+        redraws_alone=redraws_alone,
         **widths[size],
         **priors[prior_size or size],
     )

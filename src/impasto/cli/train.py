@@ -38,6 +38,8 @@ PRESETS: dict[Preset, dict[str, str]] = {
         "--prior-size": "tiny",
         "--signed-edges": "",
         "--objective.mixture-weight": "0.1",
+        "--objective.twin-weight": "0.5",
+        "--objective.adversarial-weight": "0",
     },
 }
 """The flags that each stands for, those without a value with an empty one; flags that are given win."""
@@ -81,7 +83,7 @@ class Train(TrainConfig):
     """Folder of pictures; each folder inside it is a collection with a style of its own."""
     preset: Annotated[Preset | None, arg(help_behavior_hint="(default: none)")] = None
     """painter, to redraw photos: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.65 --prior-size tiny
-    --signed-edges --objective.mixture-weight 0.1."""
+    --signed-edges --objective.mixture-weight 0.1 --objective.twin-weight 0.5 --objective.adversarial-weight 0."""
 
     def __post_init__(self) -> None:
         """Leave the checks to ``run``, where a mistake is reported as every command reports it."""

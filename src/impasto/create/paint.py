@@ -15,6 +15,13 @@ from impasto.model.windows import WindowedFlow
 
 
 @torch.no_grad()
+def paint_told(model: Impasto, fused: Hierarchy, repeat: Repeat = Repeat.NONE) -> Map:
+    """Pictures in [0, 1] from the means of what was told, through the decoder alone; see `paint`."""
+    style, coarse, middle, fine = (g.mean for g in fused)
+    return tiles.decode(model.autoencoder, (style, coarse, middle, fine), repeat)
+
+
+@torch.no_grad()
 def paint(
     model: Impasto,
     fused: Hierarchy,

@@ -10,7 +10,7 @@ from PIL import Image
 from impasto.config import StylizeConfig
 from impasto.create.canvas import Canvas
 from impasto.create.generate import picture_seed
-from impasto.create.paint import paint
+from impasto.create.paint import paint, paint_told
 from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
@@ -93,8 +93,10 @@ class Stylizer:
         return told(experts, self.style, self.config.strength)
 
     def paint(self, fused: Hierarchy, on_step: StepCallback | None = None) -> Map:
-        """The canvas in [0, 1], from what was told; always from the same noise."""
+        """The canvas in [0, 1], from what was told; where the flow is followed, always from the same noise."""
         config = self.config
+        if not config.follows_flow(self.model.config):
+            return paint_told(self.model, fused, config.tile)
         return paint(
             self.model,
             fused,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impasto.backbone import Backbone, Lite, channel_statistics, feature_distance
+from impasto.backbone import Backbone, Lite, channel_statistics, deviations_in, feature_distance
 from impasto.config import TrainConfig
 from impasto.data import PictureSet, spread
 from impasto.events import Stage
@@ -22,10 +22,12 @@ from impasto.objective.adversary import (
 )
 from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_loss
 from impasto.objective.experts import draw_style_sources, draw_weights
+from impasto.objective.glimpse import Glimpse
 from impasto.objective.mixture import Mixing, colour_error, mixed, structure_error
 from impasto.objective.plain import Plainness
 from impasto.objective.reconstruction import reconstruction_loss
 from impasto.objective.style import StyleReader
+from impasto.objective.texture import Slices
 from impasto.training.engine import Engine
 from impasto.training.linear_start import start_linear
 from impasto.training.optimizer import Optimizer
@@ -36,7 +38,9 @@ STYLE_GROUP = 8
 """Pictures share styles within groups of so many rows of a batch: a share of a batch is computed like the whole."""
 LOOKED_AT = 4
 """The losses that look at features see one picture in so many: they cost as much as the painting itself."""
-TWIN_TEXTURE = 0.2
+MIXED = {"texture": 2.0, "colours": 4.0, "structure": 0.3}
+"""Weights of what mixtures must show, within theirs."""
+TWIN_TEXTURE = 0.3
 """Weight of the texture beside the pixels, of what is painted from plain twins."""
 MOST_STARTED_FROM = 2**23
 """Pixels of the pictures that the first, linear weights are computed from."""
@@ -50,6 +54,8 @@ class Batch:
     collections: Tensor
     draws: Draws
     augmentation: Augmentation
+    glimpse: Glimpse
+    slices: Slices
     mixing: Mixing
     plainness: Plainness
 
@@ -68,15 +74,14 @@ class AutoencoderStage(TrainingStage[Batch]):
         self.features = Backbone(Lite.LITE1).to(engine.device)
         discriminator = ProjectedDiscriminator(self.features.channels, config.seed % 2**32).to(engine.device)
         self.judge = Optimizer(discriminator, config.learning_rate)
-        self.reader = Optimizer(self._reader().to(engine.device), config.learning_rate)
-        self.assistants = {"judge": self.judge, "reader": self.reader}
-
-    def _reader(self) -> StyleReader:
         with torch.no_grad():
             found = [channel_statistics(self.features(picture)) for picture in self._some_pictures().split(32)]
         statistics = torch.cat(found)
         mean, deviation = statistics.mean(0), statistics.std(0).clamp(min=1e-3)
-        return StyleReader(self.model.config.style_dim, len(self.pictures.collections), mean, deviation)
+        reader = StyleReader(model.config.style_dim, len(pictures.collections), mean, deviation)
+        self.reader = Optimizer(reader.to(engine.device), config.learning_rate)
+        self.assistants = {"judge": self.judge, "reader": self.reader}
+        self.grain = [deviation.clamp(min=1e-3) for deviation in deviations_in(mean, self.features.channels)]
 
     def _some_pictures(self, most: int = 256) -> Tensor:
         return to_device(self.pictures.batch(spread(self.pictures.train, most)), self.engine.device)
@@ -102,9 +107,16 @@ class AutoencoderStage(TrainingStage[Batch]):
         style, coarse, middle, fine = noise_of(self.config.seed, self.stage, step, shapes, self.engine.device)
         pixels = self.pictures.batch(chosen, rng(self.config.seed, self.stage, step))
         draws = Draws(weights, keeps, torch.block_diag(*groups), (style, coarse, middle, fine))
-        augmentation = Augmentation.draw(self.batch_size, draw, self.engine.device)
-        mixing, plainness = Mixing.draw(self.batch_size, STYLE_GROUP, draw), Plainness.draw(self.batch_size, draw)
-        return Batch(pixels, collections, draws, augmentation, mixing, plainness)
+        return Batch(
+            pixels,
+            collections,
+            draws,
+            Augmentation.draw(self.batch_size, draw, self.engine.device),
+            Glimpse.draw(self.batch_size, draw, self.engine.device),
+            Slices.draw(self.features.channels, draw, self.engine.device),
+            Mixing.draw(self.batch_size, STYLE_GROUP, draw),
+            Plainness.draw(self.batch_size, draw),
+        )
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction and rate of some rows; later features, mixtures, twins and the discriminator too."""
@@ -128,23 +140,27 @@ class AutoencoderStage(TrainingStage[Batch]):
             terms["style_maker"] = reader.maker_error(loss.style, collections)
             total = total + objective.style_weight * terms["style_maker"]
         if len(real) and (style_on or features_on or mixture_on or twin_on or judge_on):
+            glimpse = batch.glimpse[rows][few]
             with torch.no_grad():
-                looks = self.features(real)
+                looks = self.features(glimpse(real))
             if style_on:
                 terms["style_look"] = reader.look_error(loss.style[few], channel_statistics(looks))
                 total = total + objective.style_weight * terms["style_look"]
             if features_on:
-                terms["features"] = feature_distance(self.features(loss.painted[few]), looks).mean()
+                terms["features"] = feature_distance(self.features(glimpse(loss.painted[few])), looks).mean()
                 total = total + objective.feature_weight * terms["features"]
             mixing, redrawn = batch.mixing.rows(rows, few), []
             if mixture_on:
-                mixture, errors = self._mixture(loss, picture, few, mixing)
-                total = total + objective.mixture_weight * torch.stack(list(errors.values())).sum()
-                terms |= errors
+                mixture, errors = self._mixture(loss, picture, few, batch.slices, mixing, glimpse)
+                for name, error in errors.items():
+                    total = total + objective.mixture_weight * MIXED[name] * error
+                    terms[f"mixed_{name}"] = error
                 redrawn.append(mixture)
             if twin_on:
                 twins = batch.plainness[rows][few](real)
-                painted, terms["twin"] = self._from_twins(twins, loss.style[few], mixing.strength, real, looks)
+                painted = self._from_twins(twins, loss.style[few], mixing.strength)
+                texture = batch.slices.error(self.features(glimpse(painted)), looks, self.grain)
+                terms["twin"] = (reconstruction_loss(painted, real) + TWIN_TEXTURE * texture).mean()
                 total = total + objective.twin_weight * terms["twin"]
                 redrawn.append(painted)
             if judge_on:
@@ -154,37 +170,26 @@ class AutoencoderStage(TrainingStage[Batch]):
         return total, {name: term.detach() for name, term in terms.items()}
 
     def _mixture(
-        self, loss: AutoencoderLoss, picture: Map, few: slice, mixing: Mixing
+        self, loss: AutoencoderLoss, picture: Map, few: slice, slices: Slices, mixing: Mixing, glimpse: Glimpse
     ) -> tuple[Map, dict[str, Tensor]]:
         """A few pictures mixed with others, and how far each source is from having given what it should."""
         style, coarse, middle, fine = (g.mean for g in mixed(loss.experts, few, mixing))
         painted = self.model.decoder((style, coarse, middle, fine))
         texture, colours = (picture[mixing.of(expert).to(picture.device)] for expert in ("texture", "pixel"))
         with torch.no_grad():
-            wanted = self.features(texture)
+            wanted = self.features(glimpse(texture))
         strength = mixing.strength[:, 0].to(picture.device)
         return painted, {
-            "mixed_texture": (strength * self._texture_error(painted, wanted)).mean(),
-            "mixed_colours": (strength * colour_error(painted, colours)).mean(),
-            "mixed_structure": structure_error(painted, picture[few]).mean(),
+            "texture": (strength * slices.error(self.features(glimpse(painted)), wanted, self.grain)).mean(),
+            "colours": (strength * colour_error(painted, colours)).mean(),
+            "structure": structure_error(painted, picture[few]).mean(),
         }
 
-    def _from_twins(
-        self, twins: Map, style: Tensor, strength: Tensor, real: Map, looks: list[Map]
-    ) -> tuple[Map, Tensor]:
-        """Pictures painted from what is told of their plain twins, in their own styles; how far they are from real."""
+    def _from_twins(self, twins: Map, style: Tensor, strength: Tensor) -> Map:
+        """Pictures painted from what is told of their plain twins, in their own styles."""
         with torch.no_grad():
             _, coarse, middle, fine = (g.mean for g in faded(self.model.experts(twins), strength.to(twins.device)))
-        painted = self.model.decoder((style, coarse, middle, fine))
-        error = reconstruction_loss(painted, real) + TWIN_TEXTURE * self._texture_error(painted, looks)
-        return painted, error.mean()
-
-    def _texture_error(self, painted: Map, wanted: list[Map]) -> Tensor:
-        """How far statistics of features are from those of ``wanted`` ones, in standard deviations, per picture."""
-        reader = self.reader.module
-        assert isinstance(reader, StyleReader)
-        found = reader.standardised(channel_statistics(self.features(painted)))
-        return (found - reader.standardised(channel_statistics(wanted))).abs().mean(1)
+        return self.model.decoder((style, coarse, middle, fine))
 
     @property
     def _looked_at(self) -> int:

@@ -93,6 +93,7 @@ class Training:
             text_dim=TEXT_DIM if self.config.text else 0,
             linear_experts=self.config.linear_start,
             signed_edges=self.config.signed_edges,
+            redraws_alone=self.config.objective.twin_weight > 0,
         )
 
     def _prepare(self) -> PictureSet:

@@ -11,7 +11,7 @@ from impasto.errors import ImpastoError
 from impasto.model.impasto import Impasto, load_model
 from impasto.training.run import model_file
 
-FREE = {"channels", "resolution", "collections", "text_dim", "signed_edges"}
+FREE = {"channels", "resolution", "collections", "text_dim", "signed_edges", "redraws_alone"}
 """What may be different: networks are convolutions and transformers, and leave these open."""
 PRIOR = {"prior_width", "prior_depth"}
 """What may be different too: the prior then begins untrained."""
