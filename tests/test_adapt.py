@@ -18,7 +18,7 @@ from impasto.errors import ImpastoError
 from impasto.events import Event, Note, Previewed
 from impasto.model.impasto import Impasto, load_model, save_model
 from impasto.training import adapt, copy_check, early_stop
-from impasto.training.adapt import read_base, with_replay
+from impasto.training.adapt import adapting, read_base, with_replay
 from impasto.training.copy_check import check_copies
 from impasto.training.loop import train
 from impasto.training.run import Run
@@ -74,6 +74,15 @@ def test_a_new_style_comes_beside_the_old_ones(
     lines = [event.text for event in events if isinstance(event, Note)]
     assert any(line.startswith("copies among 16 new pictures") for line in lines)
     assert made.previews / "copies.png" in [event.path for event in events if isinstance(event, Previewed)]
+
+
+def test_a_decoder_that_redraws_alone_goes_on_being_taught_so(few: Path, run: Path, tmp_path: Path) -> None:
+    config, base = adapt_config(few, tmp_path / "adapted", run), read_base(run, torch.device("cpu"))
+    assert adapting(config, base).objective.twin_weight == 0
+    base.network.config = dataclasses.replace(base.network.config, redraws_alone=True)
+    assert adapting(config, base).objective.twin_weight == adapt.TWINS
+    asked = dataclasses.replace(config, objective=dataclasses.replace(config.objective, twin_weight=0.2))
+    assert adapting(asked, base).objective.twin_weight == 0.2
 
 
 def test_an_adaptation_resumes(few: Path, run: Path, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ LEARNED_FROM = 512
 """The pictures to train on and variants of them, together."""
 MOST_VARIANTS = 31
 """Of each picture."""
+TWINS = 0.5
+"""Weight of plain twins where the decoder redraws alone and nothing else is said."""
 REPLAYED = 160
 """Samples of the old styles together, and two of each at least."""
 REPLAY = Sampling(steps=8)
@@ -69,18 +71,21 @@ def adapting(config: TrainConfig, base: Base) -> TrainConfig:
     """The settings of training as they hold for a model that knows much already.
 
     The encoders stay as they are, so that every saved style and latent goes on meaning the same, and the decoder learns
-    slowly. Raises ImpastoError for settings that do not go with a model to begin with.
+    slowly; where it redraws alone, it goes on being taught so. Raises ImpastoError for settings that do not go with a model to begin with.
     """
     shape = base.network.config
     if config.resolution not in (TrainConfig.resolution, shape.resolution):
         raise ImpastoError(f"--resolution {config.resolution}: {config.init} makes pictures of {shape.resolution} px.")
     if config.text and not shape.text_dim:
         raise ImpastoError(f"--text: {config.init} has learned no captions, and cannot learn them from few pictures.")
+    objective = dataclasses.replace(config.objective, encoders_until=0.0)
+    if shape.redraws_alone:
+        objective = dataclasses.replace(objective, twin_weight=objective.twin_weight or TWINS, mixture_start=0.0)
     return dataclasses.replace(
         config,
         resolution=shape.resolution,
         learning_rate=SLOWER * config.learning_rate,
-        objective=dataclasses.replace(config.objective, encoders_until=0.0),
+        objective=objective,
     )
 
 
