@@ -71,7 +71,8 @@ def adapting(config: TrainConfig, base: Base) -> TrainConfig:
     """The settings of training as they hold for a model that knows much already.
 
     The encoders stay as they are, so that every saved style and latent goes on meaning the same, and the decoder learns
-    slowly; where it redraws alone, it goes on being taught so. Raises ImpastoError for settings that do not go with a model to begin with.
+    slowly; where it redraws alone, it goes on being taught so. Raises ImpastoError for settings that do not go with a
+    model to begin with.
     """
     shape = base.network.config
     if config.resolution not in (TrainConfig.resolution, shape.resolution):
