@@ -22,7 +22,8 @@ from impasto.model.views import VIEW_NAMES
 STRIDE = MAP_STRIDES[0]
 """Tiles and margins are counted in positions of the coarsest map."""
 TILE = 32
-"""Side of a tile: with its margin it takes about 2 GiB in a model of size base."""
+"""Side of a tile: with its margin it takes about 2 GiB in a model of size base. What is no larger stays whole, whatever
+its shape."""
 ENCODER_MARGIN = 7
 """What an expert sees to each side: views 28 px, convolutions and pooling 187 px."""
 FEATURE_STRIDES = (2, 4, *MAP_STRIDES)
@@ -107,7 +108,7 @@ def decoder_margin(config: ModelConfig) -> int:
 def encode(model: Autoencoder, picture: Map, repeat: Repeat = Repeat.NONE, size: int = TILE) -> Experts:
     """The experts of pictures in [0, 1] whose height and width are multiples of 32; as `Autoencoder.experts`."""
     height, width = picture.shape[2:]
-    if max(height, width) <= STRIDE * size and repeat is Repeat.NONE:
+    if height * width <= (STRIDE * size) ** 2 and repeat is Repeat.NONE:
         return model.experts(picture)
     found = [_Gathered(height, width) for _ in VIEW_NAMES]
     for tile in tiles(height, width, ENCODER_MARGIN, repeat, size):
@@ -148,7 +149,7 @@ class _Gathered:
 def decode(model: Autoencoder, latents: Latents, repeat: Repeat = Repeat.NONE, size: int = TILE) -> Map:
     """Pictures in [0, 1] from latents whose maps may have any size; as `Autoencoder.decode`."""
     rows, columns = latents[1].shape[2:]
-    if max(rows, columns) <= size and repeat is Repeat.NONE:
+    if rows * columns <= size**2 and repeat is Repeat.NONE:
         return model.decode(latents)
     height, width = STRIDE * rows, STRIDE * columns
     picture: Map | None = None
