@@ -40,7 +40,7 @@ from impasto.create.vectors import Latents
 from impasto.data import Loaded, WholePictures, prepare, read_pictures
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
-from impasto.model.autoencoder import LEVEL_NAMES
+from impasto.model.autoencoder import LEVEL_NAMES, means
 from impasto.model.decoder import latent_shapes
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, identity_of, load_model
@@ -335,8 +335,7 @@ class Model:
         loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
         found = []
         for _, pixels in _batches(loaded):
-            style, coarse, middle, fine = (g.mean for g in self.network.autoencoder.posterior(self._to_device(pixels)))
-            found.append(reader((style, coarse, middle, fine)).cpu())
+            found.append(reader(means(self.network.autoencoder.posterior(self._to_device(pixels)))).cpu())
         return loaded.names, torch.cat(found)
 
     def caption(

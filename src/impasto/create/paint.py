@@ -6,6 +6,7 @@ import torch
 
 from impasto.config import Repeat, Sampling
 from impasto.model import tiles
+from impasto.model.autoencoder import means
 from impasto.model.blocks import Map
 from impasto.model.encoder import Hierarchy
 from impasto.model.impasto import Impasto
@@ -17,8 +18,7 @@ from impasto.model.windows import WindowedFlow
 @torch.no_grad()
 def paint_told(model: Impasto, fused: Hierarchy, repeat: Repeat = Repeat.NONE) -> Map:
     """Pictures in [0, 1] from the means of what was told, through the decoder alone; see `paint`."""
-    style, coarse, middle, fine = (g.mean for g in fused)
-    return tiles.decode(model.autoencoder, (style, coarse, middle, fine), repeat)
+    return tiles.decode(model.autoencoder, means(fused), repeat)
 
 
 @torch.no_grad()

@@ -20,6 +20,12 @@ Experts = tuple[Hierarchy, Hierarchy, Hierarchy]
 """What the pixel, orientation and texture encoder say of a batch of pictures."""
 
 
+def means(hierarchy: Hierarchy) -> Latents:
+    """The likeliest latents: what is said, without how sure it is."""
+    style, coarse, middle, fine = (gaussian.mean for gaussian in hierarchy)
+    return style, coarse, middle, fine
+
+
 class Autoencoder(nn.Module):
     """Picture -> views -> experts per level -> fused Gaussians -> latents -> picture."""
 

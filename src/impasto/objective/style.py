@@ -35,12 +35,8 @@ class StyleReader(nn.Module):
 
     def look_error(self, style: Float[Tensor, "_picture style"], statistics: Statistics) -> Float[Tensor, ""]:
         """Mean squared error of the standardised statistics; 1 when nothing is told."""
-        wanted = self.standardised(statistics).clamp(-5, 5)
+        wanted = ((statistics - self.mean) / self.deviation).clamp(-5, 5)
         return (self.look(style).float() - wanted).square().mean()
-
-    def standardised(self, statistics: Statistics) -> Statistics:
-        """Statistics on the scale that they have in the folder: mean 0, deviation 1."""
-        return (statistics - self.mean) / self.deviation
 
     def maker_error(
         self, style: Float[Tensor, "_picture style"], collections: Int[Tensor, " _picture"]

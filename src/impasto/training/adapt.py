@@ -14,6 +14,7 @@ from impasto.create.generate import generate_each
 from impasto.data import Entry, PictureSet
 from impasto.data.variants import varied
 from impasto.errors import ImpastoError
+from impasto.model.autoencoder import means
 from impasto.model.impasto import Impasto, load_model
 from impasto.model.prior import PriorFlow
 from impasto.text import TextVectors
@@ -148,8 +149,7 @@ def captions_read(base: Base, pictures: PictureSet, indices: np.ndarray, *, said
     found = []
     for start in range(0, len(indices), AT_A_TIME):
         picture = to_device(pictures.batch(indices[start : start + AT_A_TIME]), device)
-        style, coarse, middle, fine = (g.mean for g in base.network.autoencoder.posterior(picture))
-        found.append(reader((style, coarse, middle, fine)).cpu())
+        found.append(reader(means(base.network.autoencoder.posterior(picture))).cpu())
     read = torch.cat(found)
     own = captions_of(pictures, indices) if said else torch.zeros_like(read)
     return torch.where(own.any(1, keepdim=True), own, read)

@@ -10,7 +10,7 @@ from impasto.backbone import Backbone, Lite, channel_statistics, deviations_in, 
 from impasto.config import TrainConfig
 from impasto.data import PictureSet, spread
 from impasto.events import Stage
-from impasto.model.autoencoder import Autoencoder
+from impasto.model.autoencoder import Autoencoder, means
 from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
 from impasto.model.fuser import faded
@@ -173,8 +173,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         self, loss: AutoencoderLoss, picture: Map, few: slice, slices: Slices, mixing: Mixing, glimpse: Glimpse
     ) -> tuple[Map, dict[str, Tensor]]:
         """A few pictures mixed with others, and how far each source is from having given what it should."""
-        style, coarse, middle, fine = (g.mean for g in mixed(loss.experts, few, mixing))
-        painted = self.model.decoder((style, coarse, middle, fine))
+        painted = self.model.decoder(means(mixed(loss.experts, few, mixing)))
         texture, colours = (picture[mixing.of(expert).to(picture.device)] for expert in ("texture", "pixel"))
         with torch.no_grad():
             wanted = self.features(glimpse(texture))
@@ -188,7 +187,7 @@ class AutoencoderStage(TrainingStage[Batch]):
     def _from_twins(self, twins: Map, style: Tensor, strength: Tensor) -> Map:
         """Pictures painted from what is told of their plain twins, in their own styles."""
         with torch.no_grad():
-            _, coarse, middle, fine = (g.mean for g in faded(self.model.experts(twins), strength.to(twins.device)))
+            _, coarse, middle, fine = means(faded(self.model.experts(twins), strength.to(twins.device)))
         return self.model.decoder((style, coarse, middle, fine))
 
     @property

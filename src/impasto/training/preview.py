@@ -9,7 +9,7 @@ from impasto.create.generate import silence
 from impasto.create.grid import grid
 from impasto.create.picture import to_image
 from impasto.data import PictureSet
-from impasto.model.autoencoder import LEVEL_NAMES, NUM_EXPERTS, NUM_LEVELS, Autoencoder
+from impasto.model.autoencoder import LEVEL_NAMES, NUM_EXPERTS, NUM_LEVELS, Autoencoder, means
 from impasto.model.fuser import fuse, pool
 from impasto.model.gaussian import Gaussian
 from impasto.model.prior import PriorFlow
@@ -40,14 +40,13 @@ def preview(
     everything = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
     posterior = fuse(experts, everything)
     for level, name in enumerate(LEVEL_NAMES):
-        means = [g.mean if i <= level else torch.zeros_like(g.mean) for i, g in enumerate(posterior)]
-        rows.append(autoencoder.decode((means[0], means[1], means[2], means[3])))
+        known = [g.mean if i <= level else torch.zeros_like(g.mean) for i, g in enumerate(posterior)]
+        rows.append(autoencoder.decode((known[0], known[1], known[2], known[3])))
         labels.append(f"to {name}")
     for index, name in enumerate(VIEW_NAMES):
         alone = torch.zeros_like(everything)
         alone[:, index] = 1
-        style, coarse, middle, fine = (g.mean for g in fuse(experts, alone))
-        rows.append(autoencoder.decode((style, coarse, middle, fine)))
+        rows.append(autoencoder.decode(means(fuse(experts, alone))))
         labels.append(f"{name} alone")
     if sampled is not None:
         prior, styles = sampled
