@@ -4,7 +4,7 @@ python recipes/painter.py DATA --out runs/painter --processes 2
 
 DATA is the folder with paintings224.zip and photos.zip. The first course begins with the weights of `icons`, but for a
 prior of its own: a small one, as most of a picture is told when it is redrawn. In the second the decoder alone learns
-to redraw, from plain twins and mixtures; encoders and prior stay all but as they are. The minutes and batches are those
+to redraw, from plain twins and mixtures; encoders and prior stay as they are. The minutes and batches are those
 of a CPU. Interrupted, the same command goes on.
 """
 
@@ -25,9 +25,8 @@ if __name__ == "__main__":
         },
         PAINTER
         | {
-            "--stage1-share": 0.9,
+            "--stage1-share": 1,
             "--learning-rate": 5e-4,
-            "--prior-learning-rate": 3e-4,
             "--objective.encoders-until": 0,
             "--objective.feature-start": 0,
             "--objective.mixture-start": 0,

@@ -17,7 +17,7 @@ from PIL import Image
 
 import impasto
 from impasto import config as config_module
-from impasto.config import GenerateConfig, ModelConfig, TrainConfig, from_json
+from impasto.config import GenerateConfig, ModelConfig, Size, TrainConfig, from_json
 from impasto.data import prepare
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
@@ -463,6 +463,38 @@ def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) 
     begun = after.prior.state_dict()["lower.0.expand.weight"]
     there = prior["lower.0.expand.weight"]
     assert not torch.allclose(begun[: len(there), : there.shape[1]], there, atol=0.01)
+
+
+def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    only_decoder = {"encoders_until": 0.0, "feature_start": 0.0, "twin_weight": 0.5, "mixture_start": 0.0}
+    settings = config_for(
+        folder, tmp_path / "second", start_from=first.folder, images=320, stage1_share=1, objective=only_decoder
+    )
+    events: list[Event] = []
+    train(settings, [events.append], cancel=lambda: True)
+    second = train(settings, [events.append])
+    assert isinstance(events[-1], Finished) and events[-1].complete
+    assert {event.stage for event in events if isinstance(event, Stepped)} == {Stage.AUTOENCODER}
+    assert not any(isinstance(event, Note) and "stage prior" in event.text for event in events)
+    (before, _), (after, styles) = load_model(first.model), load_model(second.model)
+    assert after.config == dataclasses.replace(before.config, redraws_alone=True) and styles is not None
+    known = before.state_dict()
+    changed = {name.split(".")[1] for name, weights in after.state_dict().items() if not weights.equal(known[name])}
+    assert changed == {"decoder"}
+
+
+def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path, tmp_path: Path) -> None:
+    first, still = train(config_for(folder, tmp_path / "first")), {"encoders_until": 0.0}
+    for settings in ({"objective": still}, {"start_from": first.folder}):
+        with pytest.raises(ImpastoError, match="give the model that it belongs to with --start-from, and let encoders"):
+            config_for(folder, tmp_path / "second", stage1_share=1, **settings)
+    settings = config_for(folder, tmp_path / "second", start_from=first.folder, stage1_share=1, objective=still)
+    with pytest.raises(ImpastoError, match="its prior_width is .* as its prior stays"):
+        train(dataclasses.replace(settings, prior_size=Size.SMALL))
+    with pytest.raises(ImpastoError, match="--stage1-share 1.5: use a number above 0"):
+        config_for(folder, tmp_path / "second", stage1_share=1.5)
+    assert not (tmp_path / "second").exists()
 
 
 def test_what_a_model_sees_in_addition_counts_for_nothing_at_first(tiny: ModelConfig) -> None:

@@ -199,7 +199,7 @@ class TrainConfig:
     signed_edges: bool = False
     """Let the orientation encoder see on which side of an edge it is lighter: structure of photos needs it."""
     stage1_share: float = 0.35
-    """Part of the budget that the autoencoder gets; the prior gets the rest."""
+    """Part of the budget that the autoencoder gets; the prior gets the rest. With 1 it stays that of --start-from."""
     fit: Fit = Fit.AUTO
     """How pictures become square: auto pads those with transparency and crops the others."""
     zoom: float = 1.0
@@ -237,8 +237,18 @@ class TrainConfig:
                 raise ImpastoError(f"--{name.replace('_', '-')}: use a whole number from 1 to 4096.")
         if not 1 <= self.zoom <= 8:
             raise ImpastoError(f"--zoom {self.zoom}: use a number from 1 to 8.")
-        if not 0 < self.stage1_share < 1:
-            raise ImpastoError(f"--stage1-share {self.stage1_share}: use a number between 0 and 1.")
+        if not 0 < self.stage1_share <= 1:
+            raise ImpastoError(f"--stage1-share {self.stage1_share}: use a number above 0, at most 1.")
+        if self.prior_stays and (self.start_from is None or self.objective.encoders_until > 0):
+            raise ImpastoError(
+                "--stage1-share 1: the prior learns nothing, so give the model that it belongs to with --start-from, "
+                "and let encoders stay too, with --objective.encoders-until 0."
+            )
+
+    @property
+    def prior_stays(self) -> bool:
+        """Whether there is no stage 2: the prior is that of the model to begin with."""
+        return self.stage1_share == 1
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,10 @@ class StageClock:
 
 
 def clocks(config: TrainConfig) -> dict[Stage, StageClock]:
-    """The two stages' clocks, both at zero."""
-    shares = {Stage.AUTOENCODER: config.stage1_share, Stage.PRIOR: 1 - config.stage1_share}
+    """The clocks of the stages that there are, at zero."""
+    shares = {Stage.AUTOENCODER: config.stage1_share}
+    if not config.prior_stays:
+        shares[Stage.PRIOR] = 1 - config.stage1_share
     if config.images is not None:
         return {s: StageClock(max(1, round(config.images * part)), True) for s, part in shares.items()}
     minutes = DEFAULT_MINUTES if config.minutes is None else config.minutes

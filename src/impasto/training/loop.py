@@ -55,7 +55,7 @@ class Training:
         """Where to go on; None for a run that begins."""
         self.start = None
         if config.start_from is not None and (self.saved is None or self.saved.numbers["stage"] == 0):
-            self.start = read_start(config.start_from, self._shape(channels=3, collections=()))
+            self.start = read_start(config.start_from, self._shape(channels=3, collections=()), config.prior_stays)
         self.run: Run = open_run(config) if self.engine.is_main else Run(config.out)
         self.listeners: list[Listener] = list(listeners) if self.engine.is_main else []
         if self.engine.is_main:
@@ -141,6 +141,8 @@ class Training:
                     self.tell(Note(line))
             if not self._run_stage(first):
                 return False
+            if Stage.PRIOR not in self.clocks:
+                return True
             self.model.autoencoder.load_state_dict(first.averaged())
             del first
             saved = None

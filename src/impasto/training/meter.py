@@ -55,7 +55,7 @@ class Meter:
         return told
 
     def _seconds_after(self, stage: Stage, rate: float) -> float:
-        if stage is Stage.PRIOR:
+        later = self._clocks.get(Stage.PRIOR)
+        if stage is Stage.PRIOR or later is None:
             return 0.0
-        later = self._clocks[Stage.PRIOR]
         return later.limit / rate if later.counts_images else later.limit

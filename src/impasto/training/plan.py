@@ -37,12 +37,13 @@ def plan(
         f"model: {config.init or config.size}, {_millions(model.autoencoder)} M parameters in the autoencoder, "
         f"{_millions(model.prior)} M in the prior, {config.resolution} px, {model.config.channels} channels"
     )
-    speeds = {
-        Stage.AUTOENCODER: config.batch_size / _seconds(stage.rehearse, engine),
-        Stage.PRIOR: config.prior_batch_size / _seconds(lambda: _rehearse_prior(config, engine, model), engine),
+    rehearsals = {
+        Stage.AUTOENCODER: (config.batch_size, stage.rehearse),
+        Stage.PRIOR: (config.prior_batch_size, lambda: _rehearse_prior(config, engine, model)),
     }
     for which, clock in clocks.items():
-        speed = speeds[which] / UPDATE_SHARE
+        batch_size, rehearse = rehearsals[which]
+        speed = batch_size / _seconds(rehearse, engine) / UPDATE_SHARE
         pictures = clock.limit if clock.counts_images else clock.limit * speed
         minutes = (clock.limit / speed if clock.counts_images else clock.limit) / 60
         epochs = pictures / len(stage.pictures.train)

@@ -17,14 +17,19 @@ PRIOR = {"prior_width", "prior_depth"}
 """What may be different too: the prior then begins untrained."""
 
 
-def read_start(start: Path, wanted: ModelConfig) -> Impasto:
-    """The model or run to begin with. Raises ImpastoError where there is none, and where its shape is another."""
+def read_start(start: Path, wanted: ModelConfig, prior_stays: bool) -> Impasto:
+    """The model or run to begin with, all of its prior where that ``prior_stays``.
+
+    Raises ImpastoError where there is none, and where its shape is another.
+    """
     known, _ = load_model(model_file(start))
+    free = FREE - {"text_dim"} if prior_stays else FREE | PRIOR
+    flags = "the same --size, --prior-size and --text, as its prior stays" if prior_stays else "the same --size"
     for field in dataclasses.fields(ModelConfig):
         mine, its = getattr(wanted, field.name), getattr(known.config, field.name)
-        if field.name not in FREE | PRIOR and mine != its:
+        if field.name not in free and mine != its:
             raise ImpastoError(
-                f"--start-from {start}: its {field.name} is {its}, that of this training {mine}; use the same --size."
+                f"--start-from {start}: its {field.name} is {its}, that of this training {mine}; use {flags}."
             )
     return known
 
