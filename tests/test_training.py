@@ -490,9 +490,9 @@ def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path,
         with pytest.raises(ImpastoError, match="give the model that it belongs to with --start-from, and let encoders"):
             config_for(folder, tmp_path / "second", stage1_share=1, **settings)
     settings = config_for(folder, tmp_path / "second", start_from=first.folder, stage1_share=1, objective=still)
-    with pytest.raises(ImpastoError, match="its prior_width is .* as its prior stays"):
+    with pytest.raises(ImpastoError, match=r"its prior_width is .* as its prior stays"):
         train(dataclasses.replace(settings, prior_size=Size.SMALL))
-    with pytest.raises(ImpastoError, match="--stage1-share 1.5: use a number above 0"):
+    with pytest.raises(ImpastoError, match=r"--stage1-share 1\.5: use a number above 0"):
         config_for(folder, tmp_path / "second", stage1_share=1.5)
     assert not (tmp_path / "second").exists()
 
