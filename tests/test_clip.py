@@ -15,7 +15,7 @@ from impasto.cli.main import main
 from impasto.config import StylizeConfig
 from impasto.create import stylize_clip as module
 from impasto.create.clip import Clip, comment_of, frame_difference, write_clip
-from impasto.create.steady import Steady
+from impasto.create.steady import SteadyPainted, SteadyTold
 from impasto.create.stylize import Stylizer
 from impasto.errors import ImpastoError
 from impasto.model.gaussian import Gaussian
@@ -195,7 +195,7 @@ def test_a_cut_is_forgotten_and_stillness_remembered() -> None:
         style, *maps = (Gaussian(torch.full(shape, value), torch.zeros(shape)) for shape in shapes)
         return style, maps[0], maps[1], maps[2]
 
-    steady, still = Steady(), torch.full((1, 3, 64, 64), 0.5)
+    steady, still = SteadyTold(), torch.full((1, 3, 64, 64), 0.5)
     assert torch.equal(steady(still, told(1.0))[1].mean, told(1.0)[1].mean)
     assert steady(still, told(0.0))[3].mean.min() > 0.8, "nothing moved"
     moved = still.clone()
@@ -203,6 +203,23 @@ def test_a_cut_is_forgotten_and_stillness_remembered() -> None:
     found = steady(moved, told(0.0))[3].mean
     assert found[..., 1, 1].max() < 0.01 and found[..., 7, 7].min() > 0.6, "only the place that moved forgets"
     assert steady(torch.zeros(1, 3, 64, 64), told(5.0))[1].mean.min() == 5, "another scene"
+
+
+def test_what_is_painted_is_carried_along_what_moves_and_forgets_at_a_cut() -> None:
+    ground = torch.from_numpy(np.array(noise(96, 64).resize((192, 128)))).permute(2, 0, 1)[None] / 255
+    frames = [ground[..., 32:96, 4 * number : 4 * number + 128] for number in range(6)]
+    random = torch.Generator().manual_seed(0)
+    flickering = [(frame + 0.1 * torch.randn(frame.shape, generator=random)).clamp(0, 1) for frame in frames]
+    steady = SteadyPainted()
+    shown = [steady(frame, painted) for frame, painted in zip(frames, flickering, strict=True)]
+    assert torch.equal(shown[0], flickering[0])
+
+    def error(pictures: list[torch.Tensor]) -> float:
+        return float((pictures[-1] - frames[-1])[..., 16:-32].abs().mean())
+
+    assert error(shown) < 0.6 * error(flickering), "no trail, and the flicker is averaged"
+    dark = torch.zeros_like(ground[..., 32:96, :128])
+    assert torch.equal(steady(dark, dark), dark), "another scene"
 
 
 def test_frame_difference_knows_flicker() -> None:
@@ -220,3 +237,8 @@ def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
         Clip(tmp_path / "a.mp4", most=99, channels=3)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    steady, frame = SteadyPainted(), torch.zeros(1, 3, 64, 64)
+    steady(frame, frame)
+    with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
+        steady(frame, frame)

@@ -366,7 +366,8 @@ class StylizeConfig(PictureConfig):
     """Whether the prior flow adds what is not told: auto leaves it out where the decoder has learned to redraw alone,
     which is many times as fast, and nothing is said with --text."""
     steady: bool = True
-    """Average over time what is told of places of a clip that do not move."""
+    """Hold clips still: what is told of places that do not move is averaged over time, and what was painted is carried
+    along what moves."""
     most: int = MAX_SIDE
     """Pixels along the longer side: larger pictures are scaled down."""
 

@@ -1,50 +1,116 @@
-"""What is told of the frames of a clip, made steady: where nothing moves, a frame hears what was told before."""
+"""Clips that hold still: what is told of a frame hears the one before, and what is painted follows what moves.
+
+Told are Gaussians, which can be pooled with those of before where nothing moves. What moves is followed in the picture:
+the last painting is carried along the optical flow of the content (Ruder 2016, arXiv 1604.08610), and where the flow
+does not explain how the content changed, the painting changes as the content did.
+"""
+
+import importlib
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.errors import ImpastoError
 from impasto.model.blocks import Map
-from impasto.model.decoder import MAP_STRIDES
+from impasto.model.decoder import MAP_STRIDES, possible
 from impasto.model.encoder import Hierarchy
 from impasto.model.fuser import blend
+from impasto.model.views import luma
 
-MEMORY = 0.85
+TOLD_MEMORY = 0.85
 """Share of what was told before, where nothing moves."""
 MOTION = 0.03
-"""Change of a place, in [0, 1], at which its memory is down to a third."""
+"""Change of a place, in [0, 1], at which the memory of what was told is down to a third."""
+PAINTED_MEMORY = 0.88
+"""Share of what was painted before, where the flow explains all change."""
+UNEXPLAINED = 0.12
+"""Change of a place beside its motion, in [0, 1], at which the memory of what was painted is down to a third."""
+AROUND = 9
+"""Side of the square of pixels around a place over which that change is averaged."""
 CUT = 0.25
 """Mean change of a picture from which it is another scene."""
 
 
-class Steady:
+class SteadyTold:
     """Smooths the fused Gaussians of one frame after the other, place by place, and forgets at a cut."""
 
     def __init__(self) -> None:
-        self._picture: Map | None = None
-        self._told: Hierarchy | None = None
+        self._before: tuple[Map, Hierarchy] | None = None
 
     def __call__(self, picture: Map, fused: Hierarchy) -> Hierarchy:
         """What to tell of ``picture``, of which ``fused`` was said: a logarithmic opinion pool with the past."""
-        if self._picture is not None and self._told is not None:
-            change = (picture - self._picture).abs().mean(1, keepdim=True)
+        if self._before is not None:
+            seen, told = self._before
+            change = (picture - seen).abs().mean(1, keepdim=True)
             if float(change.mean()) < CUT:
                 style, *maps = (
                     blend(new, old, _memory(change, level))
-                    for level, (new, old) in enumerate(zip(fused, self._told, strict=True))
+                    for level, (new, old) in enumerate(zip(fused, told, strict=True))
                 )
                 fused = style, maps[0], maps[1], maps[2]
-        self._picture, self._told = picture, fused
+        self._before = picture, fused
         return fused
+
+
+class SteadyPainted:
+    """Carries what was painted along what moves, and forgets at a cut; on the CPU, where OpenCV is."""
+
+    def __init__(self) -> None:
+        self._before: tuple[Map, Map] | None = None
+
+    def remember(self, picture: Map, painted: Map) -> None:
+        """Go on from a frame that was painted before."""
+        self._before = picture.cpu(), painted.float().cpu()
+
+    def __call__(self, picture: Map, painted: Map) -> Map:
+        """What to show of ``picture``, of which this was ``painted``: both (1, channels, height, width) in [0, 1]."""
+        picture, painted = picture.cpu(), painted.float().cpu()
+        if self._before is not None:
+            seen, shown = self._before
+            if float((picture - seen).abs().mean()) < CUT:
+                flow = _motion(picture, seen)
+                unexplained = picture - _carried(seen, flow)
+                change = unexplained.abs().mean(1, keepdim=True)
+                change = F.avg_pool2d(change, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
+                memory = PAINTED_MEMORY * torch.exp(-change / UNEXPLAINED)
+                painted = possible(torch.lerp(painted, _carried(shown, flow) + unexplained, memory))
+        self.remember(picture, painted)
+        return painted
 
 
 def _memory(change: Map, level: int) -> Float[Tensor, "..."]:
     """The share of the past at a level: for the style one number a picture, for a map one a position."""
     if level == 0:
-        return MEMORY * torch.exp(-change.mean((1, 2, 3)) / MOTION)[:, None]
+        return TOLD_MEMORY * torch.exp(-change.mean((1, 2, 3)) / MOTION)[:, None]
     stride = MAP_STRIDES[level - 1]
     # The most that moves within reach counts: what moves must not drag its past along.
     moved = F.max_pool2d(F.avg_pool2d(change, 4), stride // 4)
     moved = F.max_pool2d(moved, 3, stride=1, padding=1)
-    return MEMORY * torch.exp(-moved / MOTION)
+    return TOLD_MEMORY * torch.exp(-moved / MOTION)
+
+
+def _motion(now: Map, before: Map) -> Float[Tensor, "1 height width 2"]:
+    """How many pixels right and down each place of a picture lay in the one before (Kroeger 2016, arXiv 1603.03590)."""
+    cv2 = opencv()
+    grey = [(255 * luma(picture)[0, 0]).round().byte().numpy() for picture in (now, before)]
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return torch.from_numpy(search.calc(*grey, None))[None]
+
+
+def _carried(picture: Map, flow: Float[Tensor, "1 height width 2"]) -> Map:
+    """The picture, each place taken from where ``flow`` says that it lay."""
+    height, width = picture.shape[-2:]
+    places = flow + torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1)
+    places = 2 * places / flow.new_tensor([max(1, width - 1), max(1, height - 1)]) - 1
+    return F.grid_sample(picture, places, mode="bicubic", padding_mode="border", align_corners=True)
+
+
+def opencv() -> Any:
+    """OpenCV. Raises ImpastoError where the extra that brings it is missing."""
+    try:
+        return importlib.import_module("cv2")
+    except ImportError as error:
+        raise ImpastoError('steady clips need an extra: pip install "impasto[video]"') from error

@@ -7,19 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from impasto.atomic import write_text_atomically
+from impasto.atomic import write_atomically, write_text_atomically
 from impasto.config import ClipFormat
 from impasto.create.canvas import Canvas
 from impasto.create.clip import Clip, Frame, comment_of, frame_difference, write_clip
 from impasto.create.palette import check_pixel_art
 from impasto.create.picture import over_white
 from impasto.create.recipe import Recipe, save_picture
-from impasto.create.steady import Steady
+from impasto.create.steady import SteadyPainted, SteadyTold
 from impasto.create.stylize import Stylizer
 from impasto.errors import ImpastoError
 
+LAST = "last.safetensors"
+"""In the folder of finished frames."""
 Watch = Callable[[Iterable[Frame], int], Iterable[Frame]]
 """Given the frames of a clip and about how many they are, yields them: a bar counts here, and a raise cancels."""
 
@@ -37,6 +43,14 @@ class Redrawn:
     """Why the content ended early."""
 
 
+@dataclass(frozen=True)
+class Last:
+    """The last frame that is finished, as it was painted: all that a stopped clip needs to go on to the bit."""
+
+    number: int
+    painted: Tensor
+
+
 def stylize_clip(
     stylizer: Stylizer,
     clip: Clip,
@@ -46,10 +60,9 @@ def stylize_clip(
 ) -> Redrawn:
     """Redraw ``clip`` into ``target`` (.webm, .mp4 or .webp); stopped, the same call goes on.
 
-    The style is read once, every frame starts from the same noise, and where the settings want it steady, what is told
-    of a place that does not move is averaged over time. Finished frames wait in a folder beside ``target``. Raises
-    ImpastoError where ``target`` is a file that Impasto did not make, and where the clip cannot be read or redrawn as
-    asked.
+    The style is read once, every frame starts from the same noise, and where the settings want it steady, each hears
+    those before (`impasto.create.steady`). Finished frames wait in a folder beside ``target``. Raises ImpastoError
+    where ``target`` is a file that Impasto did not make, and where the clip cannot be read or redrawn as asked.
     """
     recipe = stylizer.recipe_of(str(clip.path), _hash_of(clip.path))
     if target.exists():
@@ -62,7 +75,7 @@ def stylize_clip(
     folder = _work_folder(target, recipe)
     canvas = Canvas.around(clip.height, clip.width, stylizer.model.config.resolution, stylizer.config.tile)
     frames = watch(clip, clip.count)
-    times = list(_redraw_frames(stylizer, canvas, frames, folder, Steady() if stylizer.config.steady else None))
+    times = list(_redraw_frames(stylizer, canvas, frames, folder))
     files = [_frame_file(folder, number) for number in range(len(times))]
     with Image.open(files[0]) as first:
         size = first.size
@@ -81,21 +94,37 @@ def stylize_clip(
     return Redrawn(target, len(times), difference, clip.broken_off)
 
 
-def _redraw_frames(
-    stylizer: Stylizer, canvas: Canvas, frames: Iterable[Frame], folder: Path, steady: Steady | None
-) -> Iterator[float]:
+def _redraw_frames(stylizer: Stylizer, canvas: Canvas, frames: Iterable[Frame], folder: Path) -> Iterator[float]:
     """Redraw the frames that are not in ``folder`` yet; yields the time of each."""
+    steady, device = stylizer.config.steady, stylizer.style.mean.device
+    told, shown, last = SteadyTold(), SteadyPainted(), _read_last(folder)
     for number, frame in enumerate(frames):
+        picture = canvas.put(frame.pixels).to(device)
         # Also of frames that are there already: the next one hears it.
-        picture = canvas.put(frame.pixels)
         fused = stylizer.told(stylizer.encode(picture))
-        if steady is not None:
-            fused = steady(picture.to(fused[0].mean.device), fused)
-        file = _frame_file(folder, number)
-        if not file.exists():
-            painted = canvas.take(stylizer.paint(fused))
-            save_picture(stylizer.finished(painted, frame.pixels), file)
+        fused = told(picture, fused) if steady else fused
+        if number > last.number:
+            painted = stylizer.paint(fused)
+            painted = shown(picture, painted) if steady else painted
+            save_picture(stylizer.finished(canvas.take(painted), frame.pixels), _frame_file(folder, number))
+            _write_last(folder, Last(number, painted))
+        elif number == last.number:
+            shown.remember(picture, last.painted)
         yield frame.seconds
+
+
+def _read_last(folder: Path) -> Last:
+    """The last frame that is finished; number -1 where there is none."""
+    try:
+        found = load_file(folder / LAST)
+    except (FileNotFoundError, SafetensorError):
+        return Last(-1, torch.zeros(0))
+    return Last(int(found["number"]), found["painted"])
+
+
+def _write_last(folder: Path, last: Last) -> None:
+    tensors = {"number": torch.tensor(last.number), "painted": last.painted.float().cpu().contiguous()}
+    write_atomically(folder / LAST, lambda temporary: save_file(tensors, temporary))
 
 
 def _work_folder(target: Path, recipe: Recipe) -> Path:
