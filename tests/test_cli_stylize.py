@@ -11,7 +11,7 @@ from PIL import Image
 
 import impasto
 from impasto.cli.main import main
-from impasto.config import ModelConfig, StylizeConfig
+from impasto.config import Flow, ModelConfig, Repeat, StylizeConfig
 from impasto.create.picture import with_colours_of
 from impasto.create.recipe import read_recipe
 from impasto.model.autoencoder import Autoencoder
@@ -86,6 +86,25 @@ def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) 
     assert (pixels("1/x.png") != pixels("3/x.png")).any()
 
 
+@pytest.mark.parametrize("tile", ["", "--tile x"])
+def test_passes_are_the_mean_of_a_picture_painted_in_several_places(run: Path, tile: str) -> None:
+    noise(64, 45 if tile else 64).save("one.png")
+    assert stylize(f"run one.png --style a --flow off --passes 2 --out twice {tile}") == 0
+    model = impasto.load("run", "cpu")
+    repeat = Repeat.X if tile else Repeat.NONE
+    stylizer = model.stylizer(StylizeConfig(style=("a",), flow=Flow.OFF, tile=repeat, passes=2))
+    first, second = stylizer.canvases(45 if tile else 64, 64)
+    assert (second.top - first.top, second.left + second.around_right) == (11, 30)
+    assert second.canvas_width == (64 if tile else 96) and (second.canvas_height, first.canvas_height) == (96, 64)
+    picture = np.asarray(Image.open("one.png").convert("RGBA")).transpose(2, 0, 1)[: model.config.channels]
+    painted = [
+        canvas.take(stylizer.paint(stylizer.told(stylizer.encode(canvas.put(picture))))) for canvas in (first, second)
+    ]
+    assert np.abs(painted[0] - painted[1]).max() > 0.01
+    expected = np.asarray(stylizer.finished(np.mean(painted, 0), picture).convert("RGBA")).astype(int)
+    assert np.abs(pixels("twice/one.png") - expected).max() <= 1
+
+
 def test_the_flow_is_left_out_where_the_decoder_redraws_alone(run: Path, tiny: ModelConfig) -> None:
     write_noise(Path(), "x.png")
     network, styles = load_model(run / "model.safetensors")
@@ -141,6 +160,8 @@ def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsy
         ("run empty --style a --out new", "no readable picture"),
         ("run x.png --style a --out new --strength 1.5", "--strength 1.5"),
         ("run x.png --style a --out new --flow off --text sun", "--flow off"),
+        ("run x.png --style a --out new --flow off --passes 3", "use 1, 2, 4 or 8"),
+        ("run x.png --style a --out new --passes 4", "use it with --flow off"),
         ("run x.png --style a:0 --out new", "above 0"),
         ("run x.png --style a --out new --tile x", "cannot repeat"),
         ("run x.png --style a --out new --palette 1", "2 to 256"),

@@ -365,6 +365,9 @@ class StylizeConfig(PictureConfig):
     flow: Flow = Flow.AUTO
     """Whether the prior flow adds what is not told: auto leaves it out where the decoder has learned to redraw alone,
     which is many times as fast, and nothing is said with --text."""
+    passes: int = 1
+    """How many times a picture is painted, each time moved a little, and averaged: 4 (or 2, 8) take the weave off flat
+    grounds, with some of the grain, and as many times as long."""
     steady: bool = True
     """Hold clips still: what is told of places that do not move is averaged over time, and what was painted is carried
     along what moves."""
@@ -378,6 +381,8 @@ class StylizeConfig(PictureConfig):
             raise ImpastoError(f"--strength {self.strength}: use a number from 0 to 1.")
         if not self.style:
             raise ImpastoError("--style is missing: name collections of the model, pictures or saved styles.")
+        if self.passes not in (1, 2, 4, 8):
+            raise ImpastoError(f"--passes {self.passes}: use 1, 2, 4 or 8.")
         if self.flow is Flow.OFF and self.text is not None:
             raise ImpastoError("--flow off: only the flow hears --text; use one of them.")
         check_most(self.most)

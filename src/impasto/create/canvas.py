@@ -24,6 +24,10 @@ class Canvas:
     width: int
     canvas_height: int
     canvas_width: int
+    around_down: int = 0
+    """By how many pixels all is moved around the edges of a canvas that repeats downwards."""
+    around_right: int = 0
+    """The same to the right."""
 
     @classmethod
     def around(cls, height: int, width: int, least: int, repeat: Repeat = Repeat.NONE) -> "Canvas":
@@ -43,6 +47,12 @@ class Canvas:
                 )
         return cls((sides[0] - height) // 2, (sides[1] - width) // 2, height, width, sides[0], sides[1])
 
+    def moved(self, down: int, right: int, repeat: Repeat = Repeat.NONE) -> "Canvas":
+        """The same picture so many pixels further, on a larger canvas where it needs one; around where it repeats."""
+        top, height, around_down = _moved(self.top, self.height, self.canvas_height, down, repeat.along_y)
+        left, width, around_right = _moved(self.left, self.width, self.canvas_width, right, repeat.along_x)
+        return Canvas(top, left, self.height, self.width, height, width, around_down, around_right)
+
     def put(self, pixels: np.ndarray) -> Map:
         """uint8 (channels, height, width) as a batch of one in [0, 1]: margins clear with alpha, else the edge's."""
         below = self.canvas_height - self.height - self.top
@@ -54,10 +64,20 @@ class Canvas:
         else:
             pixels = np.pad(pixels, margins, mode="edge")
         picture = torch.from_numpy(pixels[None]).float() / 255
+        picture = torch.roll(picture, (self.around_down, self.around_right), (2, 3))
         return picture.contiguous(memory_format=torch.channels_last)
 
     def take(self, painted: Map) -> np.ndarray:
         """The picture from a canvas in [0, 1], a batch of one: float32 (channels, height, width)."""
+        painted = torch.roll(painted, (-self.around_down, -self.around_right), (2, 3))
         rows = slice(self.top, self.top + self.height)
         columns = slice(self.left, self.left + self.width)
         return painted[0, :, rows, columns].float().cpu().numpy()
+
+
+def _moved(start: int, length: int, side: int, by: int, repeats: bool) -> tuple[int, int, int]:
+    """Along one side: where the picture starts then, how long the canvas is, and how far all is moved around."""
+    if repeats:
+        return start, side, by
+    needed = start + by + length
+    return start + by, max(side, -(-needed // STRIDE) * STRIDE), 0

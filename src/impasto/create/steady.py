@@ -30,6 +30,8 @@ UNEXPLAINED = 0.12
 """Change of a place beside its motion, in [0, 1], at which the memory of what was painted is down to a third."""
 AROUND = 9
 """Side of the square of pixels around a place over which that change is averaged."""
+SMALLEST_FOLLOWED = 16
+"""Pixels along the shorter side; in what is smaller the flow is not searched."""
 CUT = 0.25
 """Mean change of a picture from which it is another scene."""
 
@@ -56,18 +58,17 @@ class SteadyTold:
 
 
 class SteadyPainted:
-    """Carries what was painted along what moves, and forgets at a cut; on the CPU, where OpenCV is."""
+    """Carries what was painted along what moves, and forgets at a cut. All of it is on the CPU, where OpenCV is."""
 
     def __init__(self) -> None:
         self._before: tuple[Map, Map] | None = None
 
     def remember(self, picture: Map, painted: Map) -> None:
         """Go on from a frame that was painted before."""
-        self._before = picture.cpu(), painted.float().cpu()
+        self._before = picture, painted
 
     def __call__(self, picture: Map, painted: Map) -> Map:
         """What to show of ``picture``, of which this was ``painted``: both (1, channels, height, width) in [0, 1]."""
-        picture, painted = picture.cpu(), painted.float().cpu()
         if self._before is not None:
             seen, shown = self._before
             if float((picture - seen).abs().mean()) < CUT:
@@ -94,6 +95,8 @@ def _memory(change: Map, level: int) -> Float[Tensor, "..."]:
 
 def _motion(now: Map, before: Map) -> Float[Tensor, "1 height width 2"]:
     """How many pixels right and down each place of a picture lay in the one before (Kroeger 2016, arXiv 1603.03590)."""
+    if min(now.shape[-2:]) < SMALLEST_FOLLOWED:
+        return now.new_zeros(1, *now.shape[-2:], 2)
     cv2 = opencv()
     grey = [(255 * luma(picture)[0, 0]).round().byte().numpy() for picture in (now, before)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

@@ -15,9 +15,11 @@ from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
 from impasto.data import Whole
+from impasto.errors import ImpastoError
 from impasto.model import tiles
 from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
+from impasto.model.decoder import MAP_STRIDES
 from impasto.model.encoder import Hierarchy
 from impasto.model.fuser import told
 from impasto.model.gaussian import Gaussian
@@ -25,14 +27,22 @@ from impasto.model.impasto import Impasto
 from impasto.model.prior import Text
 from impasto.model.sampler import StepCallback
 
+MOVES = {
+    1: ((0, 0),),
+    2: ((0, 0), (3, 6)),
+    4: ((0, 0), (2, 3), (5, 2), (7, 5)),
+    8: ((0, 0), (5, 3), (4, 6), (2, 1), (1, 5), (7, 4), (3, 2), (6, 7)),
+}
+"""Places in a square of the finest map, in pixels: of all, those that leave least of the weave of `painter`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """A picture, and what the experts say of it, whatever the style and its strength."""
 
     picture: Whole
-    canvas: Canvas
-    experts: Experts
+    passes: tuple[tuple[Canvas, Experts], ...]
+    """Each with another place on its canvas."""
 
 
 class Stylizer:
@@ -49,10 +59,15 @@ class Stylizer:
         """``style`` is the pooled style (1, style_dim) of the references; ``recipe`` all that is known
         beforehand. ``text`` and ``away`` are as of `paint`.
 
-        Raises ImpastoError for an unusable palette.
+        Raises ImpastoError for an unusable palette, and for several passes along the flow.
         """
         assert isinstance(recipe.settings, StylizeConfig)
         self.model, self.style, self.config = model, style, recipe.settings
+        if self.config.passes > 1 and self.config.follows_flow(model.config):
+            raise ImpastoError(
+                f"--passes {self.config.passes}: along the flow each pass would paint another picture; use it with "
+                "--flow off, or with a model that redraws without the flow, like painter."
+            )
         self.text, self.away = text, away
         self.palette = read_palette(self.config.palette) if self.config.palette is not None else None
         palette = str(self.palette) if self.palette is not None else None
@@ -74,13 +89,19 @@ class Stylizer:
         """``picture`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
         height, width = picture.pixels.shape[1:]
         check_pixel_art(self.config.pixel_art, height, width, picture.name)
-        canvas = Canvas.around(height, width, self.model.config.resolution, self.config.tile)
-        return Encoded(picture, canvas, self.encode(canvas.put(picture.pixels)))
+        canvases = self.canvases(height, width)
+        return Encoded(picture, tuple((canvas, self.encode(canvas.put(picture.pixels))) for canvas in canvases))
+
+    def canvases(self, height: int, width: int) -> list[Canvas]:
+        """One for each pass over pictures of this size. Raises ImpastoError where it does not allow what is asked."""
+        config = self.config
+        canvas = Canvas.around(height, width, self.model.config.resolution, config.tile)
+        return [canvas.moved(*move, config.tile) for move in moves(config.passes)]
 
     def redraw(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
         """What was read at its own size, redrawn."""
-        painted = self.paint(self.told(seen.experts), on_step)
-        return self.finished(seen.canvas.take(painted), seen.picture.pixels)
+        painted = [canvas.take(self.paint(self.told(experts), on_step)) for canvas, experts in seen.passes]
+        return self.finished(np.mean(painted, 0), seen.picture.pixels)
 
     def encode(self, picture: Map) -> Experts:
         """What the experts say of a picture on its canvas."""
@@ -113,3 +134,17 @@ class Stylizer:
         if self.config.preserve_color:
             painted = with_colours_of(painted, original.astype(np.float32) / 255)
         return finished(to_image(painted), self.config, self.palette)
+
+
+def moves(passes: int) -> list[tuple[int, int]]:
+    """How far down and right each of 1, 2, 4 or 8 passes moves a picture: to other places in the squares of all maps.
+
+    Averaged over moves, what belongs to the squares and not to the picture is gone (Coifman 1995, "cycle spinning").
+
+    >>> moves(4)
+    [(0, 0), (10, 27), (21, 18), (31, 13)]
+    """
+    fine, squares = MAP_STRIDES[-1], MAP_STRIDES[0] // MAP_STRIDES[-1]
+    return [
+        (down + fine * (k % squares), right + fine * (3 * k % squares)) for k, (down, right) in enumerate(MOVES[passes])
+    ]

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,9 @@ def stylize_clip(
             raise ImpastoError(f"--out: {target} exists and is not a clip that Impasto made; choose another folder.")
     check_pixel_art(stylizer.config.pixel_art, clip.height, clip.width, clip.path.name)
     folder = _work_folder(target, recipe)
-    canvas = Canvas.around(clip.height, clip.width, stylizer.model.config.resolution, stylizer.config.tile)
+    canvases = stylizer.canvases(clip.height, clip.width)
     frames = watch(clip, clip.count)
-    times = list(_redraw_frames(stylizer, canvas, frames, folder))
+    times = list(_redraw_frames(stylizer, canvases, frames, folder))
     files = [_frame_file(folder, number) for number in range(len(times))]
     with Image.open(files[0]) as first:
         size = first.size
@@ -89,27 +89,33 @@ def stylize_clip(
         comment=recipe.to_json(),
     )
     same_size = size == (clip.width, clip.height)
-    difference = frame_difference(map(_unit_rgb, files), (_unit(frame) for frame in clip)) if same_size else None
+    difference = frame_difference(map(_unit_rgb, files), (_unit(frame)[:3] for frame in clip)) if same_size else None
     shutil.rmtree(folder)
     return Redrawn(target, len(times), difference, clip.broken_off)
 
 
-def _redraw_frames(stylizer: Stylizer, canvas: Canvas, frames: Iterable[Frame], folder: Path) -> Iterator[float]:
+def _redraw_frames(
+    stylizer: Stylizer, canvases: Sequence[Canvas], frames: Iterable[Frame], folder: Path
+) -> Iterator[float]:
     """Redraw the frames that are not in ``folder`` yet; yields the time of each."""
     steady, device = stylizer.config.steady, stylizer.style.mean.device
-    told, shown, last = SteadyTold(), SteadyPainted(), _read_last(folder)
+    told, shown, last = [SteadyTold() for _ in canvases], SteadyPainted(), _read_last(folder)
     for number, frame in enumerate(frames):
-        picture = canvas.put(frame.pixels).to(device)
-        # Also of frames that are there already: the next one hears it.
-        fused = stylizer.told(stylizer.encode(picture))
-        fused = told(picture, fused) if steady else fused
+        passes, content = [], torch.from_numpy(_unit(frame)[None])
+        for canvas, hears in zip(canvases, told, strict=True):
+            # Also of frames that are there already: the next one hears it.
+            picture = canvas.put(frame.pixels).to(device)
+            fused = stylizer.told(stylizer.encode(picture))
+            fused = hears(picture, fused) if steady else fused
+            if number > last.number:
+                passes.append(canvas.take(stylizer.paint(fused)))
         if number > last.number:
-            painted = stylizer.paint(fused)
-            painted = shown(picture, painted) if steady else painted
-            save_picture(stylizer.finished(canvas.take(painted), frame.pixels), _frame_file(folder, number))
+            painted = torch.from_numpy(np.mean(passes, 0)[None])
+            painted = shown(content, painted) if steady else painted
+            save_picture(stylizer.finished(painted[0].numpy(), frame.pixels), _frame_file(folder, number))
             _write_last(folder, Last(number, painted))
         elif number == last.number:
-            shown.remember(picture, last.painted)
+            shown.remember(content, last.painted)
         yield frame.seconds
 
 
@@ -123,7 +129,7 @@ def _read_last(folder: Path) -> Last:
 
 
 def _write_last(folder: Path, last: Last) -> None:
-    tensors = {"number": torch.tensor(last.number), "painted": last.painted.float().cpu().contiguous()}
+    tensors = {"number": torch.tensor(last.number), "painted": last.painted.contiguous()}
     write_atomically(folder / LAST, lambda temporary: save_file(tensors, temporary))
 
 
@@ -153,7 +159,7 @@ def _unit_rgb(file: Path) -> np.ndarray:
 
 
 def _unit(frame: Frame) -> np.ndarray:
-    return frame.pixels[:3].astype(np.float32) / 255
+    return frame.pixels.astype(np.float32) / 255
 
 
 def _hash_of(path: Path) -> str:
