@@ -84,6 +84,7 @@ def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
     assert client.get("/api/models").json() == [{"name": name} for name in ("emoji", *built_in_models())]
     model = client.get("/api/models/emoji").json()
     assert model["collections"] == ["a", "b"] and model["resolution"] == 32 and not model["reads_text"]
+    assert not model["redraws_alone"] and client.get("/api/models/painter").json()["redraws_alone"]
     style = [{"kind": "collection", "source": "a", "weight": 1}]
     job = finished(client, {"kind": "generate", "count": 3, "seed": 5, "style": style, **FAST})
     assert job["state"] == "done" and len(job["pictures"]) == 3 and job["done"] == job["total"] > 0
@@ -144,6 +145,8 @@ def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClien
     assert one["state"] == "done" and (one["pictures"][0]["width"], one["pictures"][0]["height"]) == (50, 30)
     many = finished(client, {"kind": "stylize", "source": bring(client, archive(4), "x.zip"), "style": style, **FAST})
     assert many["state"] == "done" and len(many["pictures"]) == 4
+    fine = finished(client, {"kind": "stylize", "source": mine, "style": style, "passes": 4, **FAST})
+    assert fine["state"] == "failed" and "--passes 4: along the flow" in fine["message"]
     assert client.delete("/api/styles/my style").status_code == 204
     gone = finished(client, {"kind": "stylize", "source": mine, "style": style, **FAST})
     assert gone["state"] == "failed" and "no saved style" in gone["message"]

@@ -66,6 +66,7 @@ class StylizeRequest(PictureRequest):
     style: list[Reference] = Field(min_length=1, max_length=64)
     strength: Share = 0.5
     preserve_color: bool = False
+    passes: Literal[1, 2, 4, 8] = 1
     clip: ClipFormat = ClipFormat.WEBM
 
 

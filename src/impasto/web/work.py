@@ -149,6 +149,7 @@ class Workshop:
             style=self.style_texts(model, request.style),
             strength=request.strength,
             preserve_color=request.preserve_color,
+            passes=request.passes,
         )
         source = self.upload(request.source)
         if is_clip(source):

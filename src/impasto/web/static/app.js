@@ -152,6 +152,7 @@ async function chooseModel() {
   localStorage.setItem("model", $("model").value);
   state.model = await ask(`/api/models/${encodeURIComponent($("model").value)}`);
   for (const id of ["text", "negative_text"]) $(id).closest("label").hidden = !state.model.reads_text;
+  $("passes").closest("label").hidden = !state.model.redraws_alone;
   await loadStyles();
 }
 
@@ -267,7 +268,7 @@ async function showPreview() {
 async function redraw() {
   if (!state.redraw) { notify(word("drop_any")); return; }
   const body = { kind: "stylize", ...common(), ...redrawing, count: 1, source: state.redraw.id, style: referencesOf(state.redrawStyles),
-    preserve_color: $("preserve_color").checked };
+    preserve_color: $("preserve_color").checked, passes: $("passes").checked && state.model?.redraws_alone ? 4 : 1 };
   watch(await ask("/api/jobs", { json: body }));
 }
 
@@ -278,6 +279,7 @@ function restore(recipe) {
   for (const name of Object.keys(SLIDERS)) if (name in settings && !(name in own)) values[name] = settings[name];
   for (const name of Object.keys(FIELDS)) if (settings[name] !== undefined && settings[name] !== null && !(name in own)) FIELDS[name] = settings[name];
   FIELDS.transparent = !settings.opaque;
+  if ("strength" in settings) { $("preserve_color").checked = settings.preserve_color; $("passes").checked = settings.passes > 1; }
   $("seed").value = settings.seed;
   $("lock").checked = true;
   $("text").value = settings.text || "";
