@@ -10,6 +10,7 @@ from impasto.model.fuser import fuse, told
 from impasto.model.views import VIEW_NAMES
 from impasto.objective.glimpse import Glimpse
 from impasto.objective.mixture import DIRECTIONS, Mixing, colour_error, mixed, structure_error
+from impasto.objective.moved import MARGIN, Moved
 from impasto.objective.plain import Plainness
 from impasto.objective.texture import NUM_SLICES, Slices
 
@@ -137,3 +138,23 @@ def test_spikes_do_not_make_a_texture() -> None:
     grain = (grain - grain.mean()) / grain.std(correction=0) * spikes.std(correction=0) + spikes.mean()
     unit = [spikes.std(correction=0)[None]]
     assert float(slices.error([spikes], [grain], unit)) > 0.5
+
+
+def test_what_belongs_to_the_picture_may_move_and_what_belongs_to_the_squares_may_not() -> None:
+    drawn = [Moved.draw(128, torch.Generator().manual_seed(seed)) for seed in range(50)]
+    assert drawn[3] == Moved.draw(128, torch.Generator().manual_seed(3))
+    assert {moved.side for moved in drawn if moved is not None} == {96} and len(set(drawn)) > 40
+    assert all(m is not None and 0 < m.top < 32 and 0 < m.left < 32 for m in drawn)
+    moved = Moved(top=5, left=11, side=96)
+    picture = torch.rand(2, 4, 128, 128)
+    assert moved.part(picture).shape == (2, 4, 96, 96)
+    blurred = F.avg_pool2d(picture, 5, 1, 2)
+    again = F.avg_pool2d(moved.part(picture), 5, 1, 2)
+    torch.testing.assert_close(moved.error(blurred, again), torch.zeros(2))
+    weave = 0.1 * (torch.arange(128) % 8 < 4).float()
+    found = moved.error(blurred + weave, again + weave[:96])
+    assert (found > 0.02).all(), "the weave stays on the squares"
+    edge = again.clone()
+    edge[..., :MARGIN] = 0
+    torch.testing.assert_close(moved.error(blurred, edge), torch.zeros(2))
+    assert Moved.draw(32, torch.Generator()) is None

@@ -484,6 +484,21 @@ def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_p
     assert changed == {"decoder"}
 
 
+def test_twins_are_painted_again_from_a_part_where_pictures_are_large_enough(folder: Path, tmp_path: Path) -> None:
+    terms: list[dict[str, float]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped) and event.terms:
+            terms.append(event.terms)
+
+    objective = {"twin_weight": 1.0, "mixture_start": 0.0}
+    for resolution, is_there in ((32, False), (64, True)):
+        terms.clear()
+        settings = config_for(folder, tmp_path / f"{resolution}", resolution=resolution, images=32, objective=objective)
+        train(dataclasses.replace(settings, batch_size=4, stage1_share=0.9), [listen])
+        assert ("moved" in terms[0]) is is_there
+
+
 def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path, tmp_path: Path) -> None:
     first, still = train(config_for(folder, tmp_path / "first")), {"encoders_until": 0.0}
     for settings in ({"objective": still}, {"start_from": first.folder}):

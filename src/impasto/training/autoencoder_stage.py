@@ -24,6 +24,7 @@ from impasto.objective.autoencoder import AutoencoderLoss, Draws, autoencoder_lo
 from impasto.objective.experts import draw_style_sources, draw_weights
 from impasto.objective.glimpse import Glimpse
 from impasto.objective.mixture import Mixing, colour_error, mixed, structure_error
+from impasto.objective.moved import Moved
 from impasto.objective.plain import Plainness
 from impasto.objective.reconstruction import reconstruction_loss
 from impasto.objective.style import StyleReader
@@ -42,6 +43,8 @@ MIXED = {"texture": 2.0, "colours": 4.0, "structure": 0.3}
 """Weights of what mixtures must show, within theirs."""
 TWIN_TEXTURE = 0.3
 """Weight of the texture beside the pixels, of what is painted from plain twins."""
+TWIN_MOVED = 2.0
+"""Weight of how differently a part of a plain twin is painted at another place, beside the pixels of the whole."""
 MOST_STARTED_FROM = 2**23
 """Pixels of the pictures that the first, linear weights are computed from."""
 
@@ -58,6 +61,7 @@ class Batch:
     slices: Slices
     mixing: Mixing
     plainness: Plainness
+    moved: Moved | None
 
 
 class AutoencoderStage(TrainingStage[Batch]):
@@ -116,6 +120,7 @@ class AutoencoderStage(TrainingStage[Batch]):
             Slices.draw(self.features.channels, draw, self.engine.device),
             Mixing.draw(self.batch_size, STYLE_GROUP, draw),
             Plainness.draw(self.batch_size, draw),
+            Moved.draw(self.model.config.resolution, draw),
         )
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -162,6 +167,10 @@ class AutoencoderStage(TrainingStage[Batch]):
                 texture = batch.slices.error(self.features(glimpse(painted)), looks, self.grain)
                 terms["twin"] = (reconstruction_loss(painted, real) + TWIN_TEXTURE * texture).mean()
                 total = total + objective.twin_weight * terms["twin"]
+                if batch.moved is not None:
+                    again = self._from_twins(batch.moved.part(twins), loss.style[few], mixing.strength)
+                    terms["moved"] = batch.moved.error(painted, again).mean()
+                    total = total + objective.twin_weight * TWIN_MOVED * terms["moved"]
                 redrawn.append(painted)
             if judge_on:
                 augment = batch.augmentation[rows][few]

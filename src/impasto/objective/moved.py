@@ -1,0 +1,47 @@
+"""The same painting wherever a picture lies on the squares of the code.
+
+A decoder that upsamples knows where in a square it is, and weaves that into flat grounds. Painted again from a part of
+the picture, whose pixels lie elsewhere in their squares, each place must come out as before (equivariance to shifts:
+Karras 2021, "Alias-free generative adversarial networks", asks it of the architecture).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.model.blocks import Map
+from impasto.model.decoder import MAP_STRIDES
+
+SHARE = 0.75
+"""Side of the part against that of the picture, or a little less."""
+MARGIN = 12
+"""Pixels along the edges of the part that are not compared: around them less is seen than in the whole picture."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Which part of all pictures of a batch is painted again, in pixels."""
+
+    top: int
+    left: int
+    side: int
+
+    @classmethod
+    def draw(cls, resolution: int, generator: torch.Generator) -> "Moved | None":
+        """None where pictures of ``resolution`` have no part that could be compared. Drawn on the CPU."""
+        stride = MAP_STRIDES[0]
+        side = int(SHARE * resolution) // stride * stride
+        top, left = (1 + int(part * (resolution - side - 1)) for part in torch.rand(2, generator=generator).tolist())
+        return cls(top, left, side) if side > 2 * MARGIN else None
+
+    def part(self, picture: Map) -> Map:
+        """That part of pictures."""
+        rows, columns = slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
+        return picture[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+
+    def error(self, painted: Map, again: Map) -> Float[Tensor, " batch"]:
+        """Mean absolute difference of pictures and their parts ``again``, in [0, 1], but for the part's edges."""
+        inner = slice(MARGIN, -MARGIN)
+        return (self.part(painted) - again)[:, :, inner, inner].abs().mean((1, 2, 3))
