@@ -66,7 +66,7 @@ class Stylizer:
         if self.config.passes > 1 and self.config.follows_flow(model.config):
             raise ImpastoError(
                 f"--passes {self.config.passes}: along the flow each pass would paint another picture; use it with "
-                "--flow off, or with a model that redraws without the flow, like painter."
+                "--flow off, or with a model that redraws without the flow, like those built in."
             )
         self.text, self.away = text, away
         self.palette = read_palette(self.config.palette) if self.config.palette is not None else None
