@@ -2,8 +2,8 @@
 
 python recipes/redraw_icons.py DATA --out runs/icons-redraws
 
-Begins with runs/icons/finished.safetensors, which recipes/icons.py and recipes/finish.py made; encoders and prior stay as
-they are. The minutes and batches are those of one CPU core with AVX-512. Interrupted, the same command goes on.
+Begins with runs/icons/finished.safetensors, which recipes/icons.py and recipes/finish.py made; encoders and prior stay
+as they are. The minutes and batches are those of one CPU core with AVX-512. Interrupted, the same command goes on.
 """
 
 from gather import cook

@@ -10,7 +10,7 @@ from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
 from impasto.model.views import VIEW_NAMES
 
-FADES = (0.5, 3.0, 6.0)
+FADES = (0.3, 1.8, 3.6)
 """How many powers of ten the word of colours and grain loses up to full strength, at strides 32, 16 and 8."""
 OWN_STYLE_FADES = 3
 """The power by which a picture's own style gives way."""

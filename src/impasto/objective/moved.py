@@ -17,7 +17,9 @@ from impasto.model.decoder import MAP_STRIDES
 SHARE = 0.75
 """Side of the part against that of the picture, or a little less."""
 MARGIN = 12
-"""Pixels along the edges of the part that are not compared: around them less is seen than in the whole picture."""
+"""Pixels along the edges of the part inside the picture that are not compared: around them less is seen than there."""
+AT_EDGES = 0.5
+"""How often the part reaches to an edge of the picture, of either two, where it would else never be compared."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,18 @@ class Moved:
     top: int
     left: int
     side: int
+    resolution: int
+    """Of the whole."""
 
     @classmethod
     def draw(cls, resolution: int, generator: torch.Generator) -> "Moved | None":
         """None where pictures of ``resolution`` have no part that could be compared. Drawn on the CPU."""
         stride = MAP_STRIDES[0]
         side = int(SHARE * resolution) // stride * stride
-        top, left = (1 + int(part * (resolution - side - 1)) for part in torch.rand(2, generator=generator).tolist())
-        return cls(top, left, side) if side > 2 * MARGIN else None
+        most = resolution - side
+        uniform = ((torch.rand(2, generator=generator) - 0.5) / (1 - AT_EDGES) + 0.5).clamp(0, 1)
+        top, left = (uniform * most).round().int().tolist()
+        return cls(top, left, side, resolution) if side > 2 * MARGIN else None
 
     def part(self, picture: Map) -> Map:
         """That part of pictures."""
@@ -42,6 +48,11 @@ class Moved:
         return picture[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
 
     def error(self, painted: Map, again: Map) -> Float[Tensor, " batch"]:
-        """Mean absolute difference of pictures and their parts ``again``, in [0, 1], but for the part's edges."""
-        inner = slice(MARGIN, -MARGIN)
-        return (self.part(painted) - again)[:, :, inner, inner].abs().mean((1, 2, 3))
+        """Mean absolute difference of pictures and their parts ``again``, in [0, 1], but for the part's margins."""
+        rows, columns = self._compared(self.top), self._compared(self.left)
+        return (self.part(painted) - again)[:, :, rows, columns].abs().mean((1, 2, 3))
+
+    def _compared(self, start: int) -> slice:
+        """All but the margins inside the picture."""
+        is_last = start + self.side == self.resolution
+        return slice(MARGIN if start else 0, self.side if is_last else self.side - MARGIN)
