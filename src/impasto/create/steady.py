@@ -97,7 +97,7 @@ def _motion(now: Map, before: Map) -> Float[Tensor, "1 height width 2"]:
     """How many pixels right and down each place of a picture lay in the one before (Kroeger 2016, arXiv 1603.03590)."""
     if min(now.shape[-2:]) < SMALLEST_FOLLOWED:
         return now.new_zeros(1, *now.shape[-2:], 2)
-    cv2 = opencv()
+    cv2 = _opencv()
     grey = [(255 * luma(picture)[0, 0]).round().byte().numpy() for picture in (now, before)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return torch.from_numpy(search.calc(*grey, None))[None]
@@ -111,7 +111,7 @@ def _carried(picture: Map, flow: Float[Tensor, "1 height width 2"]) -> Map:
     return F.grid_sample(picture, places, mode="bicubic", padding_mode="border", align_corners=True)
 
 
-def opencv() -> Any:
+def _opencv() -> Any:
     """OpenCV. Raises ImpastoError where the extra that brings it is missing."""
     try:
         return importlib.import_module("cv2")
