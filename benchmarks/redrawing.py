@@ -10,7 +10,6 @@ from impasto import api
 from impasto.backbone import channel_statistics
 from impasto.config import REDRAWING, StylizeConfig
 from impasto.create.redraw import redraw
-from impasto.create.stylize import Stylizer
 from impasto.data import PictureSet
 from impasto.evaluate import style as look
 from impasto.evaluate.judge import BATCH, Judge
@@ -37,20 +36,12 @@ def by_impasto(model: api.Model, styles: Gaussian, strength: float) -> Redraw:
 def by_passes(model: api.Model, names: Sequence[str], strength: float, passes: int) -> Redraw:
     """As `impasto stylize --passes` does it; ``names`` are those of the collections by their numbers."""
 
-    def redrawn(stylizer: Stylizer, picture: Map) -> Map:
-        pixels = (255 * picture).round().byte().cpu().numpy()
-        canvases = stylizer.canvases(*pixels.shape[1:])
-        seen = [stylizer.encode(canvas.put(pixels)) for canvas in canvases]
-        painted = [c.take(stylizer.paint(stylizer.told(experts))) for c, experts in zip(canvases, seen, strict=True)]
-        return torch.from_numpy(np.mean(painted, 0)).to(picture.device)
-
     def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        made = torch.empty_like(content)
+        made, pixels = torch.empty_like(content), (255 * content).round().byte().cpu().numpy()
         for collection in np.unique(wanted):
-            config = StylizeConfig(style=(names[collection],), strength=strength, passes=passes)
-            stylizer = model.stylizer(config)
+            stylizer = model.stylizer(StylizeConfig(style=(names[collection],), strength=strength, passes=passes))
             for row in np.flatnonzero(wanted == collection):
-                made[row] = redrawn(stylizer, content[row])
+                made[row] = torch.from_numpy(stylizer.painted(stylizer.seen(pixels[row]))).to(made.device)
         return made
 
     return way

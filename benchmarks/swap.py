@@ -28,7 +28,7 @@ from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from redrawing import Eye, by_impasto, structure_kept, styles_of
 
-SWAPPED_AT = (0.2, 0.4, 0.6, 0.8, 1.0)
+SWAPPED_AT = (0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
 """Strengths."""
 STRENGTHS = tuple(np.linspace(0, 1, 11).round(1).tolist())
 

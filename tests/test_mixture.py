@@ -145,7 +145,7 @@ def test_what_belongs_to_the_picture_may_move_and_what_belongs_to_the_squares_ma
     assert drawn[3] == Moved.draw(128, torch.Generator().manual_seed(3))
     assert {moved.side for moved in drawn if moved is not None} == {96} and len(set(drawn)) > 30
     assert {0, 32} < {m.top for m in drawn if m is not None} <= set(range(33))
-    moved = Moved(top=5, left=11, side=96, resolution=128)
+    moved = Moved(top=5, left=11, side=96)
     picture = torch.rand(2, 4, 128, 128)
     assert moved.part(picture).shape == (2, 4, 96, 96)
     blurred = F.avg_pool2d(picture, 5, 1, 2)
@@ -157,7 +157,7 @@ def test_what_belongs_to_the_picture_may_move_and_what_belongs_to_the_squares_ma
     edge = again.clone()
     edge[..., :MARGIN] = 0
     torch.testing.assert_close(moved.error(blurred, edge), torch.zeros(2))
-    at_the_edge = Moved(top=5, left=32, side=96, resolution=128)
+    at_the_edge = Moved(top=5, left=32, side=96)
     again = F.avg_pool2d(at_the_edge.part(picture), 5, 1, 2)
     torch.testing.assert_close(at_the_edge.error(blurred, again), torch.zeros(2))
     again[..., -1] += 1

@@ -36,13 +36,16 @@ MOVES = {
 """Places in a square of the finest map, in pixels: of all, those that leave least of the weave of `painter`."""
 
 
+Passes = tuple[tuple[Canvas, Experts], ...]
+"""A picture on canvases, at another place on each, and what the experts say of it there."""
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """A picture, and what the experts say of it, whatever the style and its strength."""
 
     picture: Whole
-    passes: tuple[tuple[Canvas, Experts], ...]
-    """Each with another place on its canvas."""
+    passes: Passes
 
 
 class Stylizer:
@@ -89,8 +92,12 @@ class Stylizer:
         """``picture`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
         height, width = picture.pixels.shape[1:]
         check_pixel_art(self.config.pixel_art, height, width, picture.name)
-        canvases = self.canvases(height, width)
-        return Encoded(picture, tuple((canvas, self.encode(canvas.put(picture.pixels))) for canvas in canvases))
+        return Encoded(picture, self.seen(picture.pixels))
+
+    def seen(self, pixels: np.ndarray) -> Passes:
+        """uint8 (channels, height, width) as the encoders see it. Raises ImpastoError as `canvases` does."""
+        canvases = self.canvases(*pixels.shape[1:])
+        return tuple((canvas, self.encode(canvas.put(pixels))) for canvas in canvases)
 
     def canvases(self, height: int, width: int) -> list[Canvas]:
         """One for each pass over pictures of this size. Raises ImpastoError where it does not allow what is asked."""
@@ -100,8 +107,12 @@ class Stylizer:
 
     def redraw(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
         """What was read at its own size, redrawn."""
-        painted = [canvas.take(self.paint(self.told(experts), on_step)) for canvas, experts in seen.passes]
-        return self.finished(np.mean(painted, 0), seen.picture.pixels)
+        return self.finished(self.painted(seen.passes, on_step), seen.picture.pixels)
+
+    def painted(self, passes: Passes, on_step: StepCallback | None = None) -> np.ndarray:
+        """float32 (channels, height, width) in [0, 1]: the mean of all passes."""
+        painted = [canvas.take(self.paint(self.told(experts), on_step)) for canvas, experts in passes]
+        return np.mean(painted, 0)
 
     def encode(self, picture: Map) -> Experts:
         """What the experts say of a picture on its canvas."""

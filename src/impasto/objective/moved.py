@@ -29,8 +29,6 @@ class Moved:
     top: int
     left: int
     side: int
-    resolution: int
-    """Of the whole."""
 
     @classmethod
     def draw(cls, resolution: int, generator: torch.Generator) -> "Moved | None":
@@ -40,7 +38,7 @@ class Moved:
         most = resolution - side
         uniform = ((torch.rand(2, generator=generator) - 0.5) / (1 - AT_EDGES) + 0.5).clamp(0, 1)
         top, left = (uniform * most).round().int().tolist()
-        return cls(top, left, side, resolution) if side > 2 * MARGIN else None
+        return cls(top, left, side) if side > 2 * MARGIN else None
 
     def part(self, picture: Map) -> Map:
         """That part of pictures."""
@@ -49,10 +47,10 @@ class Moved:
 
     def error(self, painted: Map, again: Map) -> Float[Tensor, " batch"]:
         """Mean absolute difference of pictures and their parts ``again``, in [0, 1], but for the part's margins."""
-        rows, columns = self._compared(self.top), self._compared(self.left)
+        rows, columns = self._compared(self.top, painted.shape[-2]), self._compared(self.left, painted.shape[-1])
         return (self.part(painted) - again)[:, :, rows, columns].abs().mean((1, 2, 3))
 
-    def _compared(self, start: int) -> slice:
-        """All but the margins inside the picture."""
-        is_last = start + self.side == self.resolution
+    def _compared(self, start: int, whole: int) -> slice:
+        """All but the margins inside a picture that is so long."""
+        is_last = start + self.side == whole
         return slice(MARGIN if start else 0, self.side if is_last else self.side - MARGIN)
