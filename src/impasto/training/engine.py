@@ -1,6 +1,7 @@
 """The machine: which device, which precision, how many processes. The only file that knows the distributed library."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterable
 
@@ -117,10 +118,16 @@ def choose_precision(device: torch.device) -> tuple[torch.dtype, str]:
         return torch.float32, "float32"
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32, "float32, as this CPU has no bfloat16"
-    ratio = _convolution_seconds(torch.float32) / _convolution_seconds(torch.bfloat16)
+    ratio = _bfloat16_speed()
     if ratio > 1.15:
         return torch.bfloat16, f"bfloat16, {ratio:.1f} times as fast as float32 here"
     return torch.float32, f"float32, as bfloat16 runs at {ratio:.1f} times its speed here"
+
+
+@functools.cache
+def _bfloat16_speed() -> float:
+    """That of this CPU against float32; timed once, so that all models of a process compute alike."""
+    return _convolution_seconds(torch.float32) / _convolution_seconds(torch.bfloat16)
 
 
 def _convolution_seconds(dtype: torch.dtype) -> float:
