@@ -326,5 +326,5 @@ def test_progress_bar_on_a_terminal(
     monkeypatch.setenv("TERM", "xterm")
     assert call("generate run -n 4 --out new") == 0
     text = capsys.readouterr().err
-    assert "generating" in text and "4/4" in text and "step 16/16" in text
+    assert "generating" in text and "4/4" in text and "step 8/8" in text
     assert len([*Path("new").iterdir()]) == 4

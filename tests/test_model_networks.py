@@ -14,7 +14,7 @@ from impasto.model.decoder import latent_shapes, possible
 from impasto.model.encoder import LOG_VARIANCE_BOUND
 from impasto.model.impasto import Impasto, load_model, save_model
 from impasto.model.prior import attention
-from impasto.model.sampler import draw_noise, sample
+from impasto.model.sampler import PUSHED_UNTIL, draw_noise, sample, step_times
 from impasto.model.schedule import level_times
 from impasto.model.views import edge_signs, guided_filter, orientation, views_of
 from impasto.objective.autoencoder import Draws, autoencoder_loss
@@ -190,18 +190,37 @@ def test_spelled_out_attention_is_the_fused_kernels() -> None:
     torch.testing.assert_close(attention(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
 
 
-def test_clarity_goes_beyond_the_draft(tiny: ModelConfig) -> None:
+def test_clarity_and_guidance_push_side_by_side_and_only_at_first(tiny: ModelConfig) -> None:
     model = Impasto(tiny).eval()
+    posterior = model.autoencoder.posterior(torch.rand(2, 4, 32, 32))
+    noise = draw_noise([1, 2], posterior)
+
+    def end(**settings: float) -> list[torch.Tensor]:
+        return list(sample(model.prior, posterior, noise, Sampling(steps=1, **settings)))  # pyrefly: ignore
+
+    as_learned, clear, guided, both = (
+        end(guidance=1.0, clarity=1.0),
+        end(guidance=1.0, clarity=3.0),
+        end(guidance=2.0, clarity=1.0),
+        end(guidance=2.0, clarity=3.0),
+    )
+    for level, (a, c, g, b) in enumerate(zip(as_learned, clear, guided, both, strict=True)):
+        assert not torch.allclose(a, c) and (level == 0) == torch.allclose(a, g)
+        torch.testing.assert_close(b - a, (c - a) + (g - a), atol=1e-4, rtol=1e-3)
     with torch.no_grad():
-        posterior = model.autoencoder.posterior(torch.rand(2, 4, 32, 32))
-        latents, time = draw_noise([1, 2], posterior), torch.tensor([0.3, 0.8])
-        draft, final = model.prior.both(latents, time, posterior)
-        as_learned = model.prior(latents, time, posterior)
-        beyond = model.prior(latents, time, posterior, 2.0)
-    for d, f, learned, b in zip(draft, final, as_learned, beyond, strict=True):
-        assert not torch.allclose(d, f)
-        torch.testing.assert_close(learned, f)
-        torch.testing.assert_close(b, 2 * f - d)
+        start = tuple(g.sample(n) for g, n in zip(posterior, noise, strict=True))
+        draft, velocity = model.prior(start, torch.zeros(2), posterior)
+    for x, a, c, d, v in zip(start, as_learned, clear, draft, velocity, strict=True):
+        torch.testing.assert_close(a, x + v)
+        torch.testing.assert_close(c, x + v + 2 * (v - d))
+    assert (step_times(64)[:-1] < PUSHED_UNTIL).sum() < 48, "pushed most of the way"
+
+
+def test_steps_are_short_at_first() -> None:
+    times = step_times(8)
+    durations = times.diff()
+    assert float(times[0]) == 0 and float(times[-1]) == 1
+    assert (durations.diff() > 0).all() and float(durations[0]) < 0.07 < 0.2 < float(durations[-1])
 
 
 def test_the_draft_learns_too(tiny: ModelConfig) -> None:
@@ -221,12 +240,13 @@ def test_sampler_follows_a_known_flow() -> None:
         delays = (0.0, 0.1, 0.25, 0.5)
         look_dim = 0
 
-        def forward(self, latents, time, fused, clarity, text):
+        def forward(self, latents, time, fused, text):
             times = level_times(time, self.delays)
-            return tuple(
+            velocity = tuple(
                 (3 - x) / (1 - t.clamp(max=0.999)).reshape(-1, *[1] * (x.dim() - 1))
                 for x, t in zip(latents, times, strict=True)
             )
+            return velocity, velocity
 
     config = sized_model(Size.TINY, channels=3, resolution=32, collections=())
     posterior = Autoencoder(config).posterior(torch.rand(2, 3, 32, 32))

@@ -32,31 +32,32 @@ def prior(tiny: ModelConfig) -> PriorFlow:
 def test_one_window_is_the_prior(prior: PriorFlow, tiny: ModelConfig) -> None:
     x, time = maps(tiny, 2, 2), torch.tensor([0.3, 0.7])
     fused = tuple(Gaussian.standard(z) for z in x)
-    for a, b in zip(WindowedFlow(prior)(x, time, fused), prior(x, time, fused), strict=True):
-        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(WindowedFlow(prior)(x, time, fused), prior(x, time, fused))
 
 
 def test_a_picture_of_copies_flows_like_one_copy_where_windows_see_no_other(
     prior: PriorFlow, tiny: ModelConfig
 ) -> None:
     x, time = maps(tiny, 2, 2), torch.tensor([0.3, 0.7])
-    once = prior(x, time, tuple(Gaussian.standard(z) for z in x))
+    both_once = prior(x, time, tuple(Gaussian.standard(z) for z in x))
     wide = (x[0], *(z.repeat(1, 1, 1, 3) for z in x[1:]))
-    found = WindowedFlow(prior)(wide, time, tuple(Gaussian.standard(z) for z in wide))
-    assert [z.shape for z in found] == [z.shape for z in wide]
-    # Only the first window has the first column of the coarsest map.
-    torch.testing.assert_close(found[1][..., 0], once[1][..., 0])
+    both_found = WindowedFlow(prior)(wide, time, tuple(Gaussian.standard(z) for z in wide))
+    for found, once in zip(both_found, both_once, strict=True):
+        assert [z.shape for z in found] == [z.shape for z in wide]
+        # Only the first window has the first column of the coarsest map.
+        torch.testing.assert_close(found[1][..., 0], once[1][..., 0])
 
 
 def test_a_repeating_picture_flows_the_same_from_any_corner(prior: PriorFlow, tiny: ModelConfig) -> None:
     x, time = maps(tiny, 2, 3), torch.tensor([0.3, 0.7])
     flow = WindowedFlow(prior, Repeat.X)
-    here = flow(x, time, tuple(Gaussian.standard(z) for z in x))
+    both_here = flow(x, time, tuple(Gaussian.standard(z) for z in x))
     moved = (x[0], *(torch.roll(z, scale, 3) for z, scale in zip(x[1:], (1, 2, 4), strict=True)))
-    there = flow(moved, time, tuple(Gaussian.standard(z) for z in moved))
-    for scale, a, b in zip((1, 2, 4), here[1:], there[1:], strict=True):
-        torch.testing.assert_close(torch.roll(a, scale, 3), b, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(here[0], there[0], atol=1e-4, rtol=1e-4)
+    both_there = flow(moved, time, tuple(Gaussian.standard(z) for z in moved))
+    for here, there in zip(both_here, both_there, strict=True):
+        for scale, a, b in zip((1, 2, 4), here[1:], there[1:], strict=True):
+            torch.testing.assert_close(torch.roll(a, scale, 3), b, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(here[0], there[0], atol=1e-4, rtol=1e-4)
 
 
 def test_windows_cover_everything() -> None:

@@ -20,7 +20,7 @@ from impasto.model.impasto import Impasto
 from impasto.model.prior import Text
 from impasto.model.sampler import StepCallback
 
-CHUNK = 4
+CHUNK = 2
 """Pictures are computed this many at a time, never fewer, each always in the same row: the order in which a processor
 adds up differs from row to row. So every picture is the same to the last bit whatever is made beside it."""
 

@@ -110,30 +110,21 @@ class PriorFlow(nn.Module):
         self.head = VelocityHead(config)
 
     def forward(
-        self,
-        latents: Latents,
-        time: Float[Tensor, " batch"],
-        fused: Hierarchy,
-        clarity: float = 1.0,
-        text: Text | None = None,
-    ) -> Latents:
-        """The velocity of ``latents`` at ``time`` in [0, 1] (0 source, 1 real latents), told ``fused`` and ``text``.
-
-        Each level has its own velocity, over its own time; see `impasto.model.schedule`.
-
-        ``clarity`` 1 is as learned; above 1 extrapolates from the draft, 0 is the draft.
-        """
+        self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy, text: Text | None = None
+    ) -> tuple[Latents, Latents]:
+        """What `both` gives, computed in this flow's `precision`, as float32."""
         with torch.autocast(time.device.type, self.precision, enabled=self.precision != torch.float32):
             draft, velocity = self.both(latents, time, fused, text)
-        style, coarse, middle, fine = (
-            d.float() + clarity * (v.float() - d.float()) for d, v in zip(draft, velocity, strict=True)
-        )
-        return style, coarse, middle, fine
+        return _as_float32(draft), _as_float32(velocity)
 
     def both(
         self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy, text: Text | None = None
     ) -> tuple[Latents, Latents]:
-        """The draft of the velocity after half of the blocks, and the velocity after all."""
+        """A draft of the velocity, after half of the blocks, and the velocity, after all.
+
+        Those of ``latents`` at ``time`` in [0, 1] (0 source, 1 real latents), told ``fused`` and ``text``. Each level
+        has its own velocity, over its own time; see `impasto.model.schedule`.
+        """
         told = [torch.cat([g.mean, g.log_variance], 1) for g in fused]
         condition = self.time_hidden(_fourier(time)) + self.condition_style(told[0])
         if self.condition_text is not None and text is not None:
@@ -174,6 +165,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor) -> Tokens:
     return torch.addcmul(shift, layer_norm(x), 1 + scale)
+
+
+def _as_float32(latents: Latents) -> Latents:
+    style, coarse, middle, fine = (z.float() for z in latents)
+    return style, coarse, middle, fine
 
 
 def _token_sizes(config: ModelConfig) -> list[int]:

@@ -51,36 +51,37 @@ class WindowedFlow:
         self.side = prior.resolution // STRIDE
 
     def __call__(
-        self,
-        latents: Latents,
-        time: Float[Tensor, " batch"],
-        fused: Hierarchy,
-        clarity: float = 1.0,
-        text: Text | None = None,
-    ) -> Latents:
-        """The velocity of ``latents`` at ``time``, told the rest; the style's is the mean of all windows'."""
+        self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy, text: Text | None = None
+    ) -> tuple[Latents, Latents]:
+        """Draft and velocity of ``latents`` at ``time``, told the rest; the style's are the means of all windows'."""
         rows, columns = latents[1].shape[2:]
         if (rows, columns) == (self.side, self.side) and self.repeat is Repeat.NONE:
-            return self.prior(latents, time, fused, clarity, text)
+            return self.prior(latents, time, fused, text)
         windows = list(self._windows(rows, columns))
-        style = torch.zeros_like(latents[0])
-        velocity = [torch.zeros_like(z) for z in latents[1:]]
+        draft, velocity = ([torch.zeros_like(z) for z in latents] for _ in range(2))
         total = [z.new_zeros(z.shape[2:]) for z in latents[1:]]
+        hills = [_hill(self.side * STRIDE // stride, latents[0]) for stride in MAP_STRIDES]
         at_a_time = max(1, WINDOWS_AT_A_TIME // len(time))
         for start in range(0, len(windows), at_a_time):
             some = windows[start : start + at_a_time]
             texts = text.repeat(len(some), 1) if text is not None else None
             cut, told = self._cut(latents, some), self._told(fused, some)
-            found = self.prior(cut, time.repeat(len(some)), told, clarity, texts)
-            style = style + found[0].unflatten(0, (len(some), -1)).sum(0) / len(windows)
-            for level, stride in enumerate(MAP_STRIDES):
-                weight = _hill(self.side * STRIDE // stride, latents[0])
-                for window, part in zip(some, found[1 + level].unflatten(0, (len(some), -1)), strict=True):
-                    at = window.indices(self.side, stride, velocity[level])
-                    velocity[level][:, :, *at] += weight * part
-                    total[level][at] += weight
-        coarse, middle, fine = (v / t for v, t in zip(velocity, total, strict=True))
-        return style, coarse, middle, fine
+            places = [
+                [window.indices(self.side, stride, z) for window in some]
+                for stride, z in zip(MAP_STRIDES, latents[1:], strict=True)
+            ]
+            for whole, found in zip(
+                (draft, velocity), self.prior(cut, time.repeat(len(some)), told, texts), strict=True
+            ):
+                style, *maps = (z.unflatten(0, (len(some), -1)) for z in found)
+                whole[0] += style.sum(0) / len(windows)
+                for level, parts in enumerate(maps):
+                    for at, part in zip(places[level], parts, strict=True):
+                        whole[1 + level][:, :, *at] += hills[level] * part
+            for level, hill in enumerate(hills):
+                for at in places[level]:
+                    total[level][at] += hill
+        return _averaged(draft, total), _averaged(velocity, total)
 
     def _windows(self, rows: int, columns: int) -> Iterator[Window]:
         for top in _starts(rows, self.side, self.repeat.along_y):
@@ -101,6 +102,12 @@ class WindowedFlow:
         )
         style, coarse, middle, fine = (Gaussian(m, v) for m, v in zip(means, variances, strict=True))
         return style, coarse, middle, fine
+
+
+def _averaged(whole: list[Tensor], total: list[Tensor]) -> Latents:
+    """What all windows say together, where each place of the maps was said with a weight of ``total`` in all."""
+    coarse, middle, fine = (z / weight for z, weight in zip(whole[1:], total, strict=True))
+    return whole[0], coarse, middle, fine
 
 
 def _starts(length: int, side: int, repeats: bool) -> list[int]:

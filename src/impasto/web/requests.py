@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from impasto.config import REDRAWING, ClipFormat, Repeat, Size
+from impasto.config import REDRAWING, ClipFormat, Repeat, Sampling, Size
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 Name = Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$", examples=["emoji"])]
@@ -35,10 +35,10 @@ class PictureRequest(Body):
     model: Name
     count: int = Field(1, ge=1, le=64)
     seed: int | None = Field(None, ge=0, lt=2**53, description="drawn anew where not given")
-    steps: Steps = 16
+    steps: Steps = Sampling.steps
     temperature: Factor = 1.0
-    guidance: Factor = 1.5
-    clarity: Factor = 1.5
+    guidance: Factor = Sampling.guidance
+    clarity: Factor = Sampling.clarity
     tile: Repeat = Repeat.NONE
     palette: str | None = Field(None, pattern=r"^(\d{1,3}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6}){1,255})$")
     pixel_art: int | None = Field(None, ge=1, le=4096)
@@ -63,6 +63,7 @@ class StylizeRequest(PictureRequest):
     source: Id
     steps: Steps = REDRAWING.steps
     guidance: Factor = REDRAWING.guidance
+    clarity: Factor = REDRAWING.clarity
     style: list[Reference] = Field(min_length=1, max_length=64)
     strength: Share = 0.5
     preserve_color: bool = False

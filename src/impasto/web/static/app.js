@@ -193,10 +193,10 @@ const referencesOf = (chosen) => [...chosen.values()].map(({ kind, source }) => 
 
 // Settings
 
-const FIELDS = { steps: 16, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "", transparent: true };
-const SLIDERS = { harmony: [0.2, 1, 0.05], guidance: [1.5, 8, 0.1], clarity: [1.5, 4, 0.1], temperature: [1, 1.5, 0.05] };
+const FIELDS = { steps: 8, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "", transparent: true };
+const SLIDERS = { harmony: [0.2, 1, 0.05], guidance: [1.5, 8, 0.1], clarity: [4, 8, 0.1], temperature: [1, 1.5, 0.05] };
 const values = Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value]));
-// Most of a redrawn picture is told: it needs fewer steps and no guidance.
+// Most of a redrawn picture is told: it needs no guidance.
 const redrawing = { strength: 0.5, guidance: 1, steps: 8 };
 const trainFields = { name: "my-style", init: "", size: "small", minutes: 30, resolution: 64, captions: false };
 
