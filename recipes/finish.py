@@ -1,9 +1,10 @@
 """The last minutes of a decoder: it alone learns on, from latents all but free of noise, as the prior will give them.
 
-python recipes/finish.py runs/icons runs/icons-pictures --minutes 28
+python recipes/finish.py runs/icons-course-1 runs/icons-pictures --out runs/icons-course-2 --minutes 28
 
 In training the decoder sees latents with all their noise, some levels left out, and hears a discriminator. Here it
 only learns to paint cleanly what it is given. Encoders and prior stay as they are, so every latent keeps its meaning.
+Interrupted, it begins again; done, it does nothing more.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from impasto.model.decoder import possible
 from impasto.model.impasto import load_model, save_model
 from impasto.objective.reconstruction import reconstruction_loss
 from impasto.training.autoencoder_stage import to_device
+from impasto.training.engine import choose_device
 from impasto.training.run import Run
 from impasto.training.seeds import Order
 
@@ -74,16 +76,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=28.0)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, help="default: RUN/finished.safetensors")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
     arguments = parser.parse_args()
+    target = Run(arguments.out).model
+    if target.exists():
+        return
     torch.manual_seed(arguments.seed)
     run = Run(arguments.run)
     model, styles = load_model(run.model)
-    model.to(arguments.device)
+    device, _ = choose_device(arguments.device)
+    model.to(device)
     pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=run.cache)
     finish(model.autoencoder, pictures, arguments.minutes, arguments.batch_size, arguments.seed)
-    target = arguments.out or run.folder / "finished.safetensors"
+    arguments.out.mkdir(parents=True, exist_ok=True)
     save_model(model, target, styles=styles, half=True)
     print(target)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 
@@ -24,24 +25,34 @@ def gather(archives: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Course:
+    """A part of a recipe: a training, or a script beside this file that takes the model of the course before."""
+
+    minutes: float
+    flags: dict[str, object] = field(default_factory=dict)
+    """Further flags of `impasto train`, switches with an empty value."""
+    script: str | None = None
+
+
 def cook(
     doc: str | None,
     archives: Sequence[str],
-    *courses: dict[str, object],
-    minutes: float,
+    *courses: Course,
     batches: tuple[int, int],
     prior_learning_rate: float = 5e-4,
 ) -> None:
-    """Train a built-in model as its recipe says; the same command again resumes.
+    """Make a built-in model as its recipe says; the same command again resumes.
 
-    ``doc`` is the recipe's own, ``archives`` the names of what it is trained on. Each course is a training with further
-    flags of `impasto train`, switches with an empty value; it begins with the weights of the one before, which lie
-    beside the last. The courses share the minutes, which can be changed by a flag like the ``batches`` of both stages;
-    learning rates go with the root of the batch, that of the prior from what it is at 64.
+    ``doc`` is the recipe's own, ``archives`` the names of what it is trained on. Each course begins with the weights of
+    the one before, which lie beside the last. The minutes of all can be changed by a flag, each keeps its share, and so
+    can the ``batches`` of both stages; learning rates go with the root of the batch, that of the prior from what it is
+    at 64.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    minutes = sum(course.minutes for course in courses)
     parser.add_argument("--minutes", type=float, default=minutes, help="of all courses together")
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=batches[0])
@@ -51,9 +62,8 @@ def cook(
     out: Path = arguments.out
     pictures = gather([arguments.data / f"{name}.zip" for name in archives], out.with_name(f"{out.name}-pictures"))
     several = ["-m", "torch.distributed.run", "--nproc-per-node", str(arguments.processes)]
-    launcher = [sys.executable, *(several if arguments.processes > 1 else [])]
+    trained = [sys.executable, *(several if arguments.processes > 1 else []), "-m", "impasto", "train", str(pictures)]
     common = {
-        "--minutes": arguments.minutes / len(courses),
         "--resolution": arguments.resolution,
         "--batch-size": arguments.batch_size,
         "--learning-rate": 1e-3 * min(1.5, (arguments.batch_size / 16) ** 0.5),
@@ -62,9 +72,18 @@ def cook(
     }
     folders = [out.with_name(f"{out.name}-course-{number}") for number in range(1, len(courses))] + [out]
     for number, (folder, course) in enumerate(zip(folders, courses, strict=True)):
-        start = {"--start-from": folders[number - 1]} if number else {}
-        flags = {"--out": folder} | common | start | course
-        parts = [str(part) for flag in flags.items() for part in flag if part != ""]
-        done = subprocess.run([*launcher, "-m", "impasto", "train", str(pictures), *parts])
-        if done.returncode:
-            raise SystemExit(done.returncode)
+        budget = {"--out": folder, "--minutes": arguments.minutes * course.minutes / minutes}
+        if course.script is not None:
+            script = Path(__file__).with_name(course.script)
+            run([sys.executable, str(script), str(folders[number - 1]), str(pictures)], budget)
+        else:
+            start = {"--start-from": folders[number - 1]} if number else {}
+            run(trained, budget | common | start | course.flags)
+
+
+def run(command: list[str], flags: dict[str, object]) -> None:
+    """Run it with the flags; what it fails with, this fails with."""
+    parts = [str(part) for flag in flags.items() for part in flag if part != ""]
+    done = subprocess.run([*command, *parts])
+    if done.returncode:
+        raise SystemExit(done.returncode)

@@ -8,30 +8,29 @@ to redraw, from plain twins and mixtures; encoders and prior stay as they are. T
 of a CPU. Interrupted, the same command goes on.
 """
 
-from gather import cook
+from gather import Course, cook
 
 PAINTER = {"--preset": "painter", "--objective.kl-weight": 2e-6}
+FIRST = PAINTER | {
+    "--start-from": "icons",
+    "--objective.mixture-start": 0.3,
+    "--objective.twin-weight": 0,
+    "--objective.adversarial-weight": 0.2,
+}
+REDRAWS = PAINTER | {
+    "--stage1-share": 1,
+    "--learning-rate": 5e-4,
+    "--objective.encoders-until": 0,
+    "--objective.feature-start": 0,
+    "--objective.mixture-start": 0,
+}
 
 if __name__ == "__main__":
     cook(
         __doc__,
         ("paintings224", "photos"),
-        PAINTER
-        | {
-            "--start-from": "icons",
-            "--objective.mixture-start": 0.3,
-            "--objective.twin-weight": 0,
-            "--objective.adversarial-weight": 0.2,
-        },
-        PAINTER
-        | {
-            "--stage1-share": 1,
-            "--learning-rate": 5e-4,
-            "--objective.encoders-until": 0,
-            "--objective.feature-start": 0,
-            "--objective.mixture-start": 0,
-        },
-        minutes=200.0,
+        Course(100.0, FIRST),
+        Course(100.0, REDRAWS),
         batches=(16, 64),
         prior_learning_rate=1e-3,
     )
