@@ -54,7 +54,7 @@ class SampleMeter:
 
     SAMPLES = 192
     REAL = 768
-    SETTINGS = Sampling(steps=8)
+    SETTINGS = Sampling()
 
     def __init__(self, pictures: PictureSet, device: torch.device) -> None:
         self._judge = Judge(pictures, device, seed=0, most=self.REAL)

@@ -19,7 +19,6 @@ from impasto.training.autoencoder_stage import to_device
 
 COLUMNS = 10
 TEMPERATURES = (0.6, 0.8, 1.0)
-STEPS = 12
 
 
 @torch.no_grad()
@@ -53,13 +52,13 @@ def preview(
         noise = draw_noise(range(COLUMNS), posterior, prior.look_dim)
         nothing = silence(autoencoder.config, COLUMNS, device)
         for temperature in TEMPERATURES:
-            latents = sample(prior, nothing, noise, Sampling(steps=STEPS, temperature=temperature, guidance=1))
+            latents = sample(prior, nothing, noise, Sampling(temperature=temperature, guidance=1))
             rows.append(autoencoder.decode(latents))
             labels.append(f"T = {temperature}")
         for index, name in enumerate(pictures.collections[:12]):
             style = styles[index].expand(COLUMNS, -1, -1)
             told = (Gaussian(style[:, 0], style[:, 1]), *nothing[1:])
-            rows.append(autoencoder.decode(sample(prior, told, noise, Sampling(steps=STEPS))))
+            rows.append(autoencoder.decode(sample(prior, told, noise, Sampling())))
             labels.append(name)
     images = [[to_image(p) for p in row.float().cpu().numpy()] for row in rows]
     return grid(images, row_labels=labels)
