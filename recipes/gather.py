@@ -45,15 +45,14 @@ def cook(
     """Make a built-in model as its recipe says; the same command again resumes.
 
     ``doc`` is the recipe's own, ``archives`` the names of what it is trained on. Each course begins with the weights of
-    the one before, which lie beside the last. The minutes of all can be changed by a flag, each keeps its share, and so
-    can the ``batches`` of both stages; learning rates go with the root of the batch, that of the prior from what it is
-    at 64.
+    the one before, which lie beside the last. Their minutes and the ``batches`` of both stages can be changed by flags;
+    learning rates go with the root of the batch, that of the prior from what it is at 64.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    minutes = sum(course.minutes for course in courses)
-    parser.add_argument("--minutes", type=float, default=minutes, help="of all courses together")
+    default = [course.minutes for course in courses]
+    parser.add_argument("--minutes", type=float, nargs=len(courses), default=default, help="of each course")
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=batches[0])
     parser.add_argument("--prior-batch-size", type=int, default=batches[1])
@@ -71,8 +70,8 @@ def cook(
         "--prior-learning-rate": prior_learning_rate * min(1.6, (arguments.prior_batch_size / 64) ** 0.5),
     }
     folders = [out.with_name(f"{out.name}-course-{number}") for number in range(1, len(courses))] + [out]
-    for number, (folder, course) in enumerate(zip(folders, courses, strict=True)):
-        budget = {"--out": folder, "--minutes": arguments.minutes * course.minutes / minutes}
+    for number, (folder, course, minutes) in enumerate(zip(folders, courses, arguments.minutes, strict=True)):
+        budget = {"--out": folder, "--minutes": minutes}
         if course.script is not None:
             script = Path(__file__).with_name(course.script)
             run([sys.executable, str(script), str(folders[number - 1]), str(pictures)], budget)

@@ -264,7 +264,7 @@ class Sampling:
     guidance: float = 1.5
     """How strongly the style is followed; 1 is as learned."""
     clarity: float = 4.0
-    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer and less varied."""
+    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot sample, naming the flag."""
@@ -357,7 +357,7 @@ class StylizeConfig(PictureConfig):
     guidance: float = REDRAWING.guidance
     """How strongly style and text are followed; 1 is as learned, and takes two thirds of the time."""
     clarity: float = REDRAWING.clarity
-    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer and less varied."""
+    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
     style: tuple[str, ...] = ()
     """Collections of the model, pictures or saved styles, each with an optional ":weight"."""
     strength: float = 0.5

@@ -102,12 +102,12 @@ def sample(
         velocity = _velocity(prior, x, time, fused, pushed, text, away)
         for level, times in enumerate(grid):
             duration = float(times[step + 1] - times[step])
-            slope = torch.zeros_like(velocity[level])
-            # A level that has only begun to move says nothing yet of where it turns.
             earlier = float(times[step] - times[step - 1]) if step else 0.0
+            move = velocity[level]
+            # A level that has only begun to move says nothing yet of where it turns.
             if before is not None and 0 < duration <= MOST_GROWTH * earlier:
-                slope = (velocity[level] - before[level]) / earlier
-            x[level] = x[level] + duration * (velocity[level] + duration / 2 * slope)
+                move = move + duration / (2 * earlier) * (move - before[level])
+            x[level] = x[level] + duration * move
         before = velocity
         if on_step is not None:
             on_step(step + 1, steps)
