@@ -10,7 +10,7 @@ from PIL import Image
 import impasto
 from impasto.api import Model
 from impasto.cli.main import main
-from impasto.config import FuseConfig
+from impasto.config import REDRAWING, FuseConfig
 from impasto.create.fuse import Fuser
 from impasto.create.recipe import read_recipe
 from impasto.model.encoder import Hierarchy
@@ -149,7 +149,9 @@ def test_the_way_from_one_picture_to_another_has_both_ends(model: Model) -> None
     assert main("interpolate run a.png b.png -n 3 --steps 2 --device cpu --harmony 0 --out way".split()) == 0
     assert sorted(p.name for p in Path("way").iterdir()) == ["0000.png", "0001.png", "0002.png", "strip.png"]
     for end, name in (("0000", "a.png"), ("0002", "b.png")):
-        alone = FuseConfig(pixel=(name,), orientation=(name,), texture=(name,), harmony=0.0, steps=2)
+        alone = FuseConfig(
+            pixel=(name,), orientation=(name,), texture=(name,), harmony=0.0, steps=2, clarity=REDRAWING.clarity
+        )
         (expected,) = model.fuse(alone)
         with Image.open(f"way/{end}.png") as found:
             assert abs(np.asarray(found).astype(int) - np.asarray(expected.image)).max() <= 1

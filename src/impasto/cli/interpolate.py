@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.flags import PictureFlags
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
-from impasto.config import PictureConfig, settings_of
+from impasto.config import REDRAWING, PictureConfig, settings_of
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Interpolate(PictureFlags, PictureConfig):
     """Folder to write to."""
     count: Annotated[int, arg(aliases=["-n"])] = 9
     """How many pictures, both ends among them."""
+    clarity: float = REDRAWING.clarity
+    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
     harmony: float = 0.3
     """Freedom of the model against trust in both pictures, 0 to 1: with more of it the middle is more of one piece."""
 

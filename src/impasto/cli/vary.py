@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.flags import PictureFlags
 from impasto.cli.outputs import check_folder, check_free, file_names
 from impasto.cli.progress import Progress
-from impasto.config import PictureConfig, settings_of
+from impasto.config import REDRAWING, PictureConfig, settings_of
 from impasto.errors import ImpastoError
 
 
@@ -34,6 +34,8 @@ class Vary(PictureFlags, PictureConfig):
     """How many variations."""
     resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("stride8",)
     """Levels that are drawn anew: style, stride32, stride16, stride8."""
+    clarity: float = REDRAWING.clarity
+    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
     harmony: float = 0.3
     """Freedom of the model against trust in the picture on the other levels, 0 to 1."""
 
