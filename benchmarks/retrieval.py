@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--real", type=int, default=4000, help="training pictures that the probe reads")
     parser.add_argument("--guidance", type=float, default=2.5)
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=Sampling.steps)
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
     assert model.styles is not None

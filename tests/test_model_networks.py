@@ -213,7 +213,11 @@ def test_clarity_and_guidance_push_side_by_side_and_only_at_first(tiny: ModelCon
     for x, a, c, d, v in zip(start, as_learned, clear, draft, velocity, strict=True):
         torch.testing.assert_close(a, x + v)
         torch.testing.assert_close(c, x + v + 2 * (v - d))
-    assert (step_times(64)[:-1] < PUSHED_UNTIL).sum() < 48, "pushed most of the way"
+    rows: list[int] = []
+    model.prior.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[1])))
+    sample(model.prior, posterior, noise, Sampling(steps=8, guidance=2.0))
+    pushed = int((step_times(8)[:-1] < PUSHED_UNTIL).sum())
+    assert 0 < pushed < 8 and rows == [4] * pushed + [2] * (8 - pushed), "guidance takes twice the rows"
 
 
 def test_steps_are_short_at_first() -> None:

@@ -349,15 +349,19 @@ class GenerateConfig(PictureConfig):
 
 
 @dataclass(frozen=True)
-class StylizeConfig(PictureConfig):
-    """How pictures are redrawn in a style."""
+class ToldConfig(PictureConfig):
+    """The same where most of a picture is told, so that little is left to be decided."""
 
-    steps: int = REDRAWING.steps
-    """Steps of the sampler: more are slower and finer."""
-    guidance: float = REDRAWING.guidance
-    """How strongly style and text are followed; 1 is as learned, and takes two thirds of the time."""
     clarity: float = REDRAWING.clarity
     """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
+
+
+@dataclass(frozen=True)
+class StylizeConfig(ToldConfig):
+    """How pictures are redrawn in a style."""
+
+    guidance: float = REDRAWING.guidance
+    """How strongly style and text are followed; 1 is as learned, and takes two thirds of the time."""
     style: tuple[str, ...] = ()
     """Collections of the model, pictures or saved styles, each with an optional ":weight"."""
     strength: float = 0.5

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.flags import PictureFlags
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
-from impasto.config import REDRAWING, PictureConfig, settings_of
+from impasto.config import PictureConfig, ToldConfig, settings_of
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MAX_FRAMES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interpolate(PictureFlags, PictureConfig):
+class Interpolate(PictureFlags, ToldConfig):
     """Go from one picture to another: numbered pictures, and a strip of them.
 
     impasto interpolate runs/emoji cat.png dog.png -n 9 --out way
@@ -37,8 +37,6 @@ class Interpolate(PictureFlags, PictureConfig):
     """Folder to write to."""
     count: Annotated[int, arg(aliases=["-n"])] = 9
     """How many pictures, both ends among them."""
-    clarity: float = REDRAWING.clarity
-    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
     harmony: float = 0.3
     """Freedom of the model against trust in both pictures, 0 to 1: with more of it the middle is more of one piece."""
 

@@ -9,12 +9,12 @@ from tyro.conf import Positional, arg
 from impasto.cli.flags import PictureFlags
 from impasto.cli.outputs import check_folder, check_free, file_names
 from impasto.cli.progress import Progress
-from impasto.config import REDRAWING, PictureConfig, settings_of
+from impasto.config import PictureConfig, ToldConfig, settings_of
 from impasto.errors import ImpastoError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vary(PictureFlags, PictureConfig):
+class Vary(PictureFlags, ToldConfig):
     """Make variations of a picture: some levels are drawn anew, the others are kept.
 
     impasto vary runs/emoji cat.png -n 8 --out cats
@@ -34,8 +34,6 @@ class Vary(PictureFlags, PictureConfig):
     """How many variations."""
     resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("stride8",)
     """Levels that are drawn anew: style, stride32, stride16, stride8."""
-    clarity: float = REDRAWING.clarity
-    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
     harmony: float = 0.3
     """Freedom of the model against trust in the picture on the other levels, 0 to 1."""
 

@@ -61,7 +61,6 @@ class StylizeRequest(PictureRequest):
 
     kind: Literal["stylize"] = "stylize"
     source: Id
-    steps: Steps = REDRAWING.steps
     guidance: Factor = REDRAWING.guidance
     clarity: Factor = REDRAWING.clarity
     style: list[Reference] = Field(min_length=1, max_length=64)
