@@ -36,3 +36,16 @@ def write_noise(folder: Path, *names: str, mode: str = "RGB", first_seed: int = 
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         noise(mode=mode, seed=seed).save(path)
+
+
+def composite(image: Image.Image) -> np.ndarray:
+    """What a decoder would have given: (4, h, w) in [0, 1], RGB over white and alpha."""
+    values = np.asarray(image, np.float32) / 255
+    alpha = values[..., 3:]
+    return np.concatenate([values[..., :3] * alpha + 1 - alpha, alpha], axis=2).transpose(2, 0, 1)
+
+
+def colours_of(image: Image.Image, least_alpha: int = 0) -> set[tuple[int, ...]]:
+    """The distinct colours of the pixels of at least this alpha."""
+    pixels = np.asarray(image.convert("RGBA")).reshape(-1, 4)
+    return {tuple(map(int, c)) for c in np.unique(pixels[pixels[:, 3] >= least_alpha, :3], axis=0)}

@@ -24,7 +24,6 @@ from impasto.config import (
     PictureConfig,
     StylizeConfig,
     TrainConfig,
-    from_json,
 )
 from impasto.create.clip import Clip, is_clip
 from impasto.create.fuse import Fuser, Source
@@ -40,15 +39,17 @@ from impasto.create.vectors import Latents
 from impasto.data import Loaded, WholePictures, prepare, read_pictures
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
-from impasto.model.autoencoder import LEVEL_NAMES, means
+from impasto.model.autoencoder import modes
+from impasto.model.blocks import to_images
 from impasto.model.decoder import latent_shapes
 from impasto.model.gaussian import Gaussian
-from impasto.model.impasto import Impasto, identity_of, load_model
+from impasto.model.impasto import Impasto, fingerprint_of, load_model
+from impasto.model.levels import LEVEL_NAMES, Levels
 from impasto.model.views import VIEW_NAMES
 from impasto.text import TextEncoder, TextVectors
-from impasto.training.engine import choose_device, choose_precision
+from impasto.training.engine import choose_device, choose_dtype
 from impasto.training.loop import train as _train
-from impasto.training.run import Run, model_file
+from impasto.training.run import Run, model_file, read_config
 
 if TYPE_CHECKING:
     from impasto.evaluate.evaluate import Report
@@ -88,13 +89,13 @@ class Model:
     def __init__(
         self,
         network: Impasto,
-        styles: torch.Tensor | None,
+        styles: Gaussian | None,
         path: Path,
         identity: str,
         precision: torch.dtype = torch.float32,
     ) -> None:
         self.network = network
-        self.network.prior.precision = precision
+        self.network.prior.dtype = precision
         self._text_encoder: TextEncoder | None = None
         self.styles = styles
         self.path = path
@@ -112,7 +113,7 @@ class Model:
     @property
     def precision(self) -> str:
         """Number format in which the flow is followed: float32, or bfloat16 where the device computes faster in it."""
-        return str(self.network.prior.precision).removeprefix("torch.")
+        return str(self.network.prior.dtype).removeprefix("torch.")
 
     @property
     def device(self) -> torch.device:
@@ -150,7 +151,7 @@ class Model:
             size=size,
             repeat=config.tile,
             text=text,
-            away=away,
+            negative_text=away,
             on_step=on_step,
         )
         recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=sources)
@@ -243,11 +244,11 @@ class Model:
                 f"made by another model: its recipe names weights {recipe.identity}, and {self.path} has "
                 f"{self.identity}."
             )
-        before, self.network.prior.precision = self.network.prior.precision, getattr(torch, recipe.precision)
+        before, self.network.prior.dtype = self.network.prior.dtype, getattr(torch, recipe.precision)
         try:
             made = self._made_again(recipe)
         finally:
-            self.network.prior.precision = before
+            self.network.prior.dtype = before
         if changed := [name for name, digest in recipe.sources.items() if made.recipe.sources.get(name) != digest]:
             raise ImpastoError(f"{', '.join(changed)} has changed since the picture was made.")
         return made
@@ -305,8 +306,8 @@ class Model:
         loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
         autoencoder = self.network.autoencoder
         for names, pixels in _batches(loaded):
-            picture = self._to_device(pixels)
-            prefixes = autoencoder.prefixes(picture) if levels else [autoencoder.reconstruct(picture)]
+            posterior = autoencoder.posterior(to_images(pixels, self.device))
+            prefixes = autoencoder.prefixes(posterior) if levels else [autoencoder.decode(modes(posterior))]
             painted = [prefix.cpu().numpy() for prefix in prefixes]
             for row, name in enumerate(names):
                 images = tuple(to_image(prefix[row]) for prefix in painted)
@@ -316,11 +317,12 @@ class Model:
     def encode(self, pictures: Loaded | Sequence[Path]) -> Latents:
         """The posterior means of pictures at every level, style first."""
         loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
-        means: list[list[np.ndarray]] = [[] for _ in LEVEL_NAMES]
+        batches: list[list[np.ndarray]] = [[] for _ in LEVEL_NAMES]
         for _, pixels in _batches(loaded):
-            for level, gaussian in enumerate(self.network.autoencoder.posterior(self._to_device(pixels))):
-                means[level].append(gaussian.mean.cpu().numpy())
-        levels = {name: np.concatenate(parts) for name, parts in zip(LEVEL_NAMES, means, strict=True)}
+            latents = modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))
+            for parts, values in zip(batches, latents, strict=True):
+                parts.append(values.cpu().numpy())
+        levels = {name: np.concatenate(parts) for name, parts in zip(LEVEL_NAMES, batches, strict=True)}
         return Latents(loaded.names, levels, self.identity)
 
     @torch.no_grad()
@@ -330,12 +332,12 @@ class Model:
         Raises ImpastoError where the model has learned no captions.
         """
         self._check_captions()
-        reader = self.network.captions
-        assert reader is not None
+        predictor = self.network.caption_predictor
+        assert predictor is not None
         loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
         found = []
         for _, pixels in _batches(loaded):
-            found.append(reader(means(self.network.autoencoder.posterior(self._to_device(pixels)))).cpu())
+            found.append(predictor(modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))).cpu())
         return loaded.names, torch.cat(found)
 
     def caption(
@@ -382,10 +384,8 @@ class Model:
                 raise ImpastoError(f"level {name} is {found} for each picture; this model needs {shape}.")
         for start in range(0, len(latents.names), PICTURES_AT_A_TIME):
             part = slice(start, start + PICTURES_AT_A_TIME)
-            style, coarse, middle, fine = (
-                torch.from_numpy(latents.levels[name][part]).to(self.device) for name in LEVEL_NAMES
-            )
-            painted = self.network.autoencoder.decode((style, coarse, middle, fine)).cpu().numpy()
+            values = Levels.of(torch.from_numpy(latents.levels[name][part]).to(self.device) for name in LEVEL_NAMES)
+            painted = self.network.autoencoder.decode(values).cpu().numpy()
             yield from zip(latents.names[part], map(to_image, painted), strict=True)
 
     def evaluate(
@@ -433,11 +433,7 @@ class Model:
     def _trained(self) -> TrainConfig | None:
         """The settings of its training, where they lie beside it."""
         file = Run(self.path).config
-        return from_json(TrainConfig, file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
-
-    def _to_device(self, pixels: np.ndarray) -> torch.Tensor:
-        picture = torch.from_numpy(pixels).to(self.device).float() / 255
-        return picture.contiguous(memory_format=torch.channels_last)
+        return read_config(file) if file.exists() else None
 
 
 def load(run: Path | str, device: str = "auto", precision: str = "auto") -> Model:
@@ -452,8 +448,8 @@ def load(run: Path | str, device: str = "auto", precision: str = "auto") -> Mode
     if precision not in ("auto", *PRECISIONS):
         raise ImpastoError(f"precision {precision}: use one of auto, {', '.join(PRECISIONS)}.")
     name, _ = choose_device(device)
-    chosen = choose_precision(torch.device(name))[0] if precision == "auto" else getattr(torch, precision)
-    return Model(network.to(name), styles, path, identity_of(file), chosen)
+    chosen = choose_dtype(torch.device(name))[0] if precision == "auto" else getattr(torch, precision)
+    return Model(network.to(name), styles, path, fingerprint_of(file), chosen)
 
 
 def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Model:

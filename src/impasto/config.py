@@ -10,14 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tyro.conf import Suppress
+
 from impasto.errors import ImpastoError
 
 T = TypeVar("T")
 
-PRIOR_DELAYS = (0.0, 0.0, 0.0, 0.0)
-"""Of new models: no level leads."""
-PRIOR_LOOK_DIM = 0
-"""Of new models."""
 MAX_SIDE = 4096
 """Longest side of a picture that is made, in pixels."""
 
@@ -88,9 +86,9 @@ class ModelConfig:
     """
 
     channels: int = 4
-    """Picture channels: 3 (RGB) or 4 (RGB over white, and alpha)."""
+    """Image channels: 3 (RGB) or 4 (RGB over white, and alpha)."""
     resolution: int = 64
-    """Side of the training pictures in pixels, a multiple of 32."""
+    """Side of the training images in pixels, a multiple of 32."""
     collections: tuple[str, ...] = ()
     """Names of the collections (styles) seen in training."""
     style_dim: int = 64
@@ -99,124 +97,141 @@ class ModelConfig:
     encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 160, 160)
     """Channels of an encoder's three 5x5 stages and of its residual stages at strides 16 and 32."""
     pyramid_width: int = 96
-    linear_experts: bool = False
-    """Whether each encoder also tells every level by one linear map of its squares of the view."""
     signed_edges: bool = False
-    """Whether the orientation view tells on which side of an edge it is lighter."""
-    redraws_alone: bool = False
-    """Whether the decoder has learned to redraw pictures from what is told of them, without the flow."""
+    """Whether the orientation view includes on which side of an edge it is lighter."""
+    decoder_only_stylization: bool = False
+    """Whether the decoder was trained to stylize from the modes of the posterior, without the flow."""
     decoder_widths: tuple[int, int, int, int, int] = (192, 192, 160, 96, 48)
     """Channels of the decoder at strides 32, 16, 8, 4 and 2."""
     decoder_depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
     """Residual blocks of the decoder at strides 32, 16, 8, 4 and 2."""
     text_dim: int = 0
-    """Numbers in a text vector; 0 where the model has learned no captions."""
+    """Size of a text vector; 0 if the model was trained without captions."""
     prior_width: int = 384
     prior_depth: int = 8
     prior_head_dim: int = 64
     prior_patches: tuple[int, int, int] = (1, 2, 2)
-    """Side of the square of latents that makes one token of the prior, at strides 32, 16 and 8."""
-    prior_look_dim: int = 0
-    """Numbers beside the style that the prior draws first, and that say what the picture shows; 0 for none."""
-    prior_delays: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """How much later than the first each level's flow begins, coarse to fine, in units of its own duration."""
+    """Side of the square of latents that forms one token of the prior, at strides 32, 16 and 8."""
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights of the losses. A weight of zero switches the term off."""
+    """Weights of the losses and of their random inputs. A weight of zero switches a term off."""
 
     kl_weight: float = 4e-6
-    """Weight of the rate in nats against a mean absolute error in [0, 1]."""
-    kl_warmup: float = 0.1
-    """Part of stage 1 over which the rate's weight grows from a tenth to all of its value."""
-    sketch_weight: float = 0.3
-    """Weight of the coarse levels' linear sketches, which say what the picture is before the fine levels do."""
-    style_weight: float = 0.02
-    """Weight of what must be readable from the style vector: how the picture looks, and its collection."""
+    """Weight of the KL divergence in nats against a mean absolute error in [0, 1]."""
     feature_weight: float = 0.1
     """Weight of the distance of frozen features."""
     feature_start: float = 0.5
-    """Part of stage 1 after which the feature loss joins."""
-    mixture_weight: float = 0.0
-    """Weight of what pictures mixed of several must show: structure, colours and texture of their sources; 0 for
-    none."""
-    mixture_start: float = 0.5
-    """Part of stage 1 after which pictures are mixed, and painted from their plain twins."""
-    twin_weight: float = 0.0
-    """Weight of pictures painted from plain twins, smooth and in other colours, in their own styles; 0 for none."""
-    adversarial_weight: float = 0.2
-    """How loud the discriminator is against the reconstruction: a ratio of gradients."""
-    adversarial_start: float = 0.7
-    """Part of stage 1 after which the projected discriminator joins."""
-    encoders_until: float = 0.7
-    """Part of stage 1 after which the encoders stay as they are and the decoder learns alone, in cheaper steps."""
-    level_dropout: float = 0.25
-    """Probability that a picture of the batch keeps only a coarse prefix of its levels."""
-    single_expert: float = 0.15
-    """Probability that a picture is described by one expert alone."""
-    random_experts: float = 0.15
-    """Probability that a picture is described by a random subset of experts with random weights."""
-    shared_style: float = 0.5
-    """Probability that a picture's style comes from other pictures of its collection."""
+    """Part of stage 1 after which the feature loss starts."""
+    swap_weight: float = 0.0
+    """Weight of swaps: the structure of one image, the colours and the texture of others."""
+    destylized_weight: float = 0.0
+    """Weight of destylised pairs: an image decoded from its smoothed, recoloured copy in its own style."""
+    stylization_start: float = 0.5
+    """Part of stage 1 after which swaps and destylised pairs start."""
+    freeze_encoders_after: float = 0.7
+    """Part of stage 1 after which the encoders are frozen and the decoder trains alone, in cheaper steps."""
+    kl_warmup: Suppress[float] = 0.1
+    """Part of stage 1 over which the weight of the KL divergence grows from a tenth to its full value."""
+    linear_skip_weight: Suppress[float] = 0.3
+    """Weight of the reconstruction from the decoder's linear skips alone, at a quarter and half of the size."""
+    style_weight: Suppress[float] = 0.02
+    """Weight of the auxiliary predictors of feature statistics and collection from the style vector."""
+    swap_texture_weight: Suppress[float] = 2.0
+    """Weight of the texture within a swap."""
+    swap_colour_weight: Suppress[float] = 4.0
+    """Weight of the colours within a swap."""
+    swap_structure_weight: Suppress[float] = 0.3
+    """Weight of the structure within a swap."""
+    destylized_texture_weight: Suppress[float] = 0.3
+    """Weight of the texture against the pixels within a destylised pair."""
+    intermediate_weight: Suppress[float] = 0.5
+    """Weight of the prior's intermediate head against its last one."""
+    level_dropout: Suppress[float] = 0.25
+    """Probability that an image keeps only a coarse prefix of its levels (nested dropout, Rippel 2014)."""
+    single_expert: Suppress[float] = 0.15
+    """Probability that an image is encoded by one expert alone."""
+    random_experts: Suppress[float] = 0.15
+    """Probability that an image is encoded by a random subset of experts with random weights."""
+    shared_style: Suppress[float] = 0.5
+    """Probability that an image's style is pooled from other images of its collection (Bouchacourt 2018)."""
+
+
+@dataclass(frozen=True)
+class CouplingConfig:
+    """How often the source of the prior flow is conditioned on what, in stage 2."""
+
+    no_style: float = 0.1
+    """Probability of no style: the unconditional case of classifier-free guidance."""
+    own_style: float = 0.1
+    """Probability that the style is the image's own instead of its collection's."""
+    mixed_style: float = 0.2
+    """Probability that each expert takes the style from a source of its own: the colours of one image, the texture of
+    others, or nothing."""
+    no_content: float = 0.5
+    """Probability of no content: pure generation."""
+    parallel_content: float = 0.5
+    """Probability that content comes from another collection's image with the same key, if there is one."""
+    no_text: float = 0.2
+    """Probability that the caption is dropped although a style is given."""
+    min_weight_log10: float = -2.5
+    """Content weights are log-uniform between ten to this power and one."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run, from a folder of pictures to a model."""
+    """One training run, from a folder of images to a model."""
 
-    pictures: Path
+    data: Path
+    """Folder or archive of images."""
     out: Path
-    """Run folder: made anew, or resumed."""
+    """Run folder: created, or resumed."""
     size: Size = Size.SMALL
-    """How large a model: everything else follows from it."""
+    """Size of the model: all widths and depths follow from it."""
     prior_size: Size | None = None
-    """How large its prior, where that shall be another: to redraw pictures a small one does, many times as fast."""
+    """Size of the prior, if it differs: to stylize images a small one is enough, and many times as fast."""
     resolution: int = 64
-    """Side of the pictures in pixels, a multiple of 32."""
+    """Side of the images in pixels, a multiple of 32."""
     minutes: float | None = None
-    """Budget of both stages together; 30 where neither this nor --images is given."""
+    """Budget of both stages together; 30 if neither this nor --images is given."""
     images: int | None = None
-    """Budget in pictures seen by both stages together: a length that can be reproduced."""
+    """Budget in images seen by both stages together: a reproducible length."""
     seed: int = 0
-    """Decides the first weights, the order of the pictures and all noise."""
+    """Determines the initial weights, the order of the images and all noise."""
     batch_size: int = 16
-    """Pictures in an update of the autoencoder, over all processes."""
+    """Images per update of the autoencoder, over all processes."""
     learning_rate: float = 1e-3
-    """Highest learning rate of the autoencoder."""
+    """Peak learning rate of the autoencoder."""
     prior_batch_size: int = 64
-    """Pictures in an update of the prior, over all processes."""
+    """Images per update of the prior, over all processes."""
     prior_learning_rate: float | None = None
-    """Highest learning rate of the prior; 0.192 / its width where not given (Yang 2022): 5e-4 for small."""
+    """Peak learning rate of the prior; defaults to 0.192 / its width (Yang 2022): 5e-4 for small."""
+    finetune: Path | None = None
+    """A run, model file or built-in model to adapt to 4 to 500 images: styles, size and resolution are kept."""
     init: Path | None = None
-    """A run or model file to adapt to the pictures, 10 or 50 of them: it keeps its styles, its size and resolution."""
-    start_from: Path | None = None
-    """A run or model file of the same --size to begin with, for a folder that is large enough to learn all anew: its
-    weights know how to see and to paint."""
-    linear_start: bool = False
-    """Begin stage 1 with the best linear autoencoder: minutes later pictures are kept better, but samples are harder to
-    learn."""
+    """A run, model file or built-in model of the same --size whose weights initialise the training on a large
+    folder."""
     signed_edges: bool = False
-    """Let the orientation encoder see on which side of an edge it is lighter: structure of photos needs it."""
+    """Let the orientation encoder see on which side of an edge it is lighter: photos need it."""
     stage1_share: float = 0.35
-    """Part of the budget that the autoencoder gets; the prior gets the rest. With 1 it stays that of --start-from."""
+    """Part of the budget for the autoencoder; the prior gets the rest. 1 keeps the prior of --init."""
     fit: Fit = Fit.AUTO
-    """How pictures become square: auto pads those with transparency and crops the others."""
+    """How images become square: auto pads those with transparency and crops the others."""
     zoom: float = 1.0
-    """How much larger than --resolution cropped pictures are kept: squares are then cut from them at random."""
+    """Factor by which cropped images are kept larger than --resolution: squares are cut from them at random."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     preview_minutes: float = 5.0
     """Between two preview sheets."""
     save_minutes: float = 2.0
     """Between two saves of the complete state."""
-    measure_minutes: float = 0.0
-    """Between two measurements of samples in stage 2 (an extra); 0 for none."""
     text: bool = False
-    """Learn captions too: they are the texts in metadata.jsonl (an extra)."""
+    """Learn captions too: they are the texts in metadata.jsonl (needs an extra)."""
     tensorboard: bool = False
-    """Write the terms for TensorBoard as well (an extra)."""
+    """Write the terms for TensorBoard as well (needs an extra)."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    coupling: Suppress[CouplingConfig] = dataclasses.field(default_factory=CouplingConfig)
 
     def __post_init__(self) -> None:
         """Refuse values that could not train, naming the flag."""
@@ -224,8 +239,8 @@ class TrainConfig:
             raise ImpastoError(f"--resolution {self.resolution}: use a multiple of 32 from 32 to 512.")
         if self.minutes is not None and self.images is not None:
             raise ImpastoError("--minutes and --images are two ways to give the budget: use one of them.")
-        if (self.init is not None) + (self.start_from is not None) + self.linear_start > 1:
-            raise ImpastoError("--init, --start-from, --linear-start: use one of them.")
+        if self.finetune is not None and self.init is not None:
+            raise ImpastoError("--finetune adapts a model, --init only takes its weights: use one of them.")
         if self.minutes is not None and not 0 < self.minutes <= 60 * 24 * 30:
             raise ImpastoError(f"--minutes {self.minutes}: use a number above 0.")
         if self.images is not None and self.images < 1:
@@ -239,15 +254,15 @@ class TrainConfig:
             raise ImpastoError(f"--zoom {self.zoom}: use a number from 1 to 8.")
         if not 0 < self.stage1_share <= 1:
             raise ImpastoError(f"--stage1-share {self.stage1_share}: use a number above 0, at most 1.")
-        if self.prior_stays and (self.start_from is None or self.objective.encoders_until > 0):
+        if self.freeze_prior and (self.init is None or self.objective.freeze_encoders_after > 0):
             raise ImpastoError(
-                "--stage1-share 1: the prior learns nothing, so give the model that it belongs to with --start-from, "
-                "and let encoders stay too, with --objective.encoders-until 0."
+                "--stage1-share 1 keeps the prior: give the model that it belongs to with --init, and freeze the "
+                "encoders too, with --objective.freeze-encoders-after 0."
             )
 
     @property
-    def prior_stays(self) -> bool:
-        """Whether there is no stage 2: the prior is that of the model to begin with."""
+    def freeze_prior(self) -> bool:
+        """Whether there is no stage 2: the prior is that of the initial model."""
         return self.stage1_share == 1
 
 
@@ -263,7 +278,7 @@ class Sampling:
     """Below 1 tamer, above 1 wilder."""
     guidance: float = 1.5
     """How strongly the style is followed; 1 is as learned."""
-    clarity: float = 4.0
+    internal_guidance: float = 4.0
     """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
 
     def __post_init__(self) -> None:
@@ -272,13 +287,13 @@ class Sampling:
             raise ImpastoError(f"--seed {self.seed}: use a whole number from 0 to 2**63 - 1.")
         if not 1 <= self.steps <= 1000:
             raise ImpastoError(f"--steps {self.steps}: use a whole number from 1 to 1000.")
-        for name in ("temperature", "guidance", "clarity"):
+        for name in ("temperature", "guidance", "internal_guidance"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ImpastoError(f"--{name} {value}: use a number from 0.")
 
 
-REDRAWING = Sampling(guidance=1.0, clarity=1.5)
+REDRAWING = Sampling(guidance=1.0, internal_guidance=1.5)
 """How a picture is redrawn where nothing else is said: most of it is told, so little is left to be decided."""
 
 
@@ -352,7 +367,7 @@ class GenerateConfig(PictureConfig):
 class ToldConfig(PictureConfig):
     """The same where most of a picture is told, so that little is left to be decided."""
 
-    clarity: float = REDRAWING.clarity
+    internal_guidance: float = REDRAWING.internal_guidance
     """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
 
 
@@ -396,7 +411,7 @@ class StylizeConfig(ToldConfig):
     def follows_flow(self, model: ModelConfig) -> bool:
         """Whether ``model`` redraws along its flow."""
         if self.flow is Flow.AUTO:
-            return self.text is not None or not model.redraws_alone
+            return self.text is not None or not model.decoder_only_stylization
         return self.flow is Flow.ON
 
 
@@ -451,11 +466,10 @@ def sized_model(
     resolution: int,
     collections: tuple[str, ...],
     text_dim: int = 0,
-    linear_experts: bool = False,
     signed_edges: bool = False,
-    redraws_alone: bool = False,
+    decoder_only_stylization: bool = False,
 ) -> ModelConfig:
-    """The model that ``size`` stands for, with the prior of ``prior_size`` where one is given."""
+    """The shape of a model of ``size``; ``prior_size`` may differ."""
     widths: dict[Size, dict[str, Any]] = {
         Size.TINY: dict(
             style_dim=32,
@@ -485,19 +499,17 @@ def sized_model(
         resolution=resolution,
         collections=collections,
         text_dim=text_dim,
-        prior_look_dim=PRIOR_LOOK_DIM,
-        prior_delays=PRIOR_DELAYS,
-        linear_experts=linear_experts,
         signed_edges=signed_edges,
-        redraws_alone=redraws_alone,
+        decoder_only_stylization=decoder_only_stylization,
         **widths[size],
         **priors[prior_size or size],
     )
 
 
 def to_json(config: Any) -> str:
-    """A config dataclass as indented JSON."""
-    return json.dumps(dataclasses.asdict(config), indent=2, default=str, ensure_ascii=False)
+    """A config dataclass, or a dictionary of its values, as indented JSON."""
+    values = config if isinstance(config, dict) else dataclasses.asdict(config)
+    return json.dumps(values, indent=2, default=str, ensure_ascii=False)
 
 
 def from_json(cls: type[T], text: str, source: str) -> T:

@@ -11,8 +11,6 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from impasto.built_in import is_built_in, located
-from impasto.config import TrainConfig, from_json
-from impasto.errors import ImpastoError
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ def printable(values: Any) -> str:
 
 def _run_summary(run: Path) -> dict[str, Any]:
     from impasto import api
+    from impasto.training.run import read_config
 
     model = api.load(run, "cpu")
     summary: dict[str, Any] = {
@@ -57,9 +56,5 @@ def _run_summary(run: Path) -> dict[str, Any]:
     }
     config = run / "config.json"
     if config.is_file():
-        try:
-            text = config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ImpastoError(f"cannot read {config}: {error}.") from error
-        summary["training"] = dataclasses.asdict(from_json(TrainConfig, text, str(config)))
+        summary["training"] = dataclasses.asdict(read_config(config))
     return summary

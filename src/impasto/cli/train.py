@@ -37,9 +37,8 @@ PRESETS: dict[Preset, dict[str, str]] = {
         "--stage1-share": "0.65",
         "--prior-size": "tiny",
         "--signed-edges": "",
-        "--objective.mixture-weight": "0.1",
-        "--objective.twin-weight": "0.5",
-        "--objective.adversarial-weight": "0",
+        "--objective.swap-weight": "0.1",
+        "--objective.destylized-weight": "0.5",
     },
 }
 """The flags that each stands for, those without a value with an empty one; flags that are given win."""
@@ -79,11 +78,11 @@ class Train(TrainConfig):
     impasto train paintings --out runs/paintings --preset painter --minutes 240
     """
 
-    pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
-    """Folder of pictures; each folder inside it is a collection with a style of its own."""
+    data: Annotated[Positional[Path], arg(metavar="IMAGES")]
+    """Folder of images; each folder inside it is a collection with a style of its own."""
     preset: Annotated[Preset | None, arg(help_behavior_hint="(default: none)")] = None
-    """painter, to redraw photos: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.65 --prior-size tiny
-    --signed-edges --objective.mixture-weight 0.1 --objective.twin-weight 0.5 --objective.adversarial-weight 0."""
+    """painter, to stylize photos: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.65 --prior-size tiny
+    --signed-edges --objective.swap-weight 0.1 --objective.destylized-weight 0.5."""
 
     def __post_init__(self) -> None:
         """Leave the checks to ``run``, where a mistake is reported as every command reports it."""

@@ -8,7 +8,7 @@ import torch
 from impasto.config import Repeat
 from impasto.errors import ImpastoError
 from impasto.model.blocks import Map
-from impasto.model.decoder import MAP_STRIDES
+from impasto.model.levels import MAP_STRIDES
 
 STRIDE = MAP_STRIDES[0]
 

@@ -17,20 +17,19 @@ from PIL import Image
 
 from impasto.config import FuseConfig, PictureConfig
 from impasto.create.canvas import Canvas
-from impasto.create.generate import picture_seed
-from impasto.create.paint import paint
+from impasto.create.generate import picture_seed, unconditional
 from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image
+from impasto.create.sampling import sample_images
 from impasto.data import Whole
 from impasto.errors import ImpastoError
 from impasto.model import tiles
-from impasto.model.autoencoder import LEVEL_NAMES, NUM_LEVELS
-from impasto.model.decoder import latent_shapes
-from impasto.model.encoder import Hierarchy
-from impasto.model.fuser import blend, fuse, pool
+from impasto.model.encoder import Posterior
+from impasto.model.fuser import fuse
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.model.prior import Text
+from impasto.model.levels import LEVEL_NAMES, NUM_LEVELS, Levels
+from impasto.model.prior import Condition, Text
 from impasto.model.sampler import StepCallback
 from impasto.model.views import VIEW_NAMES
 
@@ -98,15 +97,15 @@ class Fuser:
         config: FuseConfig,
         style: Gaussian | None = None,
         text: Text | None = None,
-        away: Text | None = None,
+        negative_text: Text | None = None,
     ) -> None:
         """``sources`` are those of each expert by its name: pixel, orientation, texture.
 
-        ``style`` (1, style_dim) is what all of it shall look like; ``text`` and ``away`` are as of `paint`. A weight of
+        ``style`` (1, style_dim) is what all of it shall look like; the texts are vectors, (1, text_dim). A weight of
         0 is heard by nobody, and counts for the size. The result has the size of the first that gives structure, else
         colours, else texture. Raises ImpastoError for weights, sizes and palettes that do not allow what is asked.
         """
-        self.model, self.config, self.text, self.away = model, config, text, away
+        self.model, self.config = model, config
         for name in VIEW_NAMES:
             if sources[name] and not sum(source.weight for source in sources[name]) > 0:
                 raise ImpastoError(f"--{name}: all weights are 0; leave it out, or give one picture a weight.")
@@ -115,30 +114,23 @@ class Fuser:
         height, width = first.pixels.shape[1:]
         check_pixel_art(config.pixel_art, height, width, first.name)
         self.canvas = Canvas.around(height, width, model.config.resolution, config.tile)
-        own, *maps = self._listen({name: sorted(sources[name], key=lambda s: s.key) for name in VIEW_NAMES})
+        posterior = self._fused({name: sorted(sources[name], key=lambda s: s.key) for name in VIEW_NAMES})
         if style is not None:
-            # As much as the experts that are heard on it, of which there may be one to three.
-            heard = sum(bool(sources[name]) for name in VIEW_NAMES) / len(VIEW_NAMES)
-            own = blend(own, style, 1 / (1 + heard))
-        self.fused: Hierarchy = own, maps[0], maps[1], maps[2]
+            # As much as the experts that have sources, of which there may be one to three.
+            share = sum(bool(sources[name]) for name in VIEW_NAMES) / len(VIEW_NAMES)
+            posterior = posterior.with_style(posterior.style.blend(style, 1 / (1 + share)))
+        self.condition = Condition(posterior, text, negative_text)
 
     def __call__(self, index: int, on_step: StepCallback | None = None) -> Image.Image:
         """Variation number ``index``."""
         seeds = [picture_seed(self.config.seed, index)]
-        painted = paint(
-            self.model,
-            self.fused,
-            seeds,
-            self.config,
-            repeat=self.config.tile,
-            text=self.text,
-            away=self.away,
-            on_step=on_step,
+        painted = sample_images(
+            self.model, self.condition, seeds, self.config, repeat=self.config.tile, on_step=on_step
         )
         return finished(to_image(self.canvas.take(painted)), self.config, self.palette)
 
-    def _listen(self, sources: Mapping[str, Sequence[Source]]) -> Hierarchy:
-        """What all sources tell together."""
+    def _fused(self, sources: Mapping[str, Sequence[Source]]) -> Posterior:
+        """The posterior of all sources."""
         structure = [source.key for source in sources["orientation"] or sources["pixel"]]
         trust = WEAKEST_TRUST**self.config.harmony
         experts, weights = [], []
@@ -147,34 +139,32 @@ class Fuser:
             is_placed = is_heard and [source.key for source in sources[name]] == structure
             is_rough = is_heard and name == "pixel" and not is_placed
             expert = self._pooled(sources[name], number, is_placed or is_rough)
-            experts.append((expert[0], _rough(expert[1]), *expert[2:]) if is_rough else expert)
+            experts.append(Levels(expert.style, (_rough(expert.maps[0]), *expert.maps[1:])) if is_rough else expert)
             heard = [ROUGH_TRUST * trust, 0.0, 0.0] if is_rough else [trust * is_placed] * (NUM_LEVELS - 1)
             weights.append([float(is_heard), *heard])
-        told = torch.tensor(weights) * torch.tensor(self.config.level_weights)
-        return fuse(experts, told[None].to(experts[0][0].mean.device))
+        by_level = torch.tensor(weights) * torch.tensor(self.config.level_weights)
+        return fuse(experts, by_level[None].to(experts[0].style.mean.device))
 
     @torch.no_grad()
-    def _pooled(self, sources: Sequence[Source], expert: int, is_placed: bool) -> Hierarchy:
-        """The logarithmic opinion pool of what one expert says of its sources.
+    def _pooled(self, sources: Sequence[Source], expert: int, is_placed: bool) -> Posterior:
+        """The logarithmic opinion pool of one expert's output for its sources.
 
-        On the maps it is silent where it ``is_placed`` nowhere: its sources may then have any size.
+        Unless it ``is_placed``, it is left out on the maps: its sources may then have any size.
         """
         device = next(self.model.parameters()).device
         size = (self.canvas.canvas_height, self.canvas.canvas_width)
-        style, *maps = (
-            Gaussian.standard(torch.zeros(1, *shape, device=device)) for shape in latent_shapes(self.model.config, size)
-        )
-        if sources:
-            shares = torch.tensor([[source.weight for source in sources]], device=device)
-            shares = shares / shares.sum()
-            said = [self._said(source.picture, expert, is_placed) for source in sources]
-            style = _pool([hierarchy[0] for hierarchy in said], shares)
-            if is_placed:
-                maps = [_pool([hierarchy[level] for hierarchy in said], shares) for level in range(1, NUM_LEVELS)]
-        coarse, middle, fine = maps
-        return style, coarse, middle, fine
+        nothing = unconditional(self.model.config, 1, device, size)
+        if not sources:
+            return nothing
+        shares = torch.tensor([[source.weight for source in sources]], device=device)
+        shares = shares / shares.sum()
+        outputs = [self._expert_output(source.picture, expert, is_placed) for source in sources]
+        if not is_placed:
+            return nothing.with_style(Gaussian.cat([output.style for output in outputs]).pool(shares))
+        first, *others = outputs
+        return first.map(lambda *gaussians: Gaussian.cat(gaussians).pool(shares), *others)
 
-    def _said(self, picture: Whole, expert: int, is_placed: bool) -> Hierarchy:
+    def _expert_output(self, picture: Whole, expert: int, is_placed: bool) -> Posterior:
         height, width = picture.pixels.shape[1:]
         canvas = self.canvas if is_placed else Canvas.around(height, width, self.model.config.resolution)
         pixels = picture.pixels
@@ -184,14 +174,12 @@ class Fuser:
         return tiles.encode(self.model.autoencoder, placed, self.config.tile)[expert]
 
 
-def _rough(said: Gaussian) -> Gaussian:
-    """What is said of a map, pooled over ``ROUGH_CELLS`` cells a side where it has more positions."""
-    height, width = said.mean.shape[2:]
+def _rough(output: Gaussian) -> Gaussian:
+    """An expert's output for a map, averaged over at most ``ROUGH_CELLS`` cells a side."""
+    height, width = output.mean.shape[2:]
     cells = min(ROUGH_CELLS, height), min(ROUGH_CELLS, width)
-    precision = F.adaptive_avg_pool2d(said.precision, cells)
-    mean = F.adaptive_avg_pool2d(said.precision * said.mean, cells) / precision
-    mean, log_variance = (F.interpolate(x, (height, width), mode="bilinear") for x in (mean, -torch.log(precision)))
-    return Gaussian(mean, log_variance)
+    coarse = output.average(lambda values: F.adaptive_avg_pool2d(values, cells))
+    return coarse.apply(lambda values: F.interpolate(values, (height, width), mode="bilinear"))
 
 
 def _covering(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -202,11 +190,3 @@ def _covering(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     scaled = F.interpolate(picture, size, mode="bilinear", antialias=True)[0].round().clamp(0, 255).byte().numpy()
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return scaled[:, top : top + height, left : left + width]
-
-
-def _pool(gaussians: Sequence[Gaussian], shares: torch.Tensor) -> Gaussian:
-    """`impasto.model.fuser.pool` of Gaussians of any shape, to a batch of one."""
-    shape = gaussians[0].mean.shape
-    flat = Gaussian(*(torch.cat([getattr(g, n).flatten(1) for g in gaussians]) for n in ("mean", "log_variance")))
-    pooled = pool(flat, shares)
-    return Gaussian(pooled.mean.reshape(shape), pooled.log_variance.reshape(shape))

@@ -1,4 +1,4 @@
-"""New pictures: from what is told, along the prior flow, through the decoder."""
+"""New images: from a condition, along the prior flow, through the decoder."""
 
 import dataclasses
 import hashlib
@@ -11,29 +11,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.config import ModelConfig, Repeat, Sampling
-from impasto.create.paint import paint
+from impasto.create.sampling import sample_images
 from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
-from impasto.model.encoder import Hierarchy
+from impasto.model.encoder import Posterior
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.model.prior import Text
+from impasto.model.prior import Condition, Text
 from impasto.model.sampler import StepCallback
 
 CHUNK = 2
-"""Pictures are computed this many at a time, never fewer, each always in the same row: the order in which a processor
-adds up differs from row to row. So every picture is the same to the last bit whatever is made beside it.
-With two, one alone waits little, and many are hardly slower."""
+"""Images are computed this many at a time, never fewer, each always in the same row: the order of floating-point sums
+differs from row to row. So every image is the same to the last bit regardless of the others in its batch."""
 
 
-def silence(config: ModelConfig, batch: int, device: torch.device, size: tuple[int, int] | None = None) -> Hierarchy:
-    """The fused Gaussians when no expert speaks: the prior N(0, 1) on every level.
+def unconditional(
+    config: ModelConfig, batch: int, device: torch.device, size: tuple[int, int] | None = None
+) -> Posterior:
+    """The standard normal prior on every level: the posterior without any expert.
 
-    ``size`` is the pictures' height and width in pixels, multiples of 32; the model's own resolution where not given.
+    ``size`` is the images' height and width in pixels, multiples of 32; it defaults to the model's resolution.
     """
     shapes = latent_shapes(config, size)
-    style, coarse, middle, fine = (Gaussian.standard(torch.zeros(batch, *shape, device=device)) for shape in shapes)
-    return style, coarse, middle, fine
+    return shapes.map(lambda shape: Gaussian.standard(torch.zeros(batch, *shape, device=device)))
 
 
 def generate(
@@ -45,57 +45,57 @@ def generate(
     size: tuple[int, int] | None = None,
     repeat: Repeat = Repeat.NONE,
     text: Text | None = None,
-    away: Text | None = None,
+    negative_text: Text | None = None,
     on_step: StepCallback | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield one picture per index: float32 (channels, height, width) in [0, 1], RGB over white and alpha.
+    """Yield one image per index: float32 (channels, height, width) in [0, 1], RGB over white and alpha.
 
-    ``style`` is one Gaussian, (1, style_dim), or None for any style; ``text`` and ``away`` are as of `paint`. Picture
-    ``index`` of a seed is always the same. ``size`` is height and width in pixels, see `silence`. ``on_step`` is told
-    (steps done, steps) over all chunks.
+    ``style`` is one Gaussian, (1, style_dim), or None for any style; the texts are vectors, (1, text_dim). Image
+    ``index`` of a seed is always the same. ``size`` is height and width in pixels, see `unconditional`. ``on_step`` is
+    called with (steps done, steps) over all chunks.
     """
     if style is None and text is None:
         settings = dataclasses.replace(settings, guidance=1.0)
     device = next(model.parameters()).device
-    blocks = [(block, list(chosen)) for block, chosen in itertools.groupby(indices, lambda index: index // CHUNK)]
-    for number, (block, chosen) in enumerate(blocks):
-        fused = silence(model.config, CHUNK, device, size)
-        if style is not None:
-            shape = (CHUNK, -1)
-            fused = (Gaussian(style.mean.expand(shape), style.log_variance.expand(shape)), *fused[1:])
+    posterior = unconditional(model.config, CHUNK, device, size)
+    if style is not None:
+        posterior = posterior.with_style(style.expand(CHUNK))
+    condition = Condition(posterior, text, negative_text)
+    blocks = [(block, list(rows)) for block, rows in itertools.groupby(indices, lambda index: index // CHUNK)]
+    for number, (block, rows) in enumerate(blocks):
 
-        def tell(done: int, total: int, before: int = number * settings.steps) -> None:
+        def report(done: int, total: int, before: int = number * settings.steps) -> None:
             if on_step is not None:
                 on_step(before + done, len(blocks) * settings.steps)
 
         seeds = [picture_seed(settings.seed, index) for index in range(block * CHUNK, (block + 1) * CHUNK)]
-        pictures = paint(model, fused, seeds, settings, repeat=repeat, text=text, away=away, on_step=tell)
-        for index in chosen:
-            yield pictures[index % CHUNK].float().cpu().numpy()
+        images = sample_images(model, condition, seeds, settings, repeat=repeat, on_step=report)
+        for index in rows:
+            yield images[index % CHUNK].float().cpu().numpy()
 
 
 def generate_each(
     model: Impasto,
-    styles: Float[Tensor, "picture 2 style"],
+    styles: Gaussian,
     settings: Sampling,
-    at_a_time: int = 32,
-    texts: Float[Tensor, "picture text"] | None = None,
+    batch_size: int = 32,
+    texts: Float[Tensor, "image text"] | None = None,
 ) -> Iterator[Map]:
-    """Yield batches of new pictures in [0, 1], on the CPU, one in each of ``styles`` (mean and log-variance).
+    """Yield batches of new images in [0, 1], on the CPU, one in each of ``styles``, (image, style_dim).
 
-    ``texts`` says what to show on each, as vectors. They are those of `generate`, but for the last bits, which depend
-    on what is made beside them.
+    ``texts`` are the text vectors of the images. The images are those of `generate` except for the last bits, which
+    depend on the batch.
     """
     device = next(model.parameters()).device
-    for start in range(0, len(styles), at_a_time):
-        told = styles[start : start + at_a_time].to(device)
-        fused = (Gaussian(told[:, 0], told[:, 1]), *silence(model.config, len(told), device)[1:])
-        seeds = [picture_seed(settings.seed, start + row) for row in range(len(told))]
-        text = texts[start : start + at_a_time].to(device) if texts is not None else None
-        yield paint(model, fused, seeds, settings, text=text).float().cpu()
+    for start in range(0, len(styles), batch_size):
+        style = styles[start : start + batch_size].to(device)
+        posterior = unconditional(model.config, len(style), device).with_style(style)
+        seeds = [picture_seed(settings.seed, start + row) for row in range(len(style))]
+        text = texts[start : start + batch_size].to(device) if texts is not None else None
+        yield sample_images(model, Condition(posterior, text), seeds, settings).float().cpu()
 
 
 def picture_seed(seed: int, index: int) -> int:
-    """The seed of one picture's own noise generator."""
+    """The seed of one image's noise generator."""
     digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from impasto.errors import ImpastoError
 from impasto.model.blocks import Map
-from impasto.model.decoder import MAP_STRIDES, possible
-from impasto.model.encoder import Hierarchy
-from impasto.model.fuser import blend
+from impasto.model.decoder import clamp_valid
+from impasto.model.encoder import Posterior
+from impasto.model.levels import MAP_STRIDES, Levels
 from impasto.model.views import luma
 
 TOLD_MEMORY = 0.85
@@ -40,19 +40,16 @@ class SteadyTold:
     """Smooths the fused Gaussians of one frame after the other, place by place, and forgets at a cut."""
 
     def __init__(self) -> None:
-        self._before: tuple[Map, Hierarchy] | None = None
+        self._before: tuple[Map, Posterior] | None = None
 
-    def __call__(self, picture: Map, fused: Hierarchy) -> Hierarchy:
+    def __call__(self, picture: Map, fused: Posterior) -> Posterior:
         """What to tell of ``picture``, of which ``fused`` was said: a logarithmic opinion pool with the past."""
         if self._before is not None:
             seen, told = self._before
             change = (picture - seen).abs().mean(1, keepdim=True)
             if float(change.mean()) < CUT:
-                style, *maps = (
-                    blend(new, old, _memory(change, level))
-                    for level, (new, old) in enumerate(zip(fused, told, strict=True))
-                )
-                fused = style, maps[0], maps[1], maps[2]
+                pairs = enumerate(fused.zip(told))
+                fused = Levels.of(new.blend(old, _memory(change, level)) for level, (new, old) in pairs)
         self._before = picture, fused
         return fused
 
@@ -77,7 +74,7 @@ class SteadyPainted:
                 change = unexplained.abs().mean(1, keepdim=True)
                 change = F.avg_pool2d(change, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
                 memory = PAINTED_MEMORY * torch.exp(-change / UNEXPLAINED)
-                painted = possible(torch.lerp(painted, _carried(shown, flow) + unexplained, memory))
+                painted = clamp_valid(torch.lerp(painted, _carried(shown, flow) + unexplained, memory))
         self.remember(picture, painted)
         return painted
 

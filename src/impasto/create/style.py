@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from impasto.config import ModelConfig
 from impasto.create.style_file import SUFFIX, read_style
 from impasto.data import read_pictures
 from impasto.errors import ImpastoError
-from impasto.model.fuser import pool
+from impasto.model.blocks import to_images
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 
@@ -59,7 +58,7 @@ def with_weight(text: str, names: Sequence[str] = ()) -> tuple[str, float]:
 
 @torch.no_grad()
 def pooled_style(
-    model: Impasto, styles: torch.Tensor | None, references: Sequence[Reference], identity: str
+    model: Impasto, styles: Gaussian | None, references: Sequence[Reference], identity: str
 ) -> tuple[Gaussian | None, dict[str, str]]:
     """The pooled style of ``references``, (1, style_dim), and the content hash of each that is no collection.
 
@@ -71,18 +70,18 @@ def pooled_style(
         return None, {}
     config: ModelConfig = model.config
     device = next(model.parameters()).device
-    found: list[tuple[str, float, torch.Tensor]] = []
+    found: list[tuple[str, float, Gaussian]] = []
     hashes: dict[str, str] = {}
     for reference in references:
         if reference.is_collection:
             assert styles is not None
-            found.append((reference.source, reference.weight, styles[config.collections.index(reference.source)]))
+            found.append((reference.source, reference.weight, styles[[config.collections.index(reference.source)]]))
             continue
         if reference.source.endswith(SUFFIX):
             saved = read_style(Path(reference.source), identity=identity, style_dim=config.style_dim)
             digest = hashlib.sha256(Path(reference.source).read_bytes()).hexdigest()[:16]
             hashes[reference.source] = digest
-            found.append((digest, reference.weight, torch.stack([saved.mean[0], saved.log_variance[0]])))
+            found.append((digest, reference.weight, saved))
             continue
         loaded = read_pictures(Path(reference.source), resolution=config.resolution, channels=config.channels)
         if len(loaded.pixels) > MAX_REFERENCES:
@@ -90,14 +89,10 @@ def pooled_style(
         digests = [hashlib.sha256(p.tobytes()).hexdigest()[:16] for p in loaded.pixels]
         hashes[reference.source] = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
         for digest, pixels in zip(digests, loaded.pixels, strict=True):
-            found.append((digest, reference.weight / len(digests), _style_of(model, pixels, device)))
+            found.append(
+                (digest, reference.weight / len(digests), model.autoencoder.styles(to_images(pixels[None], device)))
+            )
     found.sort(key=lambda entry: (entry[0], entry[1]))
-    stacked = torch.stack([style.to(device) for _, _, style in found])
+    styles = Gaussian.cat([style.to(device) for _, _, style in found])
     weights = torch.tensor([[weight for _, weight, _ in found]], dtype=torch.float32, device=device)
-    return pool(Gaussian(stacked[:, 0], stacked[:, 1]), weights / weights.sum()), hashes
-
-
-def _style_of(model: Impasto, pixels: np.ndarray, device: torch.device) -> torch.Tensor:
-    picture = torch.from_numpy(pixels[None]).to(device).float().div(255).to(memory_format=torch.channels_last)
-    style = model.autoencoder.posterior(picture)[0]
-    return torch.stack([style.mean[0], style.log_variance[0]])
+    return styles.pool(weights / weights.sum()), hashes

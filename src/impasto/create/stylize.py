@@ -1,30 +1,31 @@
 """Pictures of any size, redrawn in one style."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 
-from impasto.config import StylizeConfig
+from impasto.config import Sampling, StylizeConfig
 from impasto.create.canvas import Canvas
 from impasto.create.generate import picture_seed
-from impasto.create.paint import paint, paint_told
 from impasto.create.palette import check_pixel_art, finished, read_palette
 from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
+from impasto.create.sampling import decode_modes, sample_images
 from impasto.data import Whole
 from impasto.errors import ImpastoError
 from impasto.model import tiles
 from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
-from impasto.model.decoder import MAP_STRIDES
-from impasto.model.encoder import Hierarchy
-from impasto.model.fuser import told
+from impasto.model.encoder import Posterior
+from impasto.model.fuser import stylize
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.model.prior import Text
+from impasto.model.levels import MAP_STRIDES
+from impasto.model.prior import Condition, Text
 from impasto.model.sampler import StepCallback
 
 MOVES = {
@@ -57,10 +58,10 @@ class Stylizer:
         style: Gaussian,
         recipe: Recipe,
         text: Text | None = None,
-        away: Text | None = None,
+        negative_text: Text | None = None,
     ) -> None:
         """``style`` is the pooled style (1, style_dim) of the references; ``recipe`` all that is known
-        beforehand. ``text`` and ``away`` are as of `paint`.
+        beforehand. the texts are vectors, (1, text_dim).
 
         Raises ImpastoError for an unusable palette, and for several passes along the flow.
         """
@@ -71,7 +72,7 @@ class Stylizer:
                 f"--passes {self.config.passes}: along the flow each pass would paint another picture; use it with "
                 "--flow off, or with a model that redraws without the flow, like those built in."
             )
-        self.text, self.away = text, away
+        self.text, self.negative_text = text, negative_text
         self.palette = read_palette(self.config.palette) if self.config.palette is not None else None
         palette = str(self.palette) if self.palette is not None else None
         self._recipe = dataclasses.replace(recipe, settings=dataclasses.replace(self.config, palette=palette))
@@ -111,7 +112,7 @@ class Stylizer:
 
     def painted(self, passes: Passes, on_step: StepCallback | None = None) -> np.ndarray:
         """float32 (channels, height, width) in [0, 1]: the mean of all passes."""
-        painted = [canvas.take(self.paint(self.told(experts), on_step)) for canvas, experts in passes]
+        painted = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in passes]
         return np.mean(painted, 0)
 
     def encode(self, picture: Map) -> Experts:
@@ -120,31 +121,39 @@ class Stylizer:
         return tiles.encode(self.model.autoencoder, picture, self.config.tile)
 
     @torch.no_grad()
-    def told(self, experts: Experts) -> Hierarchy:
-        """What is told of the picture: its content, and the style."""
-        return told(experts, self.style, self.config.strength)
+    def posterior(self, experts: Experts) -> Posterior:
+        """Of the picture's content and the style."""
+        return stylize(experts, self.style, self.config.strength)
 
-    def paint(self, fused: Hierarchy, on_step: StepCallback | None = None) -> Map:
-        """The canvas in [0, 1], from what was told; where the flow is followed, always from the same noise."""
+    def output(self, posterior: Posterior, on_step: StepCallback | None = None) -> Map:
+        """The canvas in [0, 1]; the flow, if it is used, always starts from the same noise."""
         config = self.config
         if not config.follows_flow(self.model.config):
-            return paint_told(self.model, fused, config.tile)
-        return paint(
-            self.model,
-            fused,
-            [picture_seed(config.seed, 0)],
-            config,
-            repeat=config.tile,
-            text=self.text,
-            away=self.away,
-            on_step=on_step,
-        )
+            return decode_modes(self.model, posterior, config.tile)
+        condition = Condition(posterior, self.text, self.negative_text)
+        seeds = [picture_seed(config.seed, 0)]
+        return sample_images(self.model, condition, seeds, config, repeat=config.tile, on_step=on_step)
 
     def finished(self, painted: np.ndarray, original: np.ndarray) -> Image.Image:
         """The picture: float32 ``painted`` and uint8 ``original`` are both (channels, height, width)."""
         if self.config.preserve_color:
             painted = with_colours_of(painted, original.astype(np.float32) / 255)
         return finished(to_image(painted), self.config, self.palette)
+
+
+@torch.no_grad()
+def stylize_batch(
+    model: Impasto, image: Map, style: Gaussian, *, strength: float, seeds: Sequence[int], settings: Sampling
+) -> Map:
+    """Images in [0, 1] with the content of ``image`` (also in [0, 1]) and ``style``, one Gaussian each.
+
+    ``strength`` is that of `impasto.model.fuser.stylize`. One seed per image determines the noise of the flow, which is
+    left out if the model stylizes without it.
+    """
+    posterior = stylize(tiles.encode(model.autoencoder, image), style, strength)
+    if model.config.decoder_only_stylization:
+        return decode_modes(model, posterior)
+    return sample_images(model, Condition(posterior), seeds, settings)
 
 
 def moves(passes: int) -> list[tuple[int, int]]:

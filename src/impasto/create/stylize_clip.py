@@ -105,10 +105,10 @@ def _redraw_frames(
         for canvas, hears in zip(canvases, told, strict=True):
             # Also of frames that are there already: the next one hears it.
             picture = canvas.put(frame.pixels).to(device)
-            fused = stylizer.told(stylizer.encode(picture))
+            fused = stylizer.posterior(stylizer.encode(picture))
             fused = hears(picture, fused) if steady else fused
             if number > last.number:
-                passes.append(canvas.take(stylizer.paint(fused)))
+                passes.append(canvas.take(stylizer.output(fused)))
         if number > last.number:
             painted = torch.from_numpy(np.mean(passes, 0)[None])
             painted = shown(content, painted) if steady else painted

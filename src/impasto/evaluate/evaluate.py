@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from impasto.config import REDRAWING, Against, EvaluateConfig
-from impasto.create.redraw import redraw
+from impasto.create.stylize import stylize_batch
 from impasto.data import PictureSet, spread
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
@@ -21,10 +19,10 @@ from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.samples import make_samples
 from impasto.evaluate.scores import Best, Measured, Unmeasured, average
 from impasto.evaluate.swap import held_out_pairs, swap
-from impasto.model.autoencoder import LEVEL_NAMES
 from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
+from impasto.model.levels import LEVEL_NAMES
 
 MOST_LIKELIHOODS = 128
 IMPORTANCE_SAMPLES = 16
@@ -59,7 +57,7 @@ class Report:
 
 def evaluate(
     model: Impasto,
-    styles: Float[Tensor, "collection 2 style"],
+    styles: Gaussian,
     pictures: PictureSet,
     config: EvaluateConfig | None = None,
     *,
@@ -87,7 +85,7 @@ def evaluate(
     sheets = {"Samples by collection": made.sheet}
 
     def reconstruct(picture: Map) -> list[Map]:
-        return list(model.autoencoder.prefixes(picture))
+        return list(model.autoencoder.prefixes(model.autoencoder.posterior(picture)))
 
     reconstruction, sheet = judge.reconstruction(reconstruct, LEVEL_NAMES)
     sheets["Held-out pictures and what each coarse prefix of levels keeps"] = sheet
@@ -152,7 +150,7 @@ def _likelihood(judge: Judge, model: Impasto) -> tuple[Measured, ...]:
 
 
 def _swap(
-    judge: Judge, model: Impasto, styles: Tensor, config: EvaluateConfig
+    judge: Judge, model: Impasto, styles: Gaussian, config: EvaluateConfig
 ) -> tuple[tuple[Measured, ...], Image.Image | None]:
     """Content of one collection in the style of another, against the other's own drawing of the same thing."""
     pairs = held_out_pairs(judge.pictures, MOST_SWAPS, judge.seed)
@@ -166,10 +164,10 @@ def _swap(
     own = styles[order].to(judge.device)
 
     def redrawn(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        style = own[torch.from_numpy(wanted)]
         seeds = [judge.seed + int(number) for number in numbers]
-        told = Gaussian(style[:, 0], style[:, 1])
-        return redraw(model, content, told, strength=config.strength, seeds=seeds, settings=REDRAWING)
+        return stylize_batch(
+            model, content, own[torch.from_numpy(wanted)], strength=config.strength, seeds=seeds, settings=REDRAWING
+        )
 
     found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)

@@ -29,7 +29,7 @@ from impasto.evaluate.looks import Looks, kept_look, look
 from impasto.evaluate.network import GivenNetwork
 from impasto.evaluate.reconstruction import Faithfulness, faithfulness
 from impasto.evaluate.scores import OF_A_COLLECTION, Best, Measured, Score, Unmeasured, average, groups_of, share
-from impasto.model.blocks import Map
+from impasto.model.blocks import Map, to_images
 
 BATCH = 32
 MOST_RECONSTRUCTED = 512
@@ -106,8 +106,7 @@ class Judge:
 
     def batch(self, indices: np.ndarray) -> Map:
         """Real pictures in [0, 1], on the device."""
-        batch = torch.from_numpy(self.pictures.batch(indices)).to(self.device).float() / 255
-        return batch.contiguous(memory_format=torch.channels_last)
+        return to_images(self.pictures.batch(indices), self.device)
 
     @torch.no_grad()
     def repaint(self, reconstruct: Callable[[Map], Map], most: int) -> Repainted:

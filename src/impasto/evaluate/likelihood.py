@@ -9,7 +9,8 @@ from torch import Tensor
 
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map
-from impasto.model.encoder import Hierarchy
+from impasto.model.decoder import Latents
+from impasto.model.encoder import Posterior
 
 LEVELS = 256
 """A pixel takes one of so many values."""
@@ -52,9 +53,8 @@ def bounds(
     posterior = model.posterior(picture)
     log_weights, distortions = [], []
     for _ in range(samples):
-        noise = [torch.randn(g.mean.shape, generator=generator).to(g.mean.device) for g in posterior]
-        latents = tuple(g.sample(n) for g, n in zip(posterior, noise, strict=True))
-        log_likelihood = discretised_laplace(picture, model.decode(latents), scale)  # pyrefly: ignore
+        latents = _sample(posterior, generator)
+        log_likelihood = discretised_laplace(picture, model.decode(latents), scale)
         distortions.append(-log_likelihood)
         log_weights.append(log_likelihood + _log_ratio(posterior, latents))
     rates = torch.stack([g.kl() for g in posterior], 1)
@@ -65,10 +65,7 @@ def bounds(
 @torch.no_grad()
 def fitted_scale(model: Autoencoder, picture: Map, generator: torch.Generator) -> Float[Tensor, " channel"]:
     """The scale of each channel under which these pictures are likeliest: the mean absolute error (Rybkin 2021)."""
-    posterior = model.posterior(picture)
-    noise = [torch.randn(g.mean.shape, generator=generator).to(g.mean.device) for g in posterior]
-    style, coarse, middle, fine = (g.sample(n) for g, n in zip(posterior, noise, strict=True))
-    return (model.decode((style, coarse, middle, fine)) - picture).abs().mean((0, 2, 3))
+    return (model.decode(_sample(model.posterior(picture), generator)) - picture).abs().mean((0, 2, 3))
 
 
 def bits_per_dimension(nats: Float[Tensor, " picture"], dimensions: int) -> Float[Tensor, " picture"]:
@@ -76,10 +73,14 @@ def bits_per_dimension(nats: Float[Tensor, " picture"], dimensions: int) -> Floa
     return nats / (dimensions * math.log(2))
 
 
-def _log_ratio(posterior: Hierarchy, latents: tuple[Tensor, ...]) -> Float[Tensor, " picture"]:
+def _sample(posterior: Posterior, generator: torch.Generator) -> Latents:
+    return posterior.map(lambda g: g.sample(torch.randn(g.mean.shape, generator=generator).to(g.mean.device)))
+
+
+def _log_ratio(posterior: Posterior, latents: Latents) -> Float[Tensor, " picture"]:
     """log p(z) - log q(z | x), summed over all latents."""
-    total = latents[0].new_zeros(len(latents[0]))
-    for gaussian, z in zip(posterior, latents, strict=True):
+    total = latents.style.new_zeros(len(latents.style))
+    for gaussian, z in posterior.zip(latents):
         log_prior = -0.5 * z.square()
         log_posterior = -0.5 * ((z - gaussian.mean).square() * gaussian.precision + gaussian.log_variance)
         total = total + (log_prior - log_posterior).flatten(1).sum(1)

@@ -32,9 +32,14 @@ def faithfulness(versions: Iterable[Map], picture: Map, backbone: Backbone) -> l
     maps, found = backbone(picture), []
     for version in versions:
         painted = version[:, :3].contiguous()
-        error = (painted - picture).square().flatten(1).mean(1)
         similarity = structural_similarity_index_measure(painted, picture, data_range=1.0, reduction="none")
         assert isinstance(similarity, Tensor)
-        psnr = -10 * torch.log10(error.clamp(min=1e-10))
+        psnr = peak_signal_to_noise(painted, picture)
         found.append(Faithfulness(psnr, similarity, feature_distance(backbone(painted), maps)))
     return found
+
+
+def peak_signal_to_noise(output: Map, image: Map) -> Float[Tensor, " image"]:
+    """PSNR in dB of each image's RGB over white, values in [0, 1]; at most 100."""
+    error = (output[:, :3] - image[:, :3]).square().flatten(1).mean(1)
+    return -10 * torch.log10(error.clamp(min=1e-10))

@@ -13,6 +13,7 @@ from impasto.create.grid import grid
 from impasto.create.picture import to_image
 from impasto.evaluate.judge import COLUMNS, Judge
 from impasto.evaluate.looks import Looks
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 
 
@@ -29,14 +30,14 @@ class Samples:
 
 def make_samples(
     model: Impasto,
-    styles: Tensor,
+    styles: Gaussian,
     judge: Judge,
     count: int,
     settings: Sampling,
 ) -> Samples:
     """Make ``count`` samples in the styles of the collections that model and judge know, in their real proportions.
 
-    ``styles`` (collection, 2, style_dim) are the model's collections' pooled styles, mean and log-variance.
+    ``styles`` (collection, style_dim) are the pooled styles of the model's collections.
     """
     names = judge.pictures.collections
     labels = judge.labels(model.config.collections, count)

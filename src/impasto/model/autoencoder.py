@@ -1,33 +1,32 @@
-"""The hierarchical multi-encoder VAE: views, encoders, fuser and decoder as one."""
+"""The hierarchical multi-encoder VAE: views, encoders, fuser and decoder in one module."""
 
 from collections.abc import Iterator
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from impasto.config import ModelConfig
 from impasto.model.blocks import Map
-from impasto.model.decoder import Decoder, Latents, possible
-from impasto.model.encoder import Encoder, Hierarchy
+from impasto.model.decoder import Decoder, Latents, clamp_valid
+from impasto.model.encoder import Encoder, Posterior
 from impasto.model.fuser import fuse
+from impasto.model.gaussian import Gaussian
+from impasto.model.levels import NUM_LEVELS
 from impasto.model.views import VIEW_NAMES, Views, view_channels, views_of
 
-LEVEL_NAMES = ("style", "stride32", "stride16", "stride8")
-"""The latent levels, coarse to fine."""
 NUM_EXPERTS = len(VIEW_NAMES)
-NUM_LEVELS = len(LEVEL_NAMES)
-Experts = tuple[Hierarchy, Hierarchy, Hierarchy]
-"""What the pixel, orientation and texture encoder say of a batch of pictures."""
+Experts = tuple[Posterior, ...]
+"""The output of the pixel, orientation and texture encoder: one Gaussian per level each."""
 
 
-def means(hierarchy: Hierarchy) -> Latents:
-    """The likeliest latents: what is said, without how sure it is."""
-    style, coarse, middle, fine = (gaussian.mean for gaussian in hierarchy)
-    return style, coarse, middle, fine
+def modes(posterior: Posterior) -> Latents:
+    """The most likely latents."""
+    return posterior.map(lambda gaussian: gaussian.mode)
 
 
 class Autoencoder(nn.Module):
-    """Picture -> views -> experts per level -> fused Gaussians -> latents -> picture."""
+    """Image -> views -> experts per level -> posterior -> latents -> image."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -42,35 +41,33 @@ class Autoencoder(nn.Module):
         assert isinstance(encoder, Encoder)
         return encoder
 
-    def views(self, picture: Map) -> Views:
-        """What each encoder is shown of pictures in [0, 1]."""
-        return views_of(picture, signed=self.config.signed_edges)
+    def views(self, image: Map) -> Views:
+        """The inputs of the encoders, from images in [0, 1]."""
+        return views_of(image, signed=self.config.signed_edges)
 
-    def experts(self, picture: Map) -> Experts:
-        """What the pixel, orientation and texture encoder say of pictures in [0, 1]."""
-        views = self.views(picture)
-        pixel, orientation, texture = (self.encoders[n](v) for n, v in zip(VIEW_NAMES, views, strict=True))
-        return pixel, orientation, texture
+    def experts(self, image: Map) -> Experts:
+        """The expert output of the pixel, orientation and texture encoder for images in [0, 1]."""
+        return tuple(self.encoders[name](view) for name, view in zip(VIEW_NAMES, self.views(image), strict=True))
 
-    def posterior(self, picture: Map, weights: Float[Tensor, "batch expert level"] | None = None) -> Hierarchy:
-        """The fused Gaussians of pictures in [0, 1]; all experts at weight one where no ``weights`` are given."""
+    def posterior(self, image: Map, weights: Float[Tensor, "batch expert level"] | None = None) -> Posterior:
+        """The posterior of images in [0, 1]; ``weights`` of the experts default to 1."""
         if weights is None:
-            weights = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
-        return fuse(self.experts(picture), weights)
+            weights = image.new_ones(len(image), NUM_EXPERTS, NUM_LEVELS)
+        return fuse(self.experts(image), weights)
+
+    def styles(self, image: Map) -> Gaussian:
+        """The style level of the posterior of images in [0, 1]."""
+        return self.posterior(image).style
 
     def decode(self, latents: Latents) -> Map:
-        """Pictures in [0, 1] from one latent per level."""
-        return possible(self.decoder(latents))
+        """Images in [0, 1] from one latent per level."""
+        return clamp_valid(self.decoder(latents))
 
-    def reconstruct(self, picture: Map, num_levels: int = NUM_LEVELS) -> Map:
-        """Pictures from the posterior means of the coarsest ``num_levels`` levels, the prior's mean for the rest."""
-        return self._painted(self.posterior(picture), num_levels)
+    def reconstruct(self, image: Map) -> Map:
+        """Images decoded from the posterior's modes."""
+        return self.decode(modes(self.posterior(image)))
 
-    def prefixes(self, picture: Map) -> Iterator[Map]:
-        """Yield what `reconstruct` paints from one level, from two, and so on to all."""
-        posterior = self.posterior(picture)
-        return (self._painted(posterior, level + 1) for level in range(NUM_LEVELS))
-
-    def _painted(self, posterior: Hierarchy, num_levels: int) -> Map:
-        style, coarse, middle, fine = (g.mean if i < num_levels else g.mean * 0 for i, g in enumerate(posterior))
-        return self.decode((style, coarse, middle, fine))
+    def prefixes(self, posterior: Posterior) -> Iterator[Map]:
+        """Yield images decoded from the mode of one level, of two, and so on; the prior's mode for the rest."""
+        latents = modes(posterior)
+        return (self.decode(latents.prefix(level + 1, torch.zeros_like)) for level in range(NUM_LEVELS))

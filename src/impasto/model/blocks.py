@@ -1,14 +1,15 @@
 """The few layers that encoders and decoder are made of.
 
-None of them normalises by statistics of a picture: scale is kept by layer normalisation over the channels of each
+None of them normalises by statistics of a image: scale is kept by layer normalisation over the channels of each
 position, by residual branches that start near zero (Child 2021, "Very Deep VAEs") and by weight demodulation (Karras
-2020). That is cheaper than GroupNorm, which took a fifth of the training step, and a picture computed in tiles equals
-the picture computed whole.
+2020). That is cheaper than GroupNorm, which took a fifth of the training step, and a image computed in tiles equals
+the image computed whole.
 """
 
 import math
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -17,7 +18,14 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 Map = Float[Tensor, "_batch _channel _height _width"]
+"""Feature maps, or images: RGB over white, and alpha if there is a fourth channel."""
 Vector = Float[Tensor, "_batch _feature"]
+
+
+def to_images(pixels: np.ndarray, device: torch.device) -> Map:
+    """uint8 (batch, channels, height, width) as float in [0, 1] on ``device``, channels last."""
+    images = torch.from_numpy(pixels).to(device, non_blocking=True)
+    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def channels_last(module: M) -> M:
@@ -50,7 +58,7 @@ def upsample_nearest(x: Map) -> Map:
 
 
 def normalize(x: Map) -> Map:
-    """Every position's channels with mean 0 and variance 1: layer normalisation without statistics of the picture."""
+    """Every position's channels with mean 0 and variance 1: layer normalisation without statistics of the image."""
     return layer_norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -78,7 +86,7 @@ class StyledBlock(nn.Module):
 
     The convolution's weights are scaled per input channel by 1 + A(style) and divided by their norm per output
     channel (Karras 2020, eq. 1 and 3). Both scales are applied to the activations, which is the same thing and costs
-    no weights per picture.
+    no weights per image.
     """
 
     def __init__(self, channels: int, style_features: int) -> None:

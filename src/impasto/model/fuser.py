@@ -1,83 +1,52 @@
-"""The fuser: weighs and averages what the experts say, over encoders, over levels and over pictures."""
+"""The fuser: weights and averages the experts of all encoders, level by level."""
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.model.encoder import Hierarchy
+from impasto.model.encoder import Posterior
 from impasto.model.gaussian import Gaussian
+from impasto.model.levels import Levels
 from impasto.model.views import VIEW_NAMES
 
-FADES = (0.3, 1.8, 3.6)
-"""How many powers of ten the word of colours and grain loses up to full strength, at strides 32, 16 and 8."""
-OWN_STYLE_FADES = 3
-"""The power by which a picture's own style gives way."""
+ATTENUATION_LOG10 = (0.3, 1.8, 3.6)
+"""Powers of ten by which the pixel and texture experts are attenuated at strength 1, at strides 32, 16 and 8."""
+OWN_STYLE_POWER = 3
+"""The share of an image's own style at strength s is (1 - s) to this power."""
 
 
-def fuse_level(experts: Sequence[Gaussian], weights: Sequence[Float[Tensor, " batch"]]) -> Gaussian:
-    """The generalised product of experts with the prior N(0, 1) (Cao & Fleet 2014; Wu & Goodman 2018):
+def fuse(experts: Sequence[Posterior], weights: Float[Tensor, "batch expert level"]) -> Posterior:
+    """The posterior: at every level the product of the experts, each to the power of its weight, with the prior.
 
-        precision = 1 + sum_i w_i tau_i          mean = sum_i w_i tau_i mu_i / precision
-
-    ``weights`` holds one weight >= 0 per expert and picture; with all weights zero the result is the prior.
+    See `Gaussian.product`.
     """
-    precision = torch.ones_like(experts[0].mean)
-    weighted = torch.zeros_like(experts[0].mean)
-    for expert, weight in zip(experts, weights, strict=True):
-        tau = weight.reshape(-1, *[1] * (precision.dim() - 1)) * expert.precision
-        precision = precision + tau
-        weighted = weighted + tau * expert.mean
-    return Gaussian(weighted / precision, -torch.log(precision))
-
-
-def fuse(experts: Sequence[Hierarchy], weights: Float[Tensor, "batch expert level"]) -> Hierarchy:
-    """Fuse every level of several encoders' experts with the prior; see `fuse_level`."""
-    style, coarse, middle, fine = (
-        fuse_level([expert[level] for expert in experts], list(weights[:, :, level].unbind(1))) for level in range(4)
+    return Levels.of(
+        Gaussian.product(gaussians, weights[:, :, level].unbind(1))
+        for level, gaussians in enumerate(zip(*experts, strict=True))
     )
-    return style, coarse, middle, fine
 
 
-def pool(gaussians: Gaussian, weights: Float[Tensor, "group batch"]) -> Gaussian:
-    """Logarithmic opinion pools of a batch of Gaussians (Genest & Zidek 1986): precisions and means averaged by weight.
+def attenuate(experts: Sequence[Posterior], strength: float | Float[Tensor, "batch 1"]) -> Posterior:
+    """The posterior of images whose pixel and texture experts are attenuated on the maps, fine levels most.
 
-    Each row of ``weights`` sums to one, so the strength of a pool does not depend on how many pictures are in it;
-    their order does not matter. The result has one Gaussian per row.
+    ``strength`` is in [0, 1]; at 0 all experts have weight 1.
     """
-    precision = weights @ gaussians.precision
-    mean = weights @ (gaussians.precision * gaussians.mean) / precision
-    return Gaussian(mean, -torch.log(precision))
-
-
-def blend(a: Gaussian, b: Gaussian, share: float | Float[Tensor, "..."]) -> Gaussian:
-    """The logarithmic opinion pool of two batches, picture by picture: ``share`` of ``b``, the rest of ``a``.
-
-    One share for all, or a tensor of shares that goes with the Gaussians' shapes.
-    """
-    precision = (1 - share) * a.precision + share * b.precision
-    mean = ((1 - share) * a.precision * a.mean + share * b.precision * b.mean) / precision
-    return Gaussian(mean, -torch.log(precision))
-
-
-def faded(experts: Sequence[Hierarchy], strength: float | Float[Tensor, "batch 1"]) -> Hierarchy:
-    """The fused Gaussians of pictures whose colours and grain fall silent, the fine ones first; see `told`."""
-    heard = experts[0][0].mean
-    weights = heard.new_ones(len(heard), len(experts), len(experts[0]))
-    fades = 10.0 ** (-strength * heard.new_tensor(FADES))
+    like = experts[0].style.mean
+    weights = like.new_ones(len(like), len(experts), 1 + len(experts[0].maps))
+    attenuation = 10.0 ** (-strength * like.new_tensor(ATTENUATION_LOG10))
     for number, name in enumerate(VIEW_NAMES):
         if name != "orientation":
-            weights[:, number, 1:] = fades
+            weights[:, number, 1:] = attenuation
     return fuse(experts, weights)
 
 
-def told(experts: Sequence[Hierarchy], style: Gaussian, strength: float | Float[Tensor, "batch 1"]) -> Hierarchy:
-    """The fused Gaussians of pictures' content, which ``experts`` tell, and of ``style``, by ``strength`` in [0, 1].
+def stylize(experts: Sequence[Posterior], style: Gaussian, strength: float | Float[Tensor, "batch 1"]) -> Posterior:
+    """The posterior of images in another ``style``, by ``strength`` in [0, 1].
 
-    At 0 a picture is told as it is, in its own style. With more, its colours and its grain fall silent, the fine ones
-    first, while its structure goes on being told; and its own style gives way to ``style``. At 1 little is left of it
-    but where its edges run, and its rough colours.
+    At 0 it is the posterior of the images themselves. With more, the pixel and texture experts are attenuated (see
+    `attenuate`), the orientation expert keeps its weight, and the images' own style is blended with ``style``. At 1
+    little but edges and coarse colours is left.
     """
-    own, *maps = faded(experts, strength)
-    return blend(style, own, (1 - strength) ** OWN_STYLE_FADES), *maps  # pyrefly: ignore
+    posterior = attenuate(experts, strength)
+    return posterior.with_style(style.blend(posterior.style, (1 - strength) ** OWN_STYLE_POWER))

@@ -1,8 +1,7 @@
-"""Views: what each encoder is shown. Pure functions of the picture, each with its own denoising and edge steps.
+"""Views: the inputs of the encoders. Pure functions of the image, each with its own denoising and edge steps.
 
-A view holds one kind of evidence, so that an encoder can be trusted with one kind of question: colours and their layout
-(pixel), where edges run (orientation), grain and brush marks (texture). All views are at half the picture's resolution;
-what the picture has in finer detail than that lies in their channels.
+A view holds one kind of evidence: colours and their layout (pixel), the course of edges (orientation), grain and brush
+marks (texture). All views have half the image's resolution; finer detail lies in their channels.
 """
 
 from collections.abc import Callable
@@ -23,74 +22,75 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Views(NamedTuple):
-    """The three views of a batch of pictures, each at half the pictures' height and width."""
+    """The three views of a batch of images, each at half the images' height and width."""
 
     pixel: Map
     orientation: Map
     texture: Map
 
 
-def view_channels(picture_channels: int, *, signed: bool) -> tuple[int, int, int]:
-    """Channels of the pixel, orientation and texture view of pictures with so many channels; see `views_of`."""
-    return picture_channels, ORIENTATION_CHANNELS + signed * SIGN_CHANNELS, 4 * picture_channels
+def view_channels(image_channels: int, *, signed: bool) -> tuple[int, int, int]:
+    """Channels of the pixel, orientation and texture view of images with so many channels; see `views_of`."""
+    return image_channels, ORIENTATION_CHANNELS + signed * SIGN_CHANNELS, 4 * image_channels
 
 
-def views_of(picture: Map, *, signed: bool) -> Views:
-    """The views of pictures (RGB over white, and alpha where there is a fourth channel) with values in [0, 1].
+def views_of(image: Map, *, signed: bool) -> Views:
+    """The views of images (RGB over white, and alpha where there is a fourth channel) with values in [0, 1].
 
-    The orientation view tells on which side of its edges it is lighter where it is ``signed``.
+    With ``signed``, the orientation view includes on which side of an edge it is lighter.
     """
-    denoised = guided_filter(picture)
+    denoised = guided_filter(image)
     edges = orientation(denoised)
     return Views(
         pixel=2 * F.avg_pool2d(denoised, 2) - 1,
         orientation=torch.cat([edges, edge_signs(denoised)], 1) if signed else edges,
-        texture=(4 * F.pixel_unshuffle(picture - denoised, 2)).contiguous(memory_format=torch.channels_last),
+        texture=(4 * F.pixel_unshuffle(image - denoised, 2)).contiguous(memory_format=torch.channels_last),
     )
 
 
-def guided_filter(picture: Map, radius: int = 2, epsilon: float | Float[Tensor, "batch 1 1 1"] = 0.01) -> Map:
-    """The picture, smoothed where it varies by less than sqrt(``epsilon``) (He, Sun & Tang 2013, self-guided)."""
-    mean = _box(picture, radius)
-    variance = (_box(picture.square(), radius) - mean.square()).clamp(min=0)
+def guided_filter(image: Map, radius: int = 2, epsilon: float | Float[Tensor, "batch 1 1 1"] = 0.01) -> Map:
+    """The image, smoothed where it varies by less than sqrt(``epsilon``) (He, Sun & Tang 2013, self-guided)."""
+    mean = _box(image, radius)
+    variance = (_box(image.square(), radius) - mean.square()).clamp(min=0)
     a = variance / (variance + epsilon)
-    return _box(1 - a, radius) * mean + _box(a, radius) * picture
+    return _box(1 - a, radius) * mean + _box(a, radius) * image
 
 
-def orientation(picture: Map) -> Map:
-    """Where edges run, at three scales: double-angle structure tensors (Bigun & Granlund 1987), contrast-normalised.
+def orientation(image: Map) -> Map:
+    """The course of edges, at three scales: double-angle structure tensors (Bigun & Granlund 1987),
+    contrast-normalised.
 
     Three channels a scale: edge strength s in [0, 1) and s cos 2a, s sin 2a of the edge's angle a. Gradients of
     luminance and of alpha add up as tensors, so that a white shape on a transparent ground has its outline too.
     """
-    return _at_scales(torch.cat([luma(picture), picture[:, 3:]], 1), _structure_tensor)
+    return _at_scales(torch.cat([luma(image), image[:, 3:]], 1), _structure_tensor)
 
 
-def edge_signs(picture: Map) -> Map:
+def edge_signs(image: Map) -> Map:
     """In which direction it gets lighter, at three scales, contrast-normalised.
 
     Two channels a scale: s cos a and s sin a, of the gradient's angle a in all of the circle. Double angles are the
-    same for a light line on dark ground and a dark one on light ground: who has to guess paints neither.
+    same for a light line on dark ground and a dark one on light ground, so a decoder given only them averages both.
     """
-    return _at_scales(luma(picture), _normalised_gradient)
+    return _at_scales(luma(image), _normalised_gradient)
 
 
-def luma(picture: Map) -> Map:
+def luma(image: Map) -> Map:
     """The lightness of colours, in one channel (ITU-R BT.601)."""
-    return (picture[:, :3] * picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    return (image[:, :3] * image.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
-def _at_scales(planes: Map, look: Callable[[Map], Map]) -> Map:
-    """What is seen in planes, of these at half their size, and so on; all at half the size of the first."""
+def _at_scales(planes: Map, measure: Callable[[Map], Map]) -> Map:
+    """``measure`` of planes, at half their size, and at a quarter; all results at half the size of the first."""
     scales = []
     for scale in range(ORIENTATION_SCALES):
-        seen = look(planes)
+        measured = measure(planes)
         if scale == 0:
-            seen = F.avg_pool2d(seen, 2)
+            measured = F.avg_pool2d(measured, 2)
         planes = F.avg_pool2d(planes, 2)
         for _ in range(scale - 1):
-            seen = upsample_nearest(seen)
-        scales.append(seen)
+            measured = upsample_nearest(measured)
+        scales.append(measured)
     return torch.cat(scales, 1).contiguous(memory_format=torch.channels_last)
 
 

@@ -1,11 +1,11 @@
-"""The prior flow over pictures larger than it was trained on, and over pictures that repeat: through windows.
+"""The prior flow over images larger than its training size, and over images that tile: through windows.
 
-The flow knows pictures of its training size. Larger ones are seen through windows of that size that overlap, and what
-the windows say of a place is averaged, most of it from those that have it in their middle (as MultiDiffusion, Bar-Tal
-2023, does with images). Where a picture repeats, windows reach over its edge.
+The flow knows images of its training size. Larger ones are seen through windows of that size that overlap. The windows'
+predictions for a position are averaged, weighted towards the windows that have it near their centre (as MultiDiffusion,
+Bar-Tal 2023, does with images). Along axes that tile, windows wrap around the edge.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,29 +13,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.config import Repeat
-from impasto.model.decoder import MAP_STRIDES, Latents
-from impasto.model.encoder import Hierarchy
-from impasto.model.gaussian import Gaussian
-from impasto.model.prior import PriorFlow, Text
+from impasto.model.decoder import Latents
+from impasto.model.levels import MAP_STRIDES, Levels
+from impasto.model.prior import Condition, PriorFlow, Velocities
 
 STRIDE = MAP_STRIDES[0]
-WINDOWS_AT_A_TIME = 64
+MAX_WINDOWS_PER_BATCH = 64
 OVERLAP = 0.25
-"""Part of a window that the next one sees too, at least: half would take twice as many windows."""
+"""Least part of a window that the next one sees too: a half would take twice as many windows."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A place of the picture, in positions of the coarsest map."""
+    """A place in the image, in positions of the coarsest map."""
 
     top: int
     left: int
+    side: int
 
-    def indices(self, side: int, stride: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and columns of a map of this stride, those beyond the edge from the opposite edge."""
+    def indices(self, stride: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and columns in a map of this stride; those beyond an edge come from the opposite edge."""
         scale = STRIDE // stride
         rows, columns = (
-            torch.arange(scale * start, scale * (start + side), device=like.device) % length
+            torch.arange(scale * start, scale * (start + self.side), device=like.device) % length
             for start, length in zip((self.top, self.left), like.shape[2:], strict=True)
         )
         return rows[:, None], columns
@@ -47,79 +47,68 @@ class WindowedFlow:
     def __init__(self, prior: PriorFlow, repeat: Repeat = Repeat.NONE) -> None:
         self.prior = prior
         self.repeat = repeat
-        self.delays, self.look_dim = prior.delays, prior.look_dim
         self.side = prior.resolution // STRIDE
 
-    def __call__(
-        self, latents: Latents, time: Float[Tensor, " batch"], fused: Hierarchy, text: Text | None = None
-    ) -> tuple[Latents, Latents]:
-        """Draft and velocity of ``latents`` at ``time``, told the rest; the style's are the means of all windows'."""
-        rows, columns = latents[1].shape[2:]
+    def __call__(self, latents: Latents, time: Float[Tensor, " batch"], condition: Condition) -> Velocities:
+        """The velocities of ``latents`` at ``time``; the style's are the means over all windows."""
+        rows, columns = latents.maps[0].shape[2:]
         if (rows, columns) == (self.side, self.side) and self.repeat is Repeat.NONE:
-            return self.prior(latents, time, fused, text)
+            return self.prior(latents, time, condition)
         windows = list(self._windows(rows, columns))
-        draft, velocity = ([torch.zeros_like(z) for z in latents] for _ in range(2))
-        total = [z.new_zeros(z.shape[2:]) for z in latents[1:]]
-        hills = [_hill(self.side * STRIDE // stride, latents[0]) for stride in MAP_STRIDES]
-        at_a_time = max(1, WINDOWS_AT_A_TIME // len(time))
+        sums = Velocities(latents.map(torch.zeros_like), latents.map(torch.zeros_like))
+        weight = [z.new_zeros(z.shape[2:]) for z in latents.maps]
+        blend = [_blend_window(self.side * STRIDE // stride, latents.style) for stride in MAP_STRIDES]
+        at_a_time = max(1, MAX_WINDOWS_PER_BATCH // len(time))
         for start in range(0, len(windows), at_a_time):
-            some = windows[start : start + at_a_time]
-            texts = text.repeat(len(some), 1) if text is not None else None
-            cut, told = self._cut(latents, some), self._told(fused, some)
+            batch = windows[start : start + at_a_time]
+            text = condition.text.repeat(len(batch), 1) if condition.text is not None else None
+            posterior = Levels.of(
+                gaussian.apply(lambda z, level=level, batch=batch: _cut(z, level, batch))
+                for level, gaussian in enumerate(condition.posterior)
+            )
+            cut = Levels.of(_cut(z, level, batch) for level, z in enumerate(latents))
+            predicted = self.prior(cut, time.repeat(len(batch)), Condition(posterior, text))
             places = [
-                [window.indices(self.side, stride, z) for window in some]
-                for stride, z in zip(MAP_STRIDES, latents[1:], strict=True)
+                [window.indices(stride, z) for window in batch]
+                for stride, z in zip(MAP_STRIDES, latents.maps, strict=True)
             ]
-            for whole, found in zip(
-                (draft, velocity), self.prior(cut, time.repeat(len(some)), told, texts), strict=True
-            ):
-                style, *maps = (z.unflatten(0, (len(some), -1)) for z in found)
-                whole[0] += style.sum(0) / len(windows)
-                for level, parts in enumerate(maps):
-                    for at, part in zip(places[level], parts, strict=True):
-                        whole[1 + level][:, :, *at] += hills[level] * part
-            for level, hill in enumerate(hills):
-                for at in places[level]:
-                    total[level][at] += hill
-        return _averaged(draft, total), _averaged(velocity, total)
+            for total, velocity in zip(sums, predicted, strict=True):
+                parts = velocity.map(lambda z: z.unflatten(0, (-1, len(time))))
+                total.style.add_(parts.style.sum(0) / len(windows))
+                for level, z in enumerate(parts.maps):
+                    for place, part in zip(places[level], z, strict=True):
+                        total.maps[level][:, :, *place] += blend[level] * part
+            for level, window in enumerate(blend):
+                for place in places[level]:
+                    weight[level][place] += window
+        intermediate, final = (
+            Levels(total.style, tuple(z / w for z, w in zip(total.maps, weight, strict=True))) for total in sums
+        )
+        return Velocities(intermediate, final)
 
     def _windows(self, rows: int, columns: int) -> Iterator[Window]:
         for top in _starts(rows, self.side, self.repeat.along_y):
             for left in _starts(columns, self.side, self.repeat.along_x):
-                yield Window(top, left)
-
-    def _cut(self, latents: Latents, windows: list[Window]) -> Latents:
-        coarse, middle, fine = (
-            torch.cat([z[:, :, *window.indices(self.side, stride, z)] for window in windows])
-            for z, stride in zip(latents[1:], MAP_STRIDES, strict=True)
-        )
-        return latents[0].repeat(len(windows), 1), coarse, middle, fine
-
-    def _told(self, fused: Hierarchy, windows: list[Window]) -> Hierarchy:
-        means = self._cut((fused[0].mean, fused[1].mean, fused[2].mean, fused[3].mean), windows)
-        variances = self._cut(
-            (fused[0].log_variance, fused[1].log_variance, fused[2].log_variance, fused[3].log_variance), windows
-        )
-        style, coarse, middle, fine = (Gaussian(m, v) for m, v in zip(means, variances, strict=True))
-        return style, coarse, middle, fine
+                yield Window(top, left, self.side)
 
 
-def _averaged(whole: list[Tensor], total: list[Tensor]) -> Latents:
-    """What all windows say together, where each place of the maps was said with a weight of ``total`` in all."""
-    coarse, middle, fine = (z / weight for z, weight in zip(whole[1:], total, strict=True))
-    return whole[0], coarse, middle, fine
+def _cut(z: Tensor, level: int, windows: Sequence[Window]) -> Tensor:
+    """The windows' parts of a level, one window's batch after the other; the style is the same in all."""
+    if level == 0:
+        return z.repeat(len(windows), 1)
+    return torch.cat([z[:, :, *window.indices(MAP_STRIDES[level - 1], z)] for window in windows])
 
 
-def _starts(length: int, side: int, repeats: bool) -> list[int]:
-    """Where windows begin along one axis: each overlaps the one before, the last ends where the picture does."""
+def _starts(length: int, side: int, wraps: bool) -> list[int]:
+    """Where windows begin along one axis: each overlaps the one before, the last ends where the image does."""
     step = max(1, int(side * (1 - OVERLAP)))
-    if repeats:
+    if wraps:
         return list(range(0, length, step))
     return sorted({*range(0, max(1, length - side + 1), step), max(0, length - side)})
 
 
-def _hill(side: int, like: Tensor) -> Float[Tensor, "side side"]:
-    """Weights of a window's positions: highest in the middle, never zero."""
+def _blend_window(side: int, like: Tensor) -> Float[Tensor, "side side"]:
+    """Weights of a window's positions: a pyramid, highest at the centre, never zero."""
     slope = torch.arange(side, device=like.device, dtype=like.dtype) + 0.5
     slope = torch.minimum(slope, slope.flip(0))
     return slope[:, None] * slope

@@ -1,4 +1,4 @@
-"""The prior's loss: conditional flow matching from the fused Gaussians to real latents."""
+"""The prior's loss: conditional flow matching from the posterior of the sources to the latents of real images."""
 
 from dataclasses import dataclass
 
@@ -6,56 +6,38 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.model.autoencoder import LEVEL_NAMES
 from impasto.model.decoder import Latents
-from impasto.model.encoder import Hierarchy
-from impasto.model.prior import PriorFlow, Text
-from impasto.model.schedule import level_times
-
-DRAFT_WEIGHT = 0.5
-"""Weight of the draft's error against the velocity's own."""
+from impasto.model.levels import LEVEL_NAMES
+from impasto.model.prior import Condition, PriorFlow
 
 
 @dataclass(frozen=True)
 class FlowLoss:
-    """The loss and its parts."""
+    """Mean squared errors of the predicted velocity."""
 
-    total: Float[Tensor, ""]
-    """What to minimise: the error of the velocity, and a part of that of its draft."""
-    velocity: Float[Tensor, ""]
-    """Mean squared error of the velocity over all numbers of the latents."""
-    draft: Float[Tensor, ""]
-    """The same for the draft."""
-    level_terms: dict[str, Float[Tensor, ""]]
-    """The error of the velocity, for each level."""
+    final: Float[Tensor, ""]
+    """Over all numbers of the latents, of the last head."""
+    intermediate: Float[Tensor, ""]
+    """The same for the intermediate head."""
+    levels: dict[str, Float[Tensor, ""]]
+    """Of the last head, for each level; detached."""
 
 
 def flow_matching_loss(
-    prior: PriorFlow,
-    target: Latents,
-    fused: Hierarchy,
-    noise: Latents,
-    time: Float[Tensor, " batch"],
-    text: Text | None = None,
+    prior: PriorFlow, target: Latents, condition: Condition, noise: Latents, time: Float[Tensor, " batch"]
 ) -> FlowLoss:
-    """|| v(x_t, t, fused) - (x_1 - x_0) ||^2 with x_t on the straight line between them (Lipman 2023).
+    """|| v(x_t, t, condition) - (x_1 - x_0) ||^2 with x_t on the straight line between them (Lipman 2023).
 
-    x_0 is a sample of ``fused`` made from ``noise``, x_1 the ``target``, the posterior's mean with all experts:
-    a coupling that depends on the data (Albergo 2023). ``time`` is in [0, 1].
+    x_0 is a sample of the condition's posterior made from ``noise``, x_1 the ``target``, the mode of the posterior with
+    all experts: a coupling that depends on the data (Albergo 2023). ``time`` is in [0, 1].
     """
-    source = [g.sample(n) for g, n in zip(fused, noise, strict=True)]
-    times = level_times(time, prior.delays)
-    x = [a + _like(t, a) * (b - a) for t, a, b in zip(times, source, target, strict=True)]
-    wanted = [b - a for a, b in zip(source, target, strict=True)]
-    draft, velocity = prior.both((x[0], x[1], x[2], x[3]), time, fused, text)
-    errors, draft_errors = (
-        [(v.float() - w).square() for v, w in zip(said, wanted, strict=True)] for said in (velocity, draft)
-    )
-    # A level that is finished moves no more; one that has not begun may say already where it will go.
-    moving = [(t < 1).float() for t in times]
-    total, draft_total = _mean(errors, moving), _mean(draft_errors, moving)
-    terms = {name: error.detach().mean() for name, error in zip(LEVEL_NAMES, errors, strict=True)}
-    return FlowLoss(total + DRAFT_WEIGHT * draft_total, total.detach(), draft_total.detach(), terms)
+    source = condition.posterior.map(lambda gaussian, n: gaussian.sample(n), noise)
+    x = source.map(lambda a, b: a + time.reshape(-1, *[1] * (a.dim() - 1)) * (b - a), target)
+    velocity = source.map(lambda a, b: b - a, target)
+    predicted = prior.predict(x, time, condition)
+    intermediate, final = (p.map(lambda v, w: (v.float() - w).square(), velocity) for p in predicted)
+    levels = {name: error.detach().mean() for name, error in zip(LEVEL_NAMES, final, strict=True)}
+    return FlowLoss(_mean(final), _mean(intermediate), levels)
 
 
 def draw_time(batch: int, generator: torch.Generator) -> Float[Tensor, " batch"]:
@@ -63,12 +45,7 @@ def draw_time(batch: int, generator: torch.Generator) -> Float[Tensor, " batch"]
     return torch.sigmoid(torch.randn(batch, generator=generator))
 
 
-def _like(time: Float[Tensor, " batch"], x: Tensor) -> Tensor:
-    return time.reshape(-1, *[1] * (x.dim() - 1))
-
-
-def _mean(errors: list[Tensor], moving: list[Float[Tensor, " batch"]]) -> Float[Tensor, ""]:
-    """Over all numbers of all levels that move."""
-    total = torch.stack([(m * e.flatten(1).sum(1)).sum() for m, e in zip(moving, errors, strict=True)]).sum()
-    count = torch.stack([m.sum() * e[0].numel() for m, e in zip(moving, errors, strict=True)]).sum()
-    return total / count.clamp(min=1)
+def _mean(errors: Latents) -> Float[Tensor, ""]:
+    """Over all numbers of all levels."""
+    total = torch.stack([error.sum() for error in errors]).sum()
+    return total / sum(error.numel() for error in errors)

@@ -9,10 +9,8 @@ from impasto.model.blocks import Map
 
 SCALE_WEIGHTS = (1.0, 0.5, 0.5)
 """Weights of the loss at full, half and quarter resolution."""
-
-
 SOFTNESS = 0.1
-"""Differences of this size and above count by their size, smaller ones by their square."""
+"""The loss is linear in differences above this size and quadratic in smaller ones."""
 
 
 def charbonnier(difference: Map) -> Float[Tensor, " batch"]:
@@ -20,9 +18,9 @@ def charbonnier(difference: Map) -> Float[Tensor, " batch"]:
     return (torch.sqrt(difference.square() + SOFTNESS**2) - SOFTNESS).flatten(1).mean(1)
 
 
-def reconstruction_loss(painted: Map, picture: Map) -> Float[Tensor, " batch"]:
+def reconstruction_loss(output: Map, image: Map) -> Float[Tensor, " batch"]:
     """Charbonnier losses of the difference at full, half and quarter resolution, weighted and summed."""
-    difference = painted - picture
+    difference = output - image
     total = SCALE_WEIGHTS[0] * charbonnier(difference)
     for weight in SCALE_WEIGHTS[1:]:
         difference = F.avg_pool2d(difference, 2)

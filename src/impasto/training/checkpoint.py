@@ -10,13 +10,12 @@ from torch import Tensor
 
 from impasto.atomic import write_atomically
 from impasto.errors import ImpastoError
-
-FORMAT = 1
+from impasto.migration import CURRENT, Kind, migrate, migrate_names
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors, and the numbers that go with them."""
+    """Tensors and numbers."""
 
     tensors: dict[str, Tensor]
     numbers: dict[str, float]
@@ -24,14 +23,14 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path`` (safetensors, the numbers as JSON in its header), atomically."""
-    header = {"format": str(FORMAT), "numbers": json.dumps(checkpoint.numbers)}
+    header = {"format": str(CURRENT), "numbers": json.dumps(checkpoint.numbers)}
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in checkpoint.tensors.items()}
     # Bytes, not the library's own file writing: a full disk is then the OSError that it is everywhere else.
     write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, header)))
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at ``path``, None where there is no such file.
+    """The checkpoint at ``path``, None if there is no such file.
 
     Raises ImpastoError when the file is damaged or of a newer format.
     """
@@ -40,9 +39,10 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            if int(header.get("format", 0)) != FORMAT:
-                raise ImpastoError(f"{path} has a format that this version of Impasto does not know; update Impasto.")
-            return Checkpoint({n: file.get_tensor(n) for n in file.keys()}, json.loads(header["numbers"]))  # noqa: SIM118
+            version, numbers = header.get("format"), json.loads(header["numbers"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            numbers = migrate(Kind.STATE, migrate_names(numbers, version, str(path)), version, str(path))
+            return Checkpoint(migrate_names(tensors, version, str(path)), numbers)
     except (SafetensorError, ValueError, KeyError, OSError) as error:
         if isinstance(error, ImpastoError):
             raise

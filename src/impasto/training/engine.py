@@ -23,26 +23,26 @@ class Engine:
         self.rank: int = self.state.process_index
         self.num_processes: int = self.state.num_processes
         self.is_main: bool = self.state.is_main_process
-        precision, precision_reason = choose_precision(self.device)
+        precision, precision_reason = choose_dtype(self.device)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         # Timing decides on a CPU, and no two processes may decide differently.
         (in_half,) = self.from_main([float(precision == torch.bfloat16)])
-        self.precision = torch.bfloat16 if in_half else torch.float32
+        self.dtype = torch.bfloat16 if in_half else torch.float32
         together = f"{self.num_processes} processes; " if self.num_processes > 1 else ""
         self.reason = f"{together}{reason}; {precision_reason}"
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which the network runs in the chosen precision."""
-        if self.precision == torch.float32:
+        if self.dtype == torch.float32:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.precision)
+        return torch.autocast(self.device.type, dtype=self.dtype)
 
-    def keep_precision(self, bfloat16: bool) -> None:
+    def keep_dtype(self, bfloat16: bool) -> None:
         """Go on in the precision that a run began with, whatever the clock would choose today (on CPUs only)."""
         if self.device.type == "cpu":
-            self.precision = torch.bfloat16 if bfloat16 else torch.float32
+            self.dtype = torch.bfloat16 if bfloat16 else torch.float32
 
     def home_of(self, size: int) -> torch.device:
         """Where to keep so many bytes: on the GPU if they take no more than half of what is free there."""
@@ -50,7 +50,7 @@ class Engine:
         return self.device if is_roomy else torch.device("cpu")
 
     def rows(self, total: int) -> slice:
-        """This process's rows of a batch of ``total`` pictures."""
+        """This process's rows of a batch of ``total`` images."""
         share = total // self.num_processes
         return slice(self.rank * share, (self.rank + 1) * share)
 
@@ -104,7 +104,7 @@ def choose_device(device: str) -> tuple[str, str]:
     return device, f"{device}, as asked"
 
 
-def choose_precision(device: torch.device) -> tuple[torch.dtype, str]:
+def choose_dtype(device: torch.device) -> tuple[torch.dtype, str]:
     """The number format for the network's arithmetic, and why.
 
     On a CPU that has bfloat16 instructions both formats are timed: on some processors bfloat16 is twice as fast as

@@ -1,4 +1,4 @@
-"""What a run will manage, measured and said before it starts."""
+"""The plan of a run, measured before it starts: speed, epochs, memory."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,18 +7,19 @@ import torch
 from torch import nn
 
 from impasto.config import TrainConfig
-from impasto.create.generate import silence
+from impasto.create.generate import unconditional
 from impasto.events import Stage
 from impasto.memory import memory_text
 from impasto.model.impasto import Impasto
-from impasto.model.sampler import draw_noise, with_look
+from impasto.model.prior import Condition
+from impasto.model.sampler import draw_noise
 from impasto.objective.flow import flow_matching_loss
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.budget import StageClock
 from impasto.training.engine import Engine
 
 UPDATE_SHARE = 1.1
-"""What a whole step costs against forward and backward alone: optimizer and moving average."""
+"""Cost of a whole step, with optimizer and moving average, against forward and backward alone."""
 
 
 def plan(
@@ -28,13 +29,13 @@ def plan(
     stage: AutoencoderStage,
     clocks: dict[Stage, StageClock],
 ) -> Iterator[str]:
-    """Lines for a person: device and why, model size, speed, memory, and how far the budget reaches.
+    """Lines for a person: device and reason, model size, speed, memory, and the reach of the budget.
 
-    Runs a few batches forward and backward, and leaves weights and random numbers as they were.
+    Runs a few batches forward and backward, without changing weights or random numbers.
     """
     yield f"device: {engine.reason}"
     yield (
-        f"model: {config.init or config.size}, {_millions(model.autoencoder)} M parameters in the autoencoder, "
+        f"model: {config.finetune or config.size}, {_millions(model.autoencoder)} M parameters in the autoencoder, "
         f"{_millions(model.prior)} M in the prior, {config.resolution} px, {model.config.channels} channels"
     )
     rehearsals = {
@@ -44,25 +45,25 @@ def plan(
     for which, clock in clocks.items():
         batch_size, rehearse = rehearsals[which]
         speed = batch_size / _seconds(rehearse, engine) / UPDATE_SHARE
-        pictures = clock.limit if clock.counts_images else clock.limit * speed
+        images = clock.limit if clock.counts_images else clock.limit * speed
         minutes = (clock.limit / speed if clock.counts_images else clock.limit) / 60
-        epochs = pictures / len(stage.pictures.train)
+        epochs = images / len(stage.images.train)
         yield (
-            f"stage {which}: about {speed:.0f} pictures/s, {_rounded(pictures)} pictures "
+            f"stage {which}: about {speed:.0f} images/s, {_rounded(images)} images "
             f"({epochs:.1f} times each) in {minutes:.1f} minutes"
         )
     if stage.micro_batch < config.batch_size // engine.num_processes:
-        yield f"memory ran out: computing {stage.micro_batch} pictures at a time; the batch stays the same"
+        yield f"memory ran out: computing {stage.micro_batch} images at a time; the batch stays the same"
     yield f"memory: {memory_text(engine.device)}"
 
 
 def _rehearse_prior(config: TrainConfig, engine: Engine, model: Impasto) -> None:
     batch = config.prior_batch_size // engine.num_processes
-    fused = silence(model.config, batch, engine.device)
-    noise = draw_noise(range(batch), fused, model.prior.look_dim)
-    fused = with_look(fused, model.prior.look_dim)
+    posterior = unconditional(model.config, batch, engine.device)
+    noise = draw_noise(range(batch), posterior)
     with engine.autocast():
-        flow_matching_loss(model.prior, noise, fused, noise, noise[0][:, 0].sigmoid()).total.backward()
+        loss = flow_matching_loss(model.prior, noise, Condition(posterior), noise, noise.style[:, 0].sigmoid())
+        (loss.final + loss.intermediate).backward()
     model.prior.zero_grad(set_to_none=True)
 
 

@@ -1,4 +1,4 @@
-"""Stage 2: the prior flow, on latents that the finished autoencoder says once."""
+"""Stage 2: the prior flow, on latents that the finished autoencoder computes once."""
 
 import dataclasses
 import itertools
@@ -7,146 +7,117 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
-from impasto.backbone import MEASURED_SIDE, Backbone, Lite
-from impasto.config import ModelConfig, TrainConfig
+from impasto.config import CouplingConfig, ModelConfig, TrainConfig
 from impasto.data import PictureSet
 from impasto.events import Stage
-from impasto.model.autoencoder import NUM_EXPERTS, NUM_LEVELS, Autoencoder
-from impasto.model.captions import CaptionReader
+from impasto.model.autoencoder import NUM_EXPERTS, Autoencoder, modes
+from impasto.model.blocks import to_images
+from impasto.model.caption_predictor import CaptionPredictor
 from impasto.model.decoder import Latents, latent_shapes
-from impasto.model.encoder import Hierarchy
+from impasto.model.encoder import Posterior
 from impasto.model.fuser import fuse
 from impasto.model.gaussian import Gaussian
-from impasto.model.prior import PriorFlow
-from impasto.model.sampler import with_look
-from impasto.objective.couplings import Coupler, Coupling, CouplingConfig
+from impasto.model.levels import NUM_LEVELS
+from impasto.model.prior import Condition, PriorFlow
+from impasto.objective.couplings import Coupler, Coupling
 from impasto.objective.flow import draw_time, flow_matching_loss
-from impasto.text import TextVectors
-from impasto.training.autoencoder_stage import to_device
+from impasto.text import TEXT_DIM, TextEncoder, TextVectors
 from impasto.training.engine import Engine
 from impasto.training.optimizer import Optimizer
 from impasto.training.seeds import Order, generator, noise_of, rng
 from impasto.training.stage import TrainingStage
 
-READER_RATE = 5e-4
-"""Highest learning rate of the reader of captions."""
-RATE_TIMES_WIDTH = 0.192
-"""Learning rate of the prior where none is given, times its width."""
+CAPTION_LEARNING_RATE = 5e-4
+"""Peak learning rate of the caption predictor."""
+LEARNING_RATE_TIMES_WIDTH = 0.192
+"""Default peak learning rate of the prior, times its width (Yang 2022, "Tensor programs V")."""
+MAX_CACHE_BYTES = 2 << 30
+"""For the expert outputs of all crops of all images; one crop is always cached."""
 
 
-MOST_CACHE_BYTES = 2 << 30
-"""For what is known of all cuts of all pictures; one cut is always known."""
+def captions_of(images: PictureSet, indices: np.ndarray) -> TextVectors:
+    """The text vectors of some images' captions, zero for those without."""
+    texts = [images.entries[index].text or "" for index in indices.tolist()]
+    distinct = sorted({text for text in texts if text})
+    vectors = dict(zip(distinct, TextEncoder()(distinct), strict=True))
+    return torch.stack([vectors.get(text, torch.zeros(TEXT_DIM)) for text in texts])
+
+
+class LatentCache:
+    """The expert outputs of every training image: mean and log-variance per level, in half precision.
+
+    Of images larger than their square, several crops are cached. The cache lies in the GPU's memory if there is room.
+    """
+
+    def __init__(self, model: Autoencoder, images: PictureSet, engine: Engine, batch_size: int = 32) -> None:
+        self.num_crops = _num_crops(model.config, images)
+        """Rows ``crop * (number of training images) + image`` are the crops of an image; the first is its centre."""
+        self.count = len(images.train)
+        device = engine.home_of(self.num_crops * self.count * _bytes_per_crop(model.config))
+        kept = {"dtype": torch.half, "device": device}
+        rows, shapes = self.num_crops * self.count, latent_shapes(model.config)
+        self.experts = shapes.map(lambda shape: torch.zeros(rows, NUM_EXPERTS, 2, *shape, **kept))
+        """Per level (image, expert, 2, ...): mean and log-variance."""
+        self.fused = shapes.map(lambda shape: torch.zeros(rows, 2, *shape, **kept))
+        """Per level (image, 2, ...): the posterior with all experts."""
+        batches = list(itertools.product(range(self.num_crops), range(0, self.count, batch_size)))
+        is_shared = device.type == engine.device.type
+        for crop, start in batches[engine.rank :: engine.num_processes] if is_shared else batches:
+            self._add(model, images, engine, crop, slice(start, min(start + batch_size, self.count)))
+        if is_shared:
+            engine.add_up([*self.experts, *self.fused])
+
+    @torch.no_grad()
+    def _add(self, model: Autoencoder, images: PictureSet, engine: Engine, crop: int, part: slice) -> None:
+        places = np.random.default_rng((crop, part.start)) if crop else None
+        image = to_images(images.batch(images.train[part], places), engine.device)
+        rows = slice(self.count * crop + part.start, self.count * crop + part.stop)
+        with engine.autocast():
+            experts = model.experts(image)
+        posterior = fuse(experts, image.new_ones(len(image), NUM_EXPERTS, NUM_LEVELS))
+        for cached, gaussian in self.fused.zip(posterior):
+            cached[rows] = gaussian.stack().half().to(cached.device)
+        for level, cached in enumerate(self.experts):
+            outputs = [list(expert)[level].stack().half() for expert in experts]
+            cached[rows] = torch.stack(outputs, 1).to(cached.device)
+
+    def rows(self, images: np.ndarray, crops: np.ndarray) -> np.ndarray:
+        """The rows of these crops of these images; both broadcast."""
+        return self.count * crops + images
+
+    def posterior(self, rows: np.ndarray, device: torch.device) -> Posterior:
+        """The posterior of some images."""
+        return self.fused.map(lambda cached: Gaussian.unstack(cached[rows].to(device).float()))
+
+    def coupled(self, coupling: Coupling, rows: slice, device: torch.device) -> Posterior:
+        """The posterior that some rows of a coupling give: weighted experts on the maps, pooled styles."""
+        content = self.experts.map(lambda cached: cached[coupling.content[rows]].to(device).float())
+        experts = [content.map(lambda level, e=e: Gaussian.unstack(level[:, e])) for e in range(NUM_EXPERTS)]
+        posterior = fuse(experts, torch.from_numpy(coupling.weights[rows]).to(device))
+        # The pool of images' fused styles is the product of each expert's pool, as its shares sum to one.
+        references = self.experts.style[coupling.style[rows]].to(device).float().flatten(1, 2).unbind(1)
+        shares = torch.from_numpy(coupling.style_weights[rows]).to(device).flatten(1).unbind(1)
+        return posterior.with_style(Gaussian.product([Gaussian.unstack(r) for r in references], shares))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures, what is told of them, and noise."""
+    """Images, their conditions, and noise."""
 
-    chosen: np.ndarray
-    """int64 (batch,): training pictures."""
+    images: np.ndarray
+    """int64 (batch,): training images."""
     rows: np.ndarray
     """int64 (batch,): their rows in the cache."""
     coupling: Coupling
     time: Tensor
-    source_noise: Latents
-
-
-class LatentCache:
-    """What every expert says of every training picture: mean and log-variance per level, in half precision.
-
-    Of pictures that are larger than their square, several cuts are known. It lies in the GPU's memory where there is
-    room for it.
-    """
-
-    def __init__(self, model: Autoencoder, pictures: PictureSet, engine: Engine, batch_size: int = 32) -> None:
-        self.cuts = _number_of_cuts(model.config, pictures)
-        """Rows ``cut * (number of training pictures) + picture`` are the cuts of a picture; the first is its middle."""
-        self.count = len(pictures.train)
-        kept_on = engine.home_of(self.cuts * self.count * _bytes_a_cut(model.config))
-        shapes = latent_shapes(model.config)
-        kept = {"dtype": torch.half, "device": kept_on}
-        self.said = [torch.zeros(self.cuts * self.count, NUM_EXPERTS, 2, *shape, **kept) for shape in shapes]
-        """Per level (picture, expert, 2, ...): mean and log-variance."""
-        self.fused = [torch.zeros(self.cuts * self.count, 2, *shape, **kept) for shape in shapes]
-        """Per level (picture, 2, ...): the posterior with all experts."""
-        batches = list(itertools.product(range(self.cuts), range(0, self.count, batch_size)))
-        is_shared = kept_on.type == engine.device.type
-        for cut, start in batches[engine.rank :: engine.num_processes] if is_shared else batches:
-            self._add(model, pictures, engine, cut, slice(start, min(start + batch_size, self.count)))
-        if is_shared:
-            engine.add_up([*self.said, *self.fused])
-
-    @torch.no_grad()
-    def _add(self, model: Autoencoder, pictures: PictureSet, engine: Engine, cut: int, part: slice) -> None:
-        places = np.random.default_rng((cut, part.start)) if cut else None
-        picture = to_device(pictures.batch(pictures.train[part], places), engine.device)
-        rows = slice(self.count * cut + part.start, self.count * cut + part.stop)
-        with engine.autocast():
-            experts = model.experts(picture)
-        weights = picture.new_ones(len(picture), NUM_EXPERTS, NUM_LEVELS)
-        for level, gaussian in enumerate(fuse(experts, weights)):
-            self.fused[level][rows] = _half(gaussian).to(self.fused[level].device)
-            told = torch.stack([_half(expert[level]) for expert in experts], 1)
-            self.said[level][rows] = told.to(self.said[level].device)
-
-    def rows(self, pictures: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-        """The rows of these cuts of these pictures, both in any shape that goes together."""
-        return self.count * cuts + pictures
-
-    def posterior(self, rows: np.ndarray, device: torch.device) -> Hierarchy:
-        """The posterior of some pictures."""
-        style, coarse, middle, fine = (_gaussian(level[rows].to(device).float().unbind(1)) for level in self.fused)
-        return style, coarse, middle, fine
-
-    def told(self, coupling: Coupling, rows: slice, device: torch.device) -> Hierarchy:
-        """The fused Gaussians of what some rows of a coupling tell: weighted experts, pooled styles."""
-        content = [level[coupling.content[rows]].to(device).float() for level in self.said]
-        experts = [tuple(_gaussian(level[:, expert].unbind(1)) for level in content) for expert in range(NUM_EXPERTS)]
-        weights = torch.from_numpy(coupling.weights[rows]).to(device)
-        _, coarse, middle, fine = fuse(experts, weights)  # pyrefly: ignore
-
-        # A pool of pictures' fused styles is the product of each expert's pool of them, if its shares sum to one.
-        mean, log_variance = self.said[0][coupling.style[rows]].to(device).float().unbind(3)
-        precisions = torch.from_numpy(coupling.style_weights[rows]).to(device)[..., None] * torch.exp(-log_variance)
-        precision = 1 + precisions.sum((1, 2))
-        mean = (precisions * mean).sum((1, 2)) / precision
-        return Gaussian(mean, -torch.log(precision)), coarse, middle, fine
-
-
-def looks_of(
-    pictures: PictureSet, engine: Engine, look_dim: int, batch_size: int = 32
-) -> Float[Tensor, "picture look"]:
-    """What the training pictures show: the first principal components of a frozen network's pooled features.
-
-    Each has a variance of one over the pictures. The network sees pictures at 128 px at least: what is smaller it
-    hardly knows.
-    """
-    if not look_dim:
-        return torch.zeros(len(pictures.train), 0)
-    backbone, found = Backbone(Lite.LITE1).to(engine.device), []
-    with torch.no_grad():
-        for start in range(0, len(pictures.train), batch_size):
-            picture = to_device(pictures.batch(pictures.train[start : start + batch_size]), engine.device)
-            scale = MEASURED_SIDE / picture.shape[2]
-            with engine.autocast():
-                _, pooled = backbone.look(
-                    F.interpolate(picture, scale_factor=scale, mode="bilinear") if scale > 1 else picture
-                )
-            found.append(pooled.float().cpu())
-    features = torch.cat(found)
-    features = (features - features.mean(0)) / features.std(0).clamp(min=1e-3)
-    kept = min(look_dim, *features.shape)
-    _, _, basis = torch.pca_lowrank(features, q=kept, center=False)
-    scores = features @ basis
-    return F.pad((scores / scores.std(0).clamp(min=1e-3)).clamp(-4, 4), (0, look_dim - kept))
+    noise: Latents
+    """Of the source."""
 
 
 class PriorStage(TrainingStage[Batch]):
-    """Learns to carry what little was told to the latents of a whole picture."""
+    """Trains the flow from whatever is given about an image to its latents."""
 
     stage = Stage.PRIOR
 
@@ -156,91 +127,77 @@ class PriorStage(TrainingStage[Batch]):
         engine: Engine,
         prior: PriorFlow,
         cache: LatentCache,
-        pictures: PictureSet,
+        images: PictureSet,
         captions: TextVectors | None = None,
-        reader: CaptionReader | None = None,
+        predictor: CaptionPredictor | None = None,
         coupling: CouplingConfig | None = None,
     ) -> None:
-        """``captions`` (training picture, text_dim) are of unit length, zero where a picture has none.
+        """``captions`` (training image, text_dim) are of unit length, zero for images without one.
 
-        ``reader`` learns along to tell them from pictures. ``coupling`` says how often what is told.
+        ``predictor`` trains along. ``coupling`` replaces that of ``config``.
         """
-        # The best rate of a transformer goes with one over its width (Yang 2022, "Tensor programs V").
-        learning_rate = config.prior_learning_rate or RATE_TIMES_WIDTH / prior.width
+        learning_rate = config.prior_learning_rate or LEARNING_RATE_TIMES_WIDTH / prior.width
         optimizer = Optimizer(prior, learning_rate, warmup=200, decay=0.9995)
         super().__init__(engine, optimizer, config.prior_batch_size)
         self.config = config
         self.prior = prior
         self.cache = cache
-        self.looks = looks_of(pictures, engine, prior.look_dim)
         self.captions = captions
-        self.reader = reader
-        if reader is not None:
-            self.assistants["captions"] = Optimizer(reader, READER_RATE, warmup=200)
-        self.order = Order(np.arange(len(pictures.train)), config.seed, self.stage)
-        self.coupler = Coupler(pictures.collection_ids[pictures.train], pictures.key_ids[pictures.train], coupling)
+        self.predictor = predictor
+        if predictor is not None:
+            self.auxiliary["caption_predictor"] = Optimizer(predictor, CAPTION_LEARNING_RATE, warmup=200)
+        self.order = Order(np.arange(len(images.train)), config.seed, self.stage)
+        ids = images.collection_ids[images.train], images.key_ids[images.train]
+        self.coupler = Coupler(*ids, coupling or config.coupling)
 
     def draw(self, step: int, images_seen: int) -> Batch:
-        """Pictures by the seeded order, and what is told of each."""
-        chosen = self.order.take(images_seen, self.batch_size)
-        random = rng(self.config.seed, self.stage, step)
-        shapes = [(self.batch_size, *level.shape[2:]) for level in self.cache.fused]
-        shapes[0] = (self.batch_size, shapes[0][1] + self.prior.look_dim)
-        style, coarse, middle, fine = noise_of(self.config.seed, self.stage, step, shapes, self.engine.device)
-        coupling = self.coupler.draw(chosen, random)
-        cuts = random.integers(0, self.cache.cuts, self.batch_size)
-        # A picture's own content is that of the same cut; of others, that is as good as any.
+        """Images by the seeded order, and the condition of each."""
+        images = self.order.take(images_seen, self.batch_size)
+        seed, random = self.config.seed, rng(self.config.seed, self.stage, step)
+        shapes = self.cache.fused.map(lambda cached: (self.batch_size, *cached.shape[2:]))
+        noise = noise_of(seed, self.stage, step, shapes, self.engine.device)
+        coupling = self.coupler.draw(images, random)
+        crops = random.integers(0, self.cache.num_crops, self.batch_size)
+        # An image's own content is that of the same crop; of another image any crop is as good.
         coupling = dataclasses.replace(
             coupling,
-            content=self.cache.rows(coupling.content, cuts),
-            style=self.cache.rows(coupling.style, cuts[:, None]),
+            content=self.cache.rows(coupling.content, crops),
+            style=self.cache.rows(coupling.style, crops[:, None]),
         )
-        time = draw_time(self.batch_size, generator(self.config.seed, self.stage, step))
-        return Batch(chosen, self.cache.rows(chosen, cuts), coupling, time, (style, coarse, middle, fine))
+        time = draw_time(self.batch_size, generator(seed, self.stage, step))
+        return Batch(images, self.cache.rows(images, crops), coupling, time, noise)
 
     def loss(self, batch: Batch, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """The flow matching loss of some rows."""
+        """The flow matching loss of some rows, and that of the caption predictor."""
         device = self.engine.device
-        with torch.no_grad():
-            posterior = self.cache.posterior(batch.rows[rows], device)
-            # Means, not samples: the posterior's noise is nothing to be learned, and the decoder does without it.
-            style, *maps = (g.mean for g in posterior)
-            target = torch.cat([style, self.looks[batch.chosen[rows]].to(device)], 1), *maps
-            fused = with_look(self.cache.told(batch.coupling, rows, device), self.prior.look_dim)
-        source_noise = tuple(n[rows] for n in batch.source_noise)
-        time = batch.time[rows].to(device)
+        posterior = self.cache.posterior(batch.rows[rows], device)
+        noise = batch.noise.map(lambda n: n[rows])
         text = captions = None
         if self.captions is not None:
-            captions = self.captions[batch.chosen[rows]].to(device)
-            text = captions * torch.from_numpy(batch.coupling.tells_text[rows, None]).to(device)
-        loss = flow_matching_loss(self.prior, target, fused, source_noise, time, text)  # pyrefly: ignore
-        terms = {f"velocity_{name}": value for name, value in loss.level_terms.items()}
-        terms = {"flow": loss.velocity, "draft": loss.draft, **terms}
-        if self.reader is None or captions is None:
-            return loss.total, terms
-        # A sample of the posterior each time: the reader shall not know the pictures by heart.
-        style, coarse, middle, fine = (g.sample(n) for g, n in zip(posterior, source_noise, strict=True))
-        error = 1 - (self.reader((style, coarse, middle, fine)) * captions).sum(1)
-        has_caption = captions.square().sum(1)
-        terms["caption"] = (error * has_caption).sum() / has_caption.sum().clamp(min=1)
-        return loss.total + terms["caption"], terms | {"caption": terms["caption"].detach()}
+            captions = self.captions[batch.images[rows]].to(device)
+            text = captions * torch.from_numpy(batch.coupling.has_text[rows, None]).to(device)
+        condition = Condition(self.cache.coupled(batch.coupling, rows, device), text)
+        # The target is the mode, not a sample: the posterior's noise is not to be learned.
+        flow = flow_matching_loss(self.prior, modes(posterior), condition, noise, batch.time[rows].to(device))
+        total = flow.final + self.config.objective.intermediate_weight * flow.intermediate
+        terms = {"flow": flow.final.detach(), "intermediate": flow.intermediate.detach()}
+        terms |= {f"velocity_{name}": value for name, value in flow.levels.items()}
+        if self.predictor is not None and captions is not None:
+            # A new sample of the posterior each time, so that the predictor does not memorise the images.
+            samples = posterior.map(lambda gaussian, n: gaussian.sample(n), noise)
+            error = 1 - (self.predictor(samples) * captions).sum(1)
+            has_caption = captions.square().sum(1)
+            caption = (error * has_caption).sum() / has_caption.sum().clamp(min=1)
+            total, terms = total + caption, terms | {"caption": caption.detach()}
+        return total, terms
 
 
-def _number_of_cuts(config: ModelConfig, pictures: PictureSet) -> int:
-    """As many as the pictures are larger than their squares in area, as far as memory allows."""
-    sides = pictures.sides[pictures.train].astype(np.float64)
-    area = float(np.median(sides.prod(1))) / pictures.resolution**2
-    return max(1, min(round(area), MOST_CACHE_BYTES // (_bytes_a_cut(config) * len(pictures.train))))
+def _num_crops(config: ModelConfig, images: PictureSet) -> int:
+    """As many as the images are larger than their squares in area, within the limit of memory."""
+    sides = images.sides[images.train].astype(np.float64)
+    area = float(np.median(sides.prod(1))) / images.resolution**2
+    return max(1, min(round(area), MAX_CACHE_BYTES // (_bytes_per_crop(config) * len(images.train))))
 
 
-def _bytes_a_cut(config: ModelConfig) -> int:
+def _bytes_per_crop(config: ModelConfig) -> int:
     return sum(math.prod(shape) for shape in latent_shapes(config)) * 2 * (NUM_EXPERTS + 1) * torch.half.itemsize
-
-
-def _half(gaussian: Gaussian) -> Tensor:
-    return torch.stack([gaussian.mean, gaussian.log_variance], 1).half()
-
-
-def _gaussian(parts: tuple[Tensor, ...]) -> Gaussian:
-    mean, log_variance = parts
-    return Gaussian(mean, log_variance)

@@ -8,10 +8,11 @@ from typing import Any
 
 from impasto.atomic import write_text_atomically
 from impasto.built_in import located
-from impasto.config import TrainConfig, from_json, to_json
+from impasto.config import TrainConfig, build, to_json
 from impasto.errors import ImpastoError
+from impasto.migration import CURRENT, Kind, migrate
 
-FREE_TO_CHANGE = ("out", "pictures", "device", "preview_minutes", "save_minutes", "measure_minutes", "tensorboard")
+FREE_TO_CHANGE = ("out", "data", "device", "preview_minutes", "save_minutes", "tensorboard")
 """Settings that a resumed run may change without becoming another run."""
 BUDGET = ("minutes", "images")
 """Settings that may grow: the run then goes on from where it is."""
@@ -45,7 +46,7 @@ class Run:
 
     @property
     def audit(self) -> Path:
-        """What was found in the pictures."""
+        """What was found in the images."""
         return self.folder / "audit.json"
 
     @property
@@ -55,12 +56,12 @@ class Run:
 
     @property
     def previews(self) -> Path:
-        """Sheets of pictures, by stage and pictures seen."""
+        """Sheets of images, by stage and images seen."""
         return self.folder / "previews"
 
     @property
     def cache(self) -> Path:
-        """Decoded pictures."""
+        """Decoded images."""
         return self.folder / "cache"
 
 
@@ -81,7 +82,7 @@ def open_run(config: TrainConfig) -> Run:
     """
     run = Run(config.out)
     if run.config.exists():
-        before = from_json(TrainConfig, _read(run.config), str(run.config))
+        before = read_config(run.config)
         for field in dataclasses.fields(config):
             old, new = getattr(before, field.name), getattr(config, field.name)
             if old != new and field.name not in FREE_TO_CHANGE + BUDGET:
@@ -94,16 +95,22 @@ def open_run(config: TrainConfig) -> Run:
         leftovers = {"cache"}  # a first start that was stopped before it had anything else
         if not run.folder.is_dir() or {p.name for p in run.folder.iterdir()} - leftovers:
             raise ImpastoError(f"{run.folder} exists and is not a run: choose another --out.")
-    write_text_atomically(run.config, to_json(config) + "\n")
+    write_text_atomically(run.config, to_json({"format": CURRENT} | dataclasses.asdict(config)) + "\n")
     return run
+
+
+def read_config(file: Path) -> TrainConfig:
+    """The settings of a run, from its config.json. Raises ImpastoError if it is damaged or of a newer format."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImpastoError(f"cannot read {file}: {error}") from error
+    if not isinstance(values, dict):
+        raise ImpastoError(f"{file}: expected an object.")
+    # Format 1 did not name itself.
+    version = values.pop("format", 1)
+    return build(TrainConfig, migrate(Kind.RUN, values, version, str(file)), str(file))
 
 
 def _shown(value: Any) -> str:
     return json.dumps(dataclasses.asdict(value)) if dataclasses.is_dataclass(value) else str(value)  # pyrefly: ignore
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImpastoError(f"cannot read {path}: {error}") from error

@@ -1,12 +1,14 @@
 """Where every random number of a run comes from: a function of (seed, stage, step), so that resuming needs no guess."""
 
 import hashlib
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from impasto.events import Stage
+from impasto.model.decoder import Latents
+from impasto.model.levels import Levels
 
 
 def seed_of(*parts: int | str) -> int:
@@ -20,12 +22,11 @@ def generator(seed: int, stage: Stage, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(seed, stage, step))
 
 
-def noise_of(
-    seed: int, stage: Stage, step: int, shapes: Sequence[Sequence[int]], device: torch.device
-) -> list[torch.Tensor]:
-    """The standard normal noise of one step, drawn on ``device``, as there is too much of it to be sent there."""
+def noise_of(seed: int, stage: Stage, step: int, shapes: Levels[Any], device: torch.device) -> Latents:
+    """Standard normal noise of these ``shapes`` for one step, drawn on ``device``: it would be too much to copy
+    there."""
     draw = torch.Generator(device).manual_seed(seed_of(seed, stage, step, "noise"))
-    return [torch.randn(*shape, generator=draw, device=device) for shape in shapes]
+    return shapes.map(lambda shape: torch.randn(*shape, generator=draw, device=device))
 
 
 def rng(seed: int, stage: Stage, step: int) -> np.random.Generator:
@@ -34,20 +35,20 @@ def rng(seed: int, stage: Stage, step: int) -> np.random.Generator:
 
 
 class Order:
-    """The order in which a stage sees pictures: each once an epoch, shuffled by (seed, stage, epoch)."""
+    """The order in which a stage sees images: each once an epoch, shuffled by (seed, stage, epoch)."""
 
-    def __init__(self, pictures: np.ndarray, seed: int, stage: Stage) -> None:
-        self.pictures = pictures
+    def __init__(self, images: np.ndarray, seed: int, stage: Stage) -> None:
+        self.images = images
         self.seed = seed
         self.stage = stage
         self._epoch = -1
-        self._shuffled = pictures
+        self._shuffled = images
 
     def take(self, position: int, count: int) -> np.ndarray:
-        """Pictures number ``position`` to ``position + count`` of the endless sequence of epochs."""
+        """Images number ``position`` to ``position + count`` of the endless sequence of epochs."""
         parts = []
         while count > 0:
-            epoch, start = divmod(position, len(self.pictures))
+            epoch, start = divmod(position, len(self.images))
             part = self._of_epoch(epoch)[start : start + count]
             parts.append(part)
             position, count = position + len(part), count - len(part)
@@ -56,5 +57,5 @@ class Order:
     def _of_epoch(self, epoch: int) -> np.ndarray:
         if epoch != self._epoch:
             permutation = np.random.default_rng(seed_of(self.seed, self.stage, "epoch", epoch))
-            self._epoch, self._shuffled = epoch, permutation.permutation(self.pictures)
+            self._epoch, self._shuffled = epoch, permutation.permutation(self.images)
         return self._shuffled

@@ -1,4 +1,4 @@
-"""What both stages of training have in common: one step, micro-batches when memory runs out, state."""
+"""The common part of both stages of training: one step, micro-batches when memory runs out, state."""
 
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,8 +24,8 @@ class TrainingStage(ABC, Generic[B]):
     def __init__(self, engine: Engine, optimizer: Optimizer, batch_size: int) -> None:
         self.engine = engine
         self.optimizer = optimizer
-        self.assistants: dict[str, Optimizer] = {}
-        """What learns along: discriminators and readers, by name."""
+        self.auxiliary: dict[str, Optimizer] = {}
+        """Optimizers of auxiliary predictors, by name."""
         self.batch_size = batch_size
         self.micro_batch = batch_size // engine.num_processes
         self._ahead = ThreadPoolExecutor(1)
@@ -33,8 +33,8 @@ class TrainingStage(ABC, Generic[B]):
         """The batch of a step, on its way while the GPU computes the one before."""
 
     @property
-    def settled(self) -> bool:
-        """Whether there is nothing more to learn, before the budget is spent."""
+    def converged(self) -> bool:
+        """Whether the stage ends before its budget is spent."""
         return False
 
     def averaged(self) -> dict[str, Tensor]:
@@ -54,20 +54,20 @@ class TrainingStage(ABC, Generic[B]):
         terms, warning = self._gradients(step, images_seen, progress)
         self.engine.average(p.grad for p in self.optimizer.parameters if p.grad is not None)
         accepted = self.optimizer.update(progress)
-        for assistant in self.assistants.values():
-            heard = [p.grad for p in assistant.parameters if p.grad is not None]
-            if heard:
-                self.engine.average(heard)
-                assistant.update(progress)
+        for optimizer in self.auxiliary.values():
+            gradients = [p.grad for p in optimizer.parameters if p.grad is not None]
+            if gradients:
+                self.engine.average(gradients)
+                optimizer.update(progress)
         return (terms if accepted else {}), warning
 
     def rehearse(self) -> None:
-        """Forward and backward on the first batch, without an update: what a step costs, whether memory suffices."""
+        """Forward and backward on the first batch, without an update: measures the time and memory of a step."""
         self._gradients(0, 0, 0.0)
         self._forget()
 
     def _drawn(self, step: int, images_seen: int) -> B:
-        """The batch of a step. For a GPU the next one is drawn meanwhile; a CPU has nobody to do that."""
+        """The batch of a step. While a GPU computes, the next one is drawn; on a CPU that would gain nothing."""
         if self.engine.device.type == "cpu":
             return self.draw(step, images_seen)
         number, coming = self._next or (-1, None)
@@ -87,13 +87,13 @@ class TrainingStage(ABC, Generic[B]):
                 if not is_out_of_memory(error):
                     raise
             self._halve()
-            warning = f"memory ran out: now computing {self.micro_batch} pictures at a time; the batch stays the same"
+            warning = f"memory ran out: now computing {self.micro_batch} images at a time; the batch stays the same"
 
     def state(self) -> Checkpoint:
         """All that resuming this stage needs."""
         tensors, numbers = self.optimizer.state()
-        for name, assistant in self.assistants.items():
-            more, counts = assistant.state()
+        for name, optimizer in self.auxiliary.items():
+            more, counts = optimizer.state()
             tensors |= {f"{name}.{key}": tensor for key, tensor in more.items()}
             numbers |= {f"{name}.{key}": number for key, number in counts.items()}
         return Checkpoint(tensors, numbers | {"micro_batch": self.micro_batch})
@@ -101,8 +101,8 @@ class TrainingStage(ABC, Generic[B]):
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a saved state of this stage."""
         self.optimizer.restore(saved.tensors, saved.numbers)
-        for name, assistant in self.assistants.items():
-            assistant.restore(below(saved.tensors, f"{name}."), below(saved.numbers, f"{name}."))
+        for name, optimizer in self.auxiliary.items():
+            optimizer.restore(below(saved.tensors, f"{name}."), below(saved.numbers, f"{name}."))
         self.micro_batch = int(saved.numbers["micro_batch"])
 
     def _accumulate(self, batch: B, progress: float) -> dict[str, float]:
@@ -122,14 +122,14 @@ class TrainingStage(ABC, Generic[B]):
         return dict(zip(sums, values.tolist(), strict=True))
 
     def _forget(self) -> None:
-        """Gradients that no update shall use."""
-        for learner in (self.optimizer, *self.assistants.values()):
-            learner.adam.zero_grad(set_to_none=True)
+        """Clear gradients that no update may use."""
+        for optimizer in (self.optimizer, *self.auxiliary.values()):
+            optimizer.adam.zero_grad(set_to_none=True)
 
     def _halve(self) -> None:
         self._forget()
         if self.micro_batch == 1:
-            raise ImpastoError("memory ran out even with one picture at a time: use a smaller --size or --resolution.")
+            raise ImpastoError("memory ran out even with one image at a time: use a smaller --size or --resolution.")
         self.micro_batch = (self.micro_batch + 1) // 2
         if self.engine.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -94,7 +94,7 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
             "channels": shape.channels,
             "collections": shape.collections,
             "reads_text": shape.text_dim > 0,
-            "redraws_alone": shape.redraws_alone,
+            "redraws_alone": shape.decoder_only_stylization,
         }
 
     @app.get("/api/models/{name}/log", summary="Loss terms of a run, oldest first")

@@ -38,7 +38,7 @@ class PictureRequest(Body):
     steps: Steps = Sampling.steps
     temperature: Factor = 1.0
     guidance: Factor = Sampling.guidance
-    clarity: Factor = Sampling.clarity
+    internal_guidance: Factor = Sampling.internal_guidance
     tile: Repeat = Repeat.NONE
     palette: str | None = Field(None, pattern=r"^(\d{1,3}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6}){1,255})$")
     pixel_art: int | None = Field(None, ge=1, le=4096)
@@ -62,7 +62,7 @@ class StylizeRequest(PictureRequest):
     kind: Literal["stylize"] = "stylize"
     source: Id
     guidance: Factor = REDRAWING.guidance
-    clarity: Factor = REDRAWING.clarity
+    internal_guidance: Factor = REDRAWING.internal_guidance
     style: list[Reference] = Field(min_length=1, max_length=64)
     strength: Share = 0.5
     preserve_color: bool = False

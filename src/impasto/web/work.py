@@ -196,9 +196,9 @@ class Workshop:
 
     def _train(self, context: Context, request: TrainRequest) -> None:
         config = TrainConfig(
-            pictures=self.upload(request.source),
+            data=self.upload(request.source),
             out=self.models_folder / request.name,
-            init=self.run(request.init).folder if request.init else None,
+            finetune=self.run(request.init).folder if request.init else None,
             size=request.size,
             resolution=TrainConfig.resolution if request.init else request.resolution,
             minutes=request.minutes,

@@ -1,0 +1,242 @@
+"""Clips: frames, times and sound go in and out; redrawn ones are steady, resumable, and refuse what is no clip."""
+
+import struct
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto.cli.main import main
+from impasto.config import StylizeConfig
+from impasto.create.clip import Clip, comment_of, frame_difference, write_clip
+from impasto.create.steady import SteadyPainted, SteadyTold
+from impasto.create.stylize import Stylizer
+from impasto.errors import ImpastoError
+from impasto.model.gaussian import Gaussian
+from pictures import noise
+
+av = pytest.importorskip("av")
+RATE = Fraction(10)
+
+
+def scene(count: int, size: tuple[int, int] = (48, 40)) -> list[Image.Image]:
+    """A still ground with a square that moves over it."""
+    frames = []
+    for number in range(count):
+        frame = noise(*size)
+        frame.paste((255, 0, 0), (2 * number, 8, 2 * number + 12, 20))
+        frames.append(frame)
+    return frames
+
+
+def write_scene(path: Path, count: int = 4) -> Path:
+    """The scene as a clip of ten frames a second."""
+    write_clip(path, [(frame, n / 10) for n, frame in enumerate(scene(count))], size=(48, 40), rate=RATE)
+    return path
+
+
+def add_sound(path: Path, codec: str, suffix: str) -> Path:
+    """The clip with a second of a tone, as another file."""
+    with wave.open(str(path.with_suffix(".wav")), "wb") as tone:
+        tone.setparams((1, 2, 48_000, 0, "NONE", ""))
+        tone.writeframes(b"".join(struct.pack("<h", int(9000 * np.sin(n / 20))) for n in range(48_000)))
+    target = path.with_name(f"sounding{suffix}")
+    with av.open(str(path)) as video, av.open(str(path.with_suffix(".wav"))) as tone, av.open(str(target), "w") as out:
+        picture = out.add_stream_from_template(video.streams.video[0])
+        sound = out.add_stream(codec, rate=48_000)
+        for packet in video.demux(video.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = picture
+                out.mux(packet)
+        for frame in tone.decode(audio=0):
+            out.mux(sound.encode(frame))
+        out.mux(sound.encode())
+    return target
+
+
+def sound_seconds(path: Path) -> float:
+    """How long the sound of a clip is."""
+    with av.open(str(path)) as container:
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mp4"])
+def test_frames_come_back_with_their_times(tmp_path: Path, suffix: str) -> None:
+    clip = Clip(write_scene(tmp_path / f"a{suffix}"), most=4096, channels=4)
+    assert (clip.width, clip.height, clip.count, clip.has_sound) == (48, 40, 4, False)
+    frames = list(clip)
+    assert [round(frame.seconds, 2) for frame in frames] == [0, 0.1, 0.2, 0.3]
+    assert frames[0].pixels.shape == (4, 40, 48) and (frames[0].pixels[3] == 255).all()
+    for frame, original in zip(frames, scene(4), strict=True):
+        assert np.abs(frame.pixels[:3].transpose(1, 2, 0).astype(int) - np.asarray(original)).mean() < 12
+    half = Clip(tmp_path / f"a{suffix}", most=24, channels=3)
+    assert (half.width, half.height) == (24, 20) and next(iter(half)).pixels.shape == (3, 20, 24)
+
+
+def test_an_animation_keeps_alpha_and_times(tmp_path: Path) -> None:
+    frames = [(noise(32, 32, mode="RGBA", seed=n), n / 5) for n in range(3)]
+    write_clip(tmp_path / "a.webp", frames, size=(32, 32), rate=Fraction(5), comment="x")
+    with Image.open(tmp_path / "a.webp") as made:
+        assert made.n_frames == 3 and made.mode == "RGBA"  # pyrefly: ignore
+        made.load()
+        assert made.info["duration"] == 200
+    assert comment_of(tmp_path / "a.webp") == "x"
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "target"),
+    [("libopus", ".webm", ".webm"), ("aac", ".mkv", ".webm"), ("aac", ".mkv", ".mp4"), ("libmp3lame", ".mkv", ".mp4")],
+)
+def test_the_sound_is_kept(tmp_path: Path, codec: str, suffix: str, target: str) -> None:
+    source = add_sound(write_scene(tmp_path / "a.webm", 10), codec, suffix)
+    assert Clip(source, most=4096, channels=3).has_sound
+    frames = [(frame, n / 10) for n, frame in enumerate(scene(10))]
+    write_clip(tmp_path / f"out{target}", frames, size=(48, 40), rate=RATE, sound_of=source)
+    assert abs(sound_seconds(tmp_path / f"out{target}") - 1) < 0.1
+
+
+def test_a_gif_is_a_clip(tmp_path: Path) -> None:
+    first, *rest = scene(3)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=rest, duration=100)
+    frames = list(Clip(tmp_path / "a.gif", most=4096, channels=3))
+    assert len(frames) == 3 and abs(frames[2].seconds - 0.2) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.mp4", None, "does not exist"),
+        ("text.mp4", b"#EXTM3U\nhttp://127.0.0.1/x.ts\n", "not a readable clip"),
+        ("empty.webm", b"", "not a readable clip"),
+    ],
+)
+def test_what_is_no_clip_is_named(
+    run: Path, name: str, content: bytes | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        Path(name).write_bytes(content)
+    assert main(["stylize", "run", name, "--style", "a", "--out", "new", "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and name in error
+
+
+def test_a_clip_without_video_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with av.open("sound.mp4", "w") as out:
+        stream = out.add_stream("aac", rate=48_000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    assert main("stylize run sound.mp4 --style a --out new --device cpu".split()) == 2
+    assert "sound.mp4 has no video stream" in capsys.readouterr().err
+
+
+def test_a_clip_that_breaks_off_is_redrawn_to_there_and_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = write_scene(Path("a.webm"), 8).read_bytes()
+    with av.open("a.webm") as container:
+        packets = [packet.pos for packet in container.demux(video=0) if packet.size]
+    broken = bytearray(whole)
+    for position in packets[4:]:
+        broken[position + 4 : position + 40] = b"\xff" * 36
+    Path("a.webm").write_bytes(bytes(broken))
+    assert main("stylize run a.webm --style a --out new --steps 1 --device cpu".split()) == 0
+    captured = capsys.readouterr()
+    assert "a.webm cannot be decoded after" in captured.err
+    assert 0 < len(list(Clip(Path("new/a.webm"), most=4096, channels=3))) < 8
+
+
+def test_a_redrawn_clip_says_how_it_was_made_and_is_made_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_scene(Path("a.webm"), 3)
+    command = "stylize run a.webm --style a --out new --steps 1 --device cpu"
+    assert main(command.split()) == 0
+    assert "3 frames, frame difference 0." in capsys.readouterr().out
+    made = Clip(Path("new/a.webm"), most=4096, channels=3)
+    assert (made.width, made.height) == (48, 40) and len(list(made)) == 3
+    assert not list(Path("new").glob(".*")), "the folder of finished frames is gone"
+    assert main(command.split()) == 0
+    assert "there already" in capsys.readouterr().out
+    write_scene(Path("new/a.webm"), 2)
+    assert main(command.split()) == 2
+    assert "not a clip that Impasto made" in capsys.readouterr().err
+
+
+def test_a_stopped_clip_goes_on_where_it_stopped(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scene(Path("a.webm"), 4)
+    model, config = impasto.load("run", "cpu"), StylizeConfig(style=("a",), steps=1)
+    painted: list[int] = []
+    real = Stylizer.paint
+
+    def counted(self: Stylizer, *arguments: object) -> object:
+        if len(painted) == 2 and not Path("go").exists():
+            raise KeyboardInterrupt
+        painted.append(1)
+        return real(self, *arguments)  # pyrefly: ignore
+
+    monkeypatch.setattr(Stylizer, "paint", counted)
+    with pytest.raises(KeyboardInterrupt):
+        model.stylize_clip(Path("a.webm"), Path("stopped.webm"), config)
+    Path("go").touch()
+    model.stylize_clip(Path("a.webm"), Path("stopped.webm"), config)
+    assert len(painted) == 4, "finished frames are not made again"
+    model.stylize_clip(Path("a.webm"), Path("whole.webm"), config)
+    for a, b in zip(*(Clip(Path(p), most=99, channels=3) for p in ("stopped.webm", "whole.webm")), strict=True):
+        assert (a.pixels == b.pixels).all()
+
+
+def test_a_cut_is_forgotten_and_stillness_remembered() -> None:
+    def told(value: float) -> tuple[Gaussian, Gaussian, Gaussian, Gaussian]:
+        shapes = ((1, 4), (1, 4, 2, 2), (1, 4, 4, 4), (1, 4, 8, 8))
+        style, *maps = (Gaussian(torch.full(shape, value), torch.zeros(shape)) for shape in shapes)
+        return style, maps[0], maps[1], maps[2]
+
+    steady, still = SteadyTold(), torch.full((1, 3, 64, 64), 0.5)
+    assert torch.equal(steady(still, told(1.0))[1].mean, told(1.0)[1].mean)
+    assert steady(still, told(0.0))[3].mean.min() > 0.8, "nothing moved"
+    moved = still.clone()
+    moved[..., :32, :32] = 0.9
+    found = steady(moved, told(0.0))[3].mean
+    assert found[..., 1, 1].max() < 0.01 and found[..., 7, 7].min() > 0.6, "only the place that moved forgets"
+    assert steady(torch.zeros(1, 3, 64, 64), told(5.0))[1].mean.min() == 5, "another scene"
+
+
+def test_what_is_painted_is_carried_along_what_moves_and_forgets_at_a_cut() -> None:
+    ground = torch.from_numpy(np.array(noise(96, 64).resize((192, 128)))).permute(2, 0, 1)[None] / 255
+    frames = [ground[..., 32:96, 4 * number : 4 * number + 128] for number in range(6)]
+    random = torch.Generator().manual_seed(0)
+    flickering = [(frame + 0.1 * torch.randn(frame.shape, generator=random)).clamp(0, 1) for frame in frames]
+    steady = SteadyPainted()
+    shown = [steady(frame, painted) for frame, painted in zip(frames, flickering, strict=True)]
+    assert torch.equal(shown[0], flickering[0])
+
+    def error(pictures: list[torch.Tensor]) -> float:
+        return float((pictures[-1] - frames[-1])[..., 16:-32].abs().mean())
+
+    assert error(shown) < 0.6 * error(flickering), "no trail, and the flicker is averaged"
+    dark = torch.zeros_like(ground[..., 32:96, :128])
+    assert torch.equal(steady(dark, dark), dark), "another scene"
+
+
+def test_frame_difference_knows_flicker() -> None:
+    content = [np.asarray(f).transpose(2, 0, 1) / 255 for f in scene(6)]
+    assert frame_difference([0.5 * c for c in content], [0.5 * c for c in content]) == 0
+    flicker = [c + 0.1 * (n % 2) for n, c in enumerate(content)]
+    assert frame_difference(flicker, content) == pytest.approx(0.1)
+    assert frame_difference(content[:1], content[:1]) == 0
+
+
+def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
+        Clip(tmp_path / "a.mp4", most=99, channels=3)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    steady, frame = SteadyPainted(), torch.zeros(1, 3, 64, 64)
+    steady(frame, frame)
+    with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
+        steady(frame, frame)

@@ -1,0 +1,278 @@
+"""From bytes to upright pixels at training size."""
+
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from impasto.config import Fit
+from impasto.data import decode as decoding
+from impasto.data.decode import quiet_pillow
+from impasto.data.source import SkippedError
+from pictures import encode, noise
+
+
+def decode(data: bytes, resolution: int = 32, fit: Fit = Fit.AUTO) -> np.ndarray:
+    with quiet_pillow():
+        return decoding.decode(data, resolution=resolution, fit=fit).pixels
+
+
+def flat(mode: str, colour: object, size: tuple[int, int] = (32, 32)) -> Image.Image:
+    return Image.new(mode, size, colour)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF"])
+def test_reads_every_kind(kind):
+    pixels = decode(encode(flat("RGB", (200, 30, 60)), kind))
+    assert pixels.shape == (3, 32, 32) and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - np.array([200, 30, 60])[:, None, None]).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("picture", "kind", "expected"),
+    [
+        (flat("1", 1), "PNG", (255, 255, 255)),
+        (flat("L", 77), "PNG", (77, 77, 77)),
+        (flat("CMYK", (0, 255, 255, 0)), "JPEG", (255, 0, 0)),
+        (flat("CMYK", (0, 255, 255, 0)), "TIFF", (255, 0, 0)),
+        (flat("YCbCr", (128, 128, 128)), "JPEG", (128, 128, 128)),
+        (Image.fromarray(np.full((32, 32), 0x80FF, np.uint16)), "PNG", (128, 128, 128)),
+        (Image.fromarray(np.full((32, 32), 0x80FF, np.uint16)), "TIFF", (128, 128, 128)),
+        (Image.fromarray(np.full((32, 32), 100, np.int32)), "TIFF", (100, 100, 100)),
+        (Image.fromarray(np.full((32, 32), 0.2, np.float32)), "TIFF", (51, 51, 51)),
+        (flat("RGB", (1, 2, 3)).quantize(4), "PNG", (1, 2, 3)),
+    ],
+    ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
+)
+def test_opaque_modes(picture, kind, expected):
+    pixels = decode(encode(picture, kind))
+    assert pixels.shape == (3, 32, 32)
+    assert np.abs(pixels.astype(int) - np.array(expected)[:, None, None]).max() <= 2
+
+
+def test_16_bit_colour_keeps_the_high_byte():
+    row = b"\0" + struct.pack(">HHH", 0xC812, 0x1EFF, 0x3C01) * 32
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0))
+    png = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(row * 32)) + chunk(b"IEND", b"")
+    assert (decode(png) == np.array([0xC8, 0x1E, 0x3C])[:, None, None]).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_comes_over_white(mode):
+    picture = noise(32, 32, mode=mode)
+    pixels = decode(encode(picture))
+    alpha = np.asarray(picture)[..., -1]
+    assert pixels.shape == (4, 32, 32)
+    assert (pixels[3] == alpha).all()
+    assert (pixels[:3, alpha == 0] == 255).all()
+    colours = np.asarray(picture.convert("RGBA"))[..., :3].transpose(2, 0, 1)
+    assert (pixels[:3, alpha == 255] == colours[:, alpha == 255]).all()
+
+
+def test_half_clear_colour_is_half_white():
+    pixels = decode(encode(flat("RGBA", (255, 0, 0, 128))))
+    assert (pixels[:, 0, 0] == [255, 127, 127, 128]).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_palette_with_a_clear_colour(kind):
+    picture = flat("P", 1)
+    picture.putpalette([9, 9, 9, 250, 0, 0])
+    picture.paste(0, (0, 0, 16, 32))
+    pixels = decode(encode(picture, kind, transparency=0))
+    assert pixels.shape[0] == 4
+    assert (pixels[:, 5, 5] == [255, 255, 255, 0]).all() and (pixels[:, 5, 25] == [250, 0, 0, 255]).all()
+
+
+def test_palette_with_alpha_for_each_colour():
+    picture = flat("P", 1)
+    picture.putpalette([9, 9, 9, 0, 0, 0])
+    pixels = decode(encode(picture, transparency=bytes([0, 51])))
+    assert (pixels[:, 0, 0] == [204, 204, 204, 51]).all()
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("RGB", (10, 20, 30)), ("L", 10), ("I;16", 2570)])
+def test_a_clear_colour_without_an_alpha_channel(mode, clear):
+    if mode == "I;16":
+        values = np.full((32, 32), 40000, np.uint16)
+        values[:, :16] = clear
+        picture = Image.fromarray(values)
+    else:
+        picture = flat(mode, 200 if mode == "L" else (200, 200, 200))
+        picture.paste(clear, (0, 0, 16, 32))
+    pixels = decode(encode(picture, transparency=clear))
+    assert pixels.shape[0] == 4 and (pixels[3, :, :16] == 0).all() and (pixels[3, :, 16:] == 255).all()
+
+
+def test_alpha_that_is_all_opaque_or_a_stray_pixel_does_not_count():
+    picture = flat("RGBA", (10, 20, 30, 255), (64, 64))
+    assert decode(encode(picture), 64).shape[0] == 3
+    picture.putpixel((3, 3), (0, 0, 0, 0))
+    pixels = decode(encode(picture), 64)
+    assert pixels.shape[0] == 3 and (pixels[:, 3, 3] == 255).all()
+    picture.paste((0, 0, 0, 0), (0, 0, 8, 8))
+    assert decode(encode(picture), 64).shape[0] == 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(64, 40), (1024, 640)])
+def test_exif_orientation(orientation, size):
+    # The upright picture has a red left third; store it so that the orientation tag brings it back.
+    width, height = size
+    upright = flat("RGB", "white", size)
+    upright.paste("red", (0, 0, width // 3, height // 2))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(stored, "JPEG", exif=exif, quality=95)
+    with quiet_pillow():
+        picture = decoding.decode(data, resolution=32, fit=Fit.CROP)
+    assert (picture.source_width, picture.source_height) == size
+    assert picture.pixels.shape == (3, 32, 51)
+    assert picture.pixels[1, 8, 8] < 40 and picture.pixels[1, 24, 8] > 215 and picture.pixels[1, 8, 40] > 215
+
+
+def test_broken_exif_does_not_cost_the_picture():
+    data = encode(flat("RGB", (9, 9, 9)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01broken")
+    assert decode(data).shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})])
+def test_first_frame_of_an_animation(kind, options):
+    frames = [flat("RGB", colour) for colour in ("red", "lime", "blue")]
+    pixels = decode(encode(frames[0], kind, save_all=True, append_images=frames[1:], **options))
+    assert (pixels == np.array([255, 0, 0])[:, None, None]).all()
+
+
+def test_shrinking_leaves_no_fringe():
+    # Bright green hides under the clear part: none of it may show at the rim of the black disc.
+    side = 256
+    y, x = np.mgrid[:side, :side] - side / 2
+    disc = (x**2 + y**2 < (side / 3) ** 2).astype(np.uint8) * 255
+    values = np.zeros((side, side, 4), np.uint8)
+    values[..., 1] = 255 - disc
+    values[..., 3] = disc
+    pixels = decode(encode(Image.fromarray(values))).astype(int)
+    assert 0 < pixels[3].mean() < 255 and len(np.unique(pixels[3])) > 10
+    # Black over white is exactly 255 - alpha, in every colour.
+    assert (pixels[:3] == 255 - pixels[3]).all()
+
+
+def test_shrinking_averages_area():
+    checks = np.indices((256, 256)).sum(axis=0) % 2 * 255
+    pixels = decode(encode(Image.fromarray(checks.astype(np.uint8))))
+    assert np.abs(pixels[:, 4:-4, 4:-4].astype(int) - 127).max() <= 2
+
+
+def test_pixel_art_grows_by_whole_factors():
+    small = noise(16, 16, seed=3)
+    pixels = decode(encode(small), 64)
+    assert (pixels[:, ::4, ::4] == np.asarray(small).transpose(2, 0, 1)).all()
+    assert (pixels == pixels[:, ::4, ::4].repeat(4, axis=1).repeat(4, axis=2)).all()
+    assert decode(encode(noise(24, 24)), 64).shape == (3, 64, 64)
+
+
+def test_crop_keeps_the_long_side_up_to_four_times():
+    assert decode(encode(noise(100, 50)), 32, Fit.CROP).shape == (3, 32, 64)
+    assert decode(encode(noise(50, 100)), 32, Fit.CROP).shape == (3, 64, 32)
+    assert decode(encode(noise(2000, 7)), 32, Fit.CROP).shape == (3, 32, 128)
+    assert decode(encode(noise(1, 900)), 32, Fit.CROP).shape == (3, 128, 32)
+
+
+def test_crop_of_a_long_picture_keeps_its_middle():
+    picture = flat("RGB", "white", (3200, 32))
+    picture.paste("black", (1600 - 64, 0, 1600 + 64, 32))
+    assert (decode(encode(picture), 32, Fit.CROP) == 0).all()
+
+
+def test_pad_centres_clear_white_around_alpha():
+    picture = flat("RGBA", (0, 0, 200, 255), (64, 32))
+    picture.paste((0, 0, 0, 0), (0, 0, 16, 32))
+    pixels = decode(encode(picture), 64)
+    assert pixels.shape == (4, 64, 64)
+    assert (pixels[:3, :16] == 255).all() and (pixels[3, :16] == 0).all() and (pixels[3, 48:] == 0).all()
+    assert (pixels[:, 32, 40] == [0, 0, 200, 255]).all()
+
+
+def test_pad_continues_the_border_of_an_opaque_picture():
+    pixels = decode(encode(flat("RGB", (1, 2, 3), (64, 20))), 64, Fit.PAD)
+    assert pixels.shape == (3, 64, 64) and (pixels == np.array([1, 2, 3])[:, None, None]).all()
+    assert decode(encode(flat("RGB", 0, (900, 1))), 64, Fit.PAD).shape == (3, 64, 64)
+
+
+def test_auto_pads_alpha_and_crops_the_rest():
+    assert decode(encode(noise(64, 40, mode="RGBA")), 32).shape == (4, 32, 32)
+    assert decode(encode(noise(64, 40)), 32).shape == (3, 32, 51)
+
+
+def test_bomb_is_refused_by_its_header_alone(monkeypatch):
+    data, larger = (encode(Image.new("1", (side, side))) for side in (9000, 20000))
+
+    def load(self):
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(SkippedError, match="9000 x 9000 pixels are more than 64 million"):
+        decode(data)
+    # Above Pillow's own limits its warning or error must not get out either.
+    with pytest.raises(SkippedError, match=r"more than 64 million|decompression bomb"):
+        decode(larger)
+
+
+def test_large_pictures_are_decoded_one_at_a_time_and_still_right(monkeypatch):
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 10)
+    assert decode(encode(flat("RGB", (5, 6, 7))))[2, 0, 0] == 7
+    assert not decoding._large.locked()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_truncated_files_are_refused(kind):
+    data = encode(noise(64, 64), kind)
+    for length in (0, 1, 10, len(data) // 2):
+        with pytest.raises(SkippedError) as caught:
+            decode(data[:length])
+        assert str(caught.value) and "0x" not in str(caught.value)
+
+
+def test_other_formats_are_refused_by_content():
+    for kind in ("PPM", "ICO", "EPS"):
+        with pytest.raises(SkippedError, match="not the kind of picture"):
+            decode(encode(noise(), kind))
+    with pytest.raises(SkippedError, match="empty"):
+        decode(b"")
+
+
+def test_warning_filters_come_back():
+    before = list(warnings.filters)
+    with quiet_pillow(), quiet_pillow():
+        warnings.warn("hidden", stacklevel=1)
+    assert warnings.filters == before
+    with pytest.raises(UserWarning):
+        warnings.warn("seen", stacklevel=1)
+
+
+def test_cropped_pictures_are_kept_larger_as_far_as_they_go() -> None:
+    def kept(picture: Image.Image, fit: Fit = Fit.CROP) -> tuple[int, ...]:
+        with decoding.quiet_pillow():
+            return decoding.decode(encode(picture), resolution=32, fit=fit, zoom=2.0).pixels.shape
+
+    assert kept(noise(300, 150)) == (3, 64, 128)
+    assert kept(noise(48, 48)) == (3, 48, 48), "never enlarged beyond its file"
+    assert kept(noise(20, 20)) == (3, 32, 32), "but to the square that is needed"
+    assert kept(noise(300, 150), Fit.PAD) == (3, 32, 32)

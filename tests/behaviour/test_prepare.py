@@ -1,0 +1,246 @@
+"""From a folder to a set: cache, batches, audit and errors."""
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from impasto.config import Fit
+from impasto.data import Audit, PictureSet, prepare
+from impasto.data import decode as decoding
+from impasto.errors import ImpastoError
+from pictures import encode, noise, write_noise
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    write_noise(tmp_path / "set", "cats/a.png", "cats/b.jpg", "dogs/c.webp", "e.png")
+    noise(100, 50, seed=20).save(tmp_path / "set" / "dogs" / "wide.png")
+    noise(40, 80, mode="RGBA", seed=21).save(tmp_path / "set" / "dogs" / "alpha.png")
+    return tmp_path / "set"
+
+
+def prepared(folder: Path, **options) -> PictureSet:
+    return prepare(folder, **{"resolution": 32, "cache": folder.parent / "cache"} | options)
+
+
+def no_decoding(monkeypatch) -> None:
+    def decode(*arguments, **options):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(sys.modules["impasto.data.prepare"], "decode", decode)
+
+
+def test_the_set_describes_every_picture(folder):
+    pictures = prepared(folder)
+    names = ["cats/a.png", "cats/b.jpg", "dogs/alpha.png", "dogs/c.webp", "dogs/wide.png", "e.png"]
+    assert [entry.name for entry in pictures.entries] == names and len(pictures) == 6
+    assert pictures.collections == ("cats", "dogs", "set")
+    assert pictures.collection_ids.tolist() == [0, 0, 1, 1, 1, 2] and pictures.collection_ids.dtype == np.int64
+    assert pictures.key_ids.tolist() == [-1] * 6
+    assert (pictures.channels, pictures.resolution) == (4, 32)
+    assert sorted([*pictures.train, *pictures.held_out]) == list(range(6)) and len(pictures.held_out) >= 1
+    assert pictures.train.dtype == pictures.held_out.dtype == np.int64
+    assert [(entry.height, entry.width) for entry in pictures.entries][4] == (32, 64)
+
+
+def test_batches_have_one_shape_and_the_right_pixels(folder):
+    pictures = prepared(folder)
+    batch = pictures.batch(np.arange(6))
+    assert batch.shape == (6, 4, 32, 32) and batch.dtype == np.uint8
+    assert (batch[[0, 1, 3, 4, 5], 3] == 255).all() and 0 < (batch[2, 3] == 0).mean() < 1
+    # wide.png is 32 x 64: a centred batch has its middle.
+    with decoding.quiet_pillow():
+        whole = decoding.decode((folder / "dogs/wide.png").read_bytes(), resolution=32, fit=Fit.AUTO).pixels
+    assert (batch[4, :3] == whole[:, :, 16:48]).all()
+    assert pictures.batch([]).shape == (0, 4, 32, 32)
+    assert (pictures.batch([5, 5, 0]) == batch[[5, 5, 0]]).all()
+
+
+def test_random_crops_reach_both_ends_and_repeat_with_the_seed(folder):
+    pictures = prepared(folder)
+    with decoding.quiet_pillow():
+        whole = decoding.decode((folder / "dogs/wide.png").read_bytes(), resolution=32, fit=Fit.AUTO).pixels
+    crops = pictures.batch([4] * 600, np.random.default_rng(1))[:, :3]
+    at = [next(x for x in range(33) if (whole[:, :, x : x + 32] == crop).all()) for crop in crops]
+    assert set(at) == set(range(33))
+    again = pictures.batch([4] * 600, np.random.default_rng(1))[:, :3]
+    assert (again == crops).all()
+    # What a picture gets depends on its place in the batch, not on which pictures are beside it.
+    mixed = pictures.batch([0, 4, 5], np.random.default_rng(1))
+    other = pictures.batch([5, 4, 0], np.random.default_rng(1))
+    assert (mixed[1] == other[1]).all()
+
+
+def test_second_time_comes_from_the_cache(folder, monkeypatch):
+    first = prepared(folder)
+    no_decoding(monkeypatch)
+    second = prepared(folder)
+    assert second.entries == first.entries and second.audit == first.audit
+    assert (second.batch(range(6)) == first.batch(range(6))).all()
+    assert (second.train == first.train).all() and (second.held_out == first.held_out).all()
+
+
+def test_any_change_makes_the_cache_anew(folder, monkeypatch):
+    prepared(folder)
+    no_decoding(monkeypatch)
+    for options in ({"resolution": 64}, {"fit": Fit.PAD}):
+        with pytest.raises(AssertionError, match="decoded again"):
+            prepared(folder, **options)
+    (folder / "cats/a.png").write_bytes(encode(noise(seed=99)))
+    with pytest.raises(AssertionError, match="decoded again"):
+        prepared(folder)
+
+
+def test_added_and_removed_pictures_are_seen(folder):
+    before = prepared(folder)
+    write_noise(folder, "new.png", first_seed=50)
+    (folder / "e.png").unlink()
+    after = prepared(folder)
+    assert {entry.name for entry in before.entries} ^ {entry.name for entry in after.entries} == {
+        "new.png",
+        "e.png",
+    }
+
+
+def test_a_cache_inside_the_folder_stays_valid(folder, monkeypatch):
+    prepared(folder, cache=folder / "cache")
+    no_decoding(monkeypatch)
+    assert len(prepared(folder, cache=folder / "cache")) == 6
+
+
+@pytest.mark.parametrize("damage", ["no index", "half an index", "no pixels", "half the pixels", "older index"])
+def test_a_half_cache_is_not_taken(folder, damage):
+    first = prepared(folder)
+    batch = first.batch(range(6))
+    (index,), (pixels,) = (list((folder.parent / "cache").glob(f"*.{kind}")) for kind in ("json", "pixels"))
+    match damage:
+        case "no index":
+            index.unlink()
+        case "half an index":
+            index.write_text(index.read_text()[:100])
+        case "no pixels":
+            pixels.unlink()
+        case "half the pixels":
+            pixels.write_bytes(pixels.read_bytes()[:-100])
+        case "older index":
+            values = json.loads(index.read_text())
+            del values["places"]
+            index.write_text(json.dumps(values))
+    again = prepared(folder)
+    assert again.entries == first.entries and (again.batch(range(6)) == batch).all()
+
+
+def test_a_run_killed_while_decoding_leaves_no_cache(folder):
+    def kill(done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepared(folder, progress=kill)
+    assert list((folder.parent / "cache").iterdir()) == []
+    assert len(prepared(folder)) == 6
+
+
+def test_progress_counts_every_file(folder):
+    (folder / "broken.png").write_bytes(b"no picture")
+    seen = []
+    prepared(folder, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 7) for done in range(1, 8)]
+
+
+def test_archives_give_the_same_set_as_the_folder(folder):
+    with zipfile.ZipFile(folder.parent / "set.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.*"), reverse=True):
+            archive.write(path, path.relative_to(folder))
+    one, other = prepared(folder), prepared(folder.parent / "set.zip")
+    assert other.entries == one.entries
+    assert (other.batch(range(6)) == one.batch(range(6))).all()
+    assert (other.held_out == one.held_out).all()
+
+
+def test_the_audit_counts_and_names_everything(folder):
+    (folder / "broken.png").write_bytes(encode(noise())[:200])
+    (folder / "notes.txt").write_text("x")
+    (folder / "bad\nname.png").write_bytes(b"x")
+    (folder / "cats" / "copy.png").write_bytes((folder / "e.png").read_bytes())
+    audit = prepared(folder).audit
+    assert (audit.pictures, audit.channels, audit.with_alpha) == (7, 4, 1)
+    assert audit.collections == {"cats": 3, "dogs": 3, "set": 1}
+    assert (audit.smallest, audit.median, audit.largest) == ((40, 40), (40, 40), (100, 50))
+    assert (audit.padded, audit.cropped, audit.enlarged) == (1, 1, 0)
+    assert audit.train + audit.held_out == 7
+    assert set(audit.skipped) == {"broken.png", "bad\nname.png"} and audit.not_pictures == {".txt": 1}
+    assert audit.duplicate_groups == (("cats/copy.png", "e.png"),)
+    assert Audit.from_json(audit.to_json()) == audit
+    text = audit.text()
+    for line in (
+        "7 pictures in 3 collections: cats 3, dogs 3, set 1",
+        "4 channels: 1 of 7 have transparency",
+        "near-duplicates: 2 pictures in 1 group",
+        "  cats/copy.png = e.png",
+        "skipped: 2 files",
+        "not pictures: 1 file: .txt 1",
+    ):
+        assert line in text.split("\n")
+    assert "bad\N{REPLACEMENT CHARACTER}name.png" in text
+
+
+def test_opaque_pictures_have_three_channels(tmp_path):
+    write_noise(tmp_path, "a.png", "b.png")
+    pictures = prepared(tmp_path, cache=tmp_path / "cache")
+    assert pictures.channels == 3 and pictures.batch([0, 1]).shape == (2, 3, 32, 32)
+    assert "3 channels: all opaque" in pictures.audit.text()
+
+
+def test_errors_name_the_path_and_the_way_out(tmp_path):
+    def message(path: Path) -> str:
+        with pytest.raises(ImpastoError) as caught:
+            prepare(path, resolution=32, cache=tmp_path / "cache")
+        assert str(path) in str(caught.value)
+        return str(caught.value)
+
+    assert "does not exist" in message(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "no readable picture" in message(tmp_path / "empty")
+    write_noise(tmp_path / "one", "only.png")
+    assert "needs at least 2" in message(tmp_path / "one")
+    assert "Put the pictures into a folder" in message(tmp_path / "one" / "only.png")
+    (tmp_path / "x.txt").write_text("x")
+    assert "neither a folder nor a .zip" in message(tmp_path / "x.txt")
+    (tmp_path / "bad").mkdir()
+    for index in range(20):
+        (tmp_path / "bad" / f"{index:02}.png").write_bytes(b"x")
+    bad = message(tmp_path / "bad")
+    assert "00.png: damaged" in bad and "12 more" in bad
+    assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(folder):
+    (folder.parent / "file").write_text("in the way")
+    with pytest.raises(ImpastoError, match="cannot write"):
+        prepared(folder, cache=folder.parent / "file" / "cache")
+
+
+def test_names_that_are_not_unicode(folder):
+    try:
+        (folder / "bad\udcff.png").write_bytes(encode(noise(seed=70)))
+    except OSError:
+        pytest.skip("the file system refuses such names")
+    assert "bad\udcff.png" in [entry.name for entry in prepared(folder).entries]
+    assert len(prepared(folder)) == 7
+    prepared(folder).audit.text().encode()
+
+
+def test_opaque_pictures_take_three_channels_in_the_cache(folder):
+    pictures = prepared(folder)
+    kept = sum(
+        entry.height * entry.width * channels
+        for entry, (_, channels) in zip(pictures.entries, pictures.places, strict=True)
+    )
+    (pixels,) = (folder.parent / "cache").glob("*.pixels")
+    assert pixels.stat().st_size == kept
+    assert pictures.places[:, 1].tolist() == [3, 3, 4, 3, 3, 3]

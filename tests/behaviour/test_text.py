@@ -1,0 +1,122 @@
+"""Captions: sentences become vectors, train the prior, and ask it for pictures; what cannot be is said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto import text as module
+from impasto.cli.main import main
+from impasto.create.recipe import read_recipe
+from impasto.create.vectors import Latents
+from impasto.model.encoder import Hierarchy
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto
+from impasto.model.sampler import draw_noise, sample
+from impasto.text import TEXT_DIM, TextEncoder
+from pictures import write_noise
+
+ENGLISH = ("a smiling cat", "a happy kitten", "the flag of France")
+
+
+def write_captioned(folder: Path) -> Path:
+    """Twelve pictures in two collections, most of them with a caption."""
+    names = [f"{collection}/{number}.png" for collection in "ab" for number in range(6)]
+    write_noise(folder, *names, mode="RGBA")
+    lines = [{"file_name": name, "text": ENGLISH[n % 3]} for n, name in enumerate(names) if n % 4]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return folder
+
+
+def test_like_sentences_have_like_vectors() -> None:
+    cat, kitten, flag = TextEncoder()(ENGLISH)
+    assert cat.shape == (TEXT_DIM,) and abs(float(cat.norm()) - 1) < 1e-5
+    assert float(cat @ kitten) > 0.5 > 0.3 > float(cat @ flag)
+    assert TextEncoder()([]).shape == (0, TEXT_DIM)
+    long = TextEncoder()(["word " * 10_000, "a"])
+    assert torch.isfinite(long).all()
+
+
+def test_a_captioned_folder_trains_a_model_that_can_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_captioned(Path("in"))
+    train = (
+        "train in --out run --size tiny --resolution 32 --images 96 --batch-size 8 --prior-batch-size 16 --device cpu"
+    )
+    assert main([*train.split(), "--text"]) == 0
+    model = impasto.load("run", "cpu")
+    assert model.config.text_dim == TEXT_DIM
+    generate = ["generate", "run", "-n", "1", "--steps", "2", "--device", "cpu"]
+    asked = ["--text", "a smiling cat", "--negative-text", "a flag"]
+    assert main([*generate, *asked, "--style", "a", "--out", "new"]) == 0
+    settings = read_recipe(Path("new/seed0-0000.png")).settings
+    assert settings.text == "a smiling cat" and settings.negative_text == "a flag"
+    assert main("generate --recipe new/seed0-0000.png --out again --device cpu".split()) == 0
+    with Image.open("new/seed0-0000.png") as first, Image.open("again/seed0-0000.png") as second:
+        assert first.tobytes() == second.tobytes()
+    capsys.readouterr()
+    assert main("caption run in --top 2 --out v.npz --device cpu".split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12 and all(any(sentence in line for sentence in ENGLISH) for line in lines)
+    assert Latents.load(Path("v.npz")).levels["text"].shape == (12, TEXT_DIM)
+    assert main("search run in --text cat --top 3 --device cpu".split()) == 0
+    cosines = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert len(cosines) == 3 and cosines == sorted(cosines, reverse=True)
+    Path("words.txt").write_text("a dog\n\na house\n", encoding="utf-8")
+    assert main("caption run in/a/0.png --vocabulary words.txt --device cpu".split()) == 0
+    assert "a dog (" in (said := capsys.readouterr().out) and "a house (" in said
+    assert main([*generate, "--negative-text", "a flag", "--out", "x"]) == 2
+    assert "--negative-text needs --text" in capsys.readouterr().err
+
+
+def test_text_turns_the_flow_and_guidance_goes_away_from_the_negative(tmp_path: Path) -> None:
+    from impasto.config import Sampling, Size, sized_model
+
+    config = sized_model(Size.TINY, channels=3, resolution=32, collections=("a",), text_dim=4)
+    prior = Impasto(config).eval().prior
+    for head in (prior.head, prior.draft_head):
+        for parameter in head.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+    shapes = [(2, 32), (2, 16, 1, 1), (2, 16, 2, 2), (2, 8, 4, 4)]
+    style, coarse, middle, fine = (Gaussian.standard(torch.zeros(shape)) for shape in shapes)
+    nothing: Hierarchy = style, coarse, middle, fine
+    noise = draw_noise([1, 2], nothing)
+    cat, flag = torch.eye(4)[:1].expand(2, -1), torch.eye(4)[1:2].expand(2, -1)
+    plain = Sampling(steps=2, guidance=1.0)
+    unasked, asked = (sample(prior, nothing, noise, plain, text=text)[1] for text in (None, cat))
+    assert not torch.allclose(unasked, asked)
+    away = sample(prior, nothing, noise, Sampling(steps=2, guidance=2.0), text=cat, away=flag)[1]
+    free = sample(prior, nothing, noise, Sampling(steps=2, guidance=2.0), text=cat)[1]
+    same = sample(prior, nothing, noise, Sampling(steps=2, guidance=2.0), text=cat, away=cat)[1]
+    assert not torch.allclose(away, free)
+    torch.testing.assert_close(same, asked, atol=1e-5, rtol=1e-4)
+
+
+def test_what_cannot_be_asked_or_learned_is_said(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("generate run -n 1 --text cat --out new --device cpu".split()) == 2
+    assert "has learned no captions" in capsys.readouterr().err
+    write_noise(Path("in"), "one.png", "two.png", "three.png")
+    train = "train in --out other --size tiny --resolution 32 --images 32 --device cpu --text"
+    assert main(train.split()) == 2
+    assert "in has no captions" in capsys.readouterr().err
+    monkeypatch.setattr(module, "PACKAGE", "no_such_package")
+    assert main(train.split()) == 2
+    assert 'pip install "impasto[text]"' in capsys.readouterr().err
+
+
+def test_pictures_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:
+    from impasto.data import prepare
+    from impasto.training.captions import captions_of
+
+    pictures = prepare(write_captioned(tmp_path / "in"), resolution=32, cache=tmp_path / "cache")
+    vectors = captions_of(pictures, pictures.train)
+    has = np.array([pictures.entries[index].text is not None for index in pictures.train.tolist()])
+    assert torch.equal(vectors.norm(dim=1) > 0.5, torch.from_numpy(has)) and has.any() and not has.all()

@@ -1,0 +1,533 @@
+"""Training for real, tiny: it learns, resumes to the bit, survives kill -9, says what is wrong."""
+
+import dataclasses
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto import config as config_module
+from impasto.config import GenerateConfig, ModelConfig, Size, TrainConfig, from_json
+from impasto.data import prepare
+from impasto.errors import ImpastoError
+from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
+from impasto.model.autoencoder import Autoencoder
+from impasto.model.impasto import Impasto, load_model
+from impasto.training import engine
+from impasto.training.autoencoder_stage import AutoencoderStage
+from impasto.training.budget import StageClock
+from impasto.training.checkpoint import read_checkpoint
+from impasto.training.engine import choose_device, choose_precision
+from impasto.training.linear_start import start_linear
+from impasto.training.loop import train
+from impasto.training.optimizer import GUARD_STEPS, Optimizer
+from impasto.training.prior_stage import LatentCache, looks_of
+from impasto.training.run import Run, open_run
+from impasto.training.seeds import Order
+from impasto.training.warm_start import begin_with
+from pictures import noise
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two collections of twelve pictures: red discs and blue squares on a transparent ground."""
+    rng = np.random.default_rng(0)
+    for collection in ("discs", "squares"):
+        (tmp_path / "pictures" / collection).mkdir(parents=True)
+        for number in range(12):
+            y, x = np.mgrid[:32, :32]
+            cy, cx, radius = [*rng.integers(10, 22, 2).tolist(), rng.integers(5, 10)]
+            far = np.hypot(y - cy, x - cx) if collection == "discs" else np.maximum(abs(y - cy), abs(x - cx))
+            alpha = ((far < radius) * 255).astype(np.uint8)
+            colour = (220, 40, 40) if collection == "discs" else (40, 60, 220)
+            rgba = np.dstack([np.full((32, 32, 3), colour, np.uint8), alpha])
+            Image.fromarray(rgba, "RGBA").save(tmp_path / "pictures" / collection / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+def config_for(folder: Path, out: Path, **changes: object) -> TrainConfig:
+    """A run of a few steps."""
+    settings = dict(pictures=folder, out=out, size="tiny", resolution=32, images=128, batch_size=8)
+    return from_json(
+        TrainConfig, json.dumps(settings | {"prior_batch_size": 16, "device": "cpu"} | changes, default=str), "test"
+    )
+
+
+def tensors_of(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a model file, by name."""
+    return load_model(path)[0].state_dict()
+
+
+def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    run = train(config_for(folder, tmp_path / "run", preview_minutes=0.0001), [events.append])
+    assert isinstance(events[-1], Finished) and events[-1].complete
+    assert {type(e) for e in events} >= {Note, Stepped, Previewed, Saved, Finished}
+    stages = [e.stage for e in events if isinstance(e, Stepped)]
+    assert stages == sorted(stages, key=list(Stage).index)
+    for path in (run.config, run.model, run.state, run.log, run.audit):
+        assert path.stat().st_size > 0
+    assert from_json(TrainConfig, run.config.read_text(), "run").images == 128
+    assert json.loads(run.audit.read_text())
+    with Image.open(max(run.previews.iterdir())) as sheet:
+        assert sheet.width > 300
+    for line in run.log.read_text().splitlines():
+        json.loads(line)
+    assert not list(tmp_path.rglob(".*-*"))  # no temporary file is left
+
+
+def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "choose_precision", lambda device: (torch.bfloat16, "as asked"))
+    terms: dict[Stage, dict[str, float]] = {}
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped):
+            terms[event.stage] = dict(event.terms)
+
+    run = train(config_for(folder, tmp_path / "run", images=256), [listen])
+    assert set(terms) == set(Stage)
+    assert all(np.isfinite(value) for values in terms.values() for value in values.values())
+    assert all(torch.isfinite(tensor).all() for tensor in tensors_of(run.model).values())
+
+
+def test_samples_are_measured_on_the_way(folder: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    run = config_for(folder, tmp_path / "run", images=64, measure_minutes=100)
+    train(run, [lambda event: notes.append(event.text) if isinstance(event, Note) else None])
+    (said,) = [note for note in notes if note.startswith("samples (192): frechet_lite2")]
+    assert "not measured" in said or "other real pictures" in said
+    assert "probe_accuracy" in said
+
+
+def test_measuring_without_the_extra_is_refused_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("impasto.evaluate.judge.find_spec", lambda name: None)
+    with pytest.raises(ImpastoError, match=r"impasto\[evaluate\]"):
+        train(config_for(folder, tmp_path / "run", measure_minutes=1))
+    train(config_for(folder, tmp_path / "plain", images=16))
+
+
+def soft_pictures(count: int, side: int, components: int) -> torch.Tensor:
+    """RGBA pictures of a few smooth components each, which a linear code can hold whole."""
+    rough = torch.randn(components, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    smooth = torch.nn.functional.interpolate(rough, size=side, mode="bicubic")
+    amounts = torch.randn(count, components, generator=torch.Generator().manual_seed(2))
+    return (0.5 + 0.08 * torch.einsum("nk,kchw->nchw", amounts, smooth)).clamp(0, 1)
+
+
+def test_training_can_start_from_the_best_linear_autoencoder(tiny: ModelConfig) -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(dataclasses.replace(tiny, channels=3, linear_experts=True)).eval()
+    pictures = soft_pictures(160, 32, 10)[:, :3]
+    known, new = pictures[:128], pictures[128:]
+    start_linear(model, known, 4e-6)
+    model.decoder.paint.project.weight.data.zero_()
+    with torch.no_grad():
+        errors = [float((model.reconstruct(new, level) - new).square().mean()) for level in (1, 2, 3, 4)]
+        posterior, pixel = model.posterior(new), model.posterior(new, only_pixel(len(new)))
+    spread = float((new - known.mean(0)).square().mean())
+    # Ten components need no more than the coarsest map; a style says nothing yet.
+    assert errors[0] > 0.5 * spread and errors[1] < 0.2 * spread and errors[3] < 0.1 * spread
+    # The pixel expert sees nearly all of it, and says so.
+    assert posterior[1].log_variance.mean() < pixel[1].log_variance.mean() < -2
+    assert float((posterior[1].mean - pixel[1].mean).square().mean()) < 0.2
+
+
+def test_a_run_with_a_linear_start(folder: Path, tmp_path: Path) -> None:
+    run = train(config_for(folder, tmp_path / "run", linear_start=True))
+    network, _ = load_model(run.model)
+    assert network.config.linear_experts
+    plain = train(config_for(folder, tmp_path / "plain"))
+
+    def first_loss(run: Run) -> float:
+        lines = [json.loads(line) for line in run.log.read_text().splitlines()]
+        return next(line["reconstruction"] for line in lines if "reconstruction" in line)
+
+    assert first_loss(run) < 0.6 * first_loss(plain)
+
+
+def test_the_linear_start_takes_fewer_pictures_than_components_and_flat_ones(tiny: ModelConfig) -> None:
+    for pictures in (soft_pictures(2, 32, 3), torch.ones(3, 4, 32, 32)):
+        model = Autoencoder(dataclasses.replace(tiny, linear_experts=True)).eval()
+        start_linear(model, pictures, 4e-6)
+        assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+        painted = model.reconstruct(pictures)
+        assert torch.isfinite(painted).all()
+
+
+def only_pixel(batch: int) -> torch.Tensor:
+    """Weights at which the pixel expert speaks alone."""
+    weights = torch.zeros(batch, 3, 4)
+    weights[:, 0] = 1
+    return weights
+
+
+def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
+    for number in range(4, 12):
+        for collection in ("discs", "squares"):
+            (folder / collection / f"{number}.png").unlink()
+    losses: list[float] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped) and event.stage is Stage.AUTOENCODER and event.terms:
+            losses.append(event.terms["reconstruction"])
+
+    train(config_for(folder, tmp_path / "run", images=2400, stage1_share=0.9), [listen])
+    assert np.mean(losses[-2:]) < 0.35 * losses[0]
+
+
+def test_pictures_are_learned_from_their_plain_twins(folder: Path, tmp_path: Path) -> None:
+    terms: list[dict[str, float]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped) and event.stage is Stage.AUTOENCODER and event.terms:
+            terms.append(event.terms)
+
+    objective = {"twin_weight": 1.0, "mixture_start": 0.3}
+    train(config_for(folder, tmp_path / "run", images=800, stage1_share=0.9, objective=objective), [listen])
+    errors = [found["twin"] for found in terms if "twin" in found]
+    assert "twin" not in terms[0] and len(errors) > 3 and "mixed_colours" not in terms[-1]
+    half = len(errors) // 2
+    assert np.mean(errors[half:]) < 0.9 * np.mean(errors[:half])
+
+
+@pytest.mark.parametrize("stop_after", [3, 12])
+def test_resumed_equals_uninterrupted_to_the_bit(folder: Path, tmp_path: Path, stop_after: int) -> None:
+    whole = train(config_for(folder, tmp_path / "whole"))
+    asked = 0
+
+    def cancel() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > stop_after
+
+    events: list[Event] = []
+    train(config_for(folder, tmp_path / "parts"), [events.append], cancel)
+    assert isinstance(events[-1], Finished) and not events[-1].complete
+    parts = train(config_for(folder, tmp_path / "parts"))
+    resumed = tensors_of(parts.model)
+    for name, tensor in tensors_of(whole.model).items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_finished_run_can_be_asked_again_and_lengthened(folder: Path, tmp_path: Path) -> None:
+    run = train(config_for(folder, tmp_path / "run"))
+    before = tensors_of(run.model)
+    events: list[Event] = []
+    train(config_for(folder, tmp_path / "run"), [events.append])
+    assert not any(isinstance(e, Stepped) for e in events)
+    assert all(torch.equal(before[n], t) for n, t in tensors_of(run.model).items())
+    train(config_for(folder, tmp_path / "run", images=192), [events.append])
+    assert any(isinstance(e, Stepped) for e in events)
+
+
+def test_other_settings_in_the_same_folder_are_refused(folder: Path, tmp_path: Path) -> None:
+    open_run(config_for(folder, tmp_path / "run"))
+    with pytest.raises(ImpastoError, match=r"--seed 0, not 1"):
+        open_run(config_for(folder, tmp_path / "run", seed=1))
+    open_run(config_for(folder, tmp_path / "run", images=256))  # a longer budget is the same run
+    with pytest.raises(ImpastoError, match="not a run"):
+        open_run(config_for(folder, folder))
+
+
+def test_kill_minus_nine_leaves_a_state_that_resumes(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "impasto", "train", str(folder), "--out", str(run), "--size", "tiny"]
+    command += ["--resolution", "32", "--images", "100000", "--save-minutes", "0.0001", "--device", "cpu"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    state = run / "state" / "latest.safetensors"
+    deadline = time.monotonic() + 90
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1.0)  # in the middle of one save or another
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved = read_checkpoint(state)
+    assert saved is not None and saved.numbers["autoencoder.images_seen"] > 0
+    load_model(run / "model.safetensors")
+
+
+def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder: Path, tmp_path: Path) -> None:
+    settings = ["--size", "tiny", "--resolution", "32", "--device", "cpu", "--images"]
+    command = [sys.executable, "-m", "impasto", "train", str(folder), "--out", str(tmp_path / "run"), *settings]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "64"], check=True, env=environment, capture_output=True)
+    state = (tmp_path / "run" / "state" / "latest.safetensors").read_bytes()
+
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    full = subprocess.run(
+        [*command, "128"], env=environment, capture_output=True, text=True, preexec_fn=limit_file_size
+    )
+    assert full.returncode == 2, full.stderr
+    assert "cannot write" in full.stderr and "Free some space" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert (tmp_path / "run" / "state" / "latest.safetensors").read_bytes() == state
+    subprocess.run([*command, "128"], check=True, env=environment, capture_output=True)
+
+
+def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
+    settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
+    settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "0.01"]
+    settings += ["--objective.mixture-weight", "0.1", "--objective.twin-weight", "0.5"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    launchers = {
+        "one": [sys.executable, "-m", "impasto"],
+        "two": [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "impasto"],
+    }
+    for name, launcher in launchers.items():
+        command = [*launcher, "train", str(folder), "--out", str(tmp_path / name), *settings]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+        assert result.returncode == 0, result.stderr
+    one, two = (tensors_of(tmp_path / name / "model.safetensors") for name in launchers)
+    flat = [torch.cat([weights[name].flatten() for name in one]) for weights in (two, one)]
+    # Halves of a batch are rounded otherwise, and where a gradient is all but zero, Adam steps by its sign.
+    assert torch.isclose(*flat, atol=2e-4, rtol=2e-3).double().mean() > 0.999
+    assert (flat[0] - flat[1]).norm() < 1e-3 * flat[1].norm()
+
+
+def test_memory_that_runs_out_halves_the_micro_batch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = AutoencoderStage.loss
+
+    def limited(self, batch, rows, progress):
+        if rows.stop - rows.start > 4:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return loss(self, batch, rows, progress)
+
+    monkeypatch.setattr(AutoencoderStage, "loss", limited)
+    events: list[Event] = []
+    train(config_for(folder, tmp_path / "run"), [events.append])
+    lines = [e.text for e in events if isinstance(e, Warned | Note)]
+    assert any("4 pictures at a time" in line for line in lines)
+    assert isinstance(events[-1], Finished) and events[-1].complete
+
+
+def test_memory_that_never_suffices_is_an_error_with_a_way_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self, batch, rows, progress):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(AutoencoderStage, "loss", never)
+    with pytest.raises(ImpastoError, match="smaller --size"):
+        train(config_for(folder, tmp_path / "run"))
+
+
+def test_spikes_and_losses_that_are_not_finite_are_skipped_and_counted() -> None:
+    module = torch.nn.Linear(2, 1)
+    optimizer = Optimizer(module, 1e-3)
+
+    def update(scale: float) -> bool:
+        (module(torch.ones(1, 2)).sum() * scale).backward()
+        return optimizer.update(0.0)
+
+    assert all(update(1.0) for _ in range(GUARD_STEPS))
+    before = [p.clone() for p in module.parameters()]
+    assert not update(float("nan"))
+    assert not update(1000.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+    assert optimizer.skipped == 2
+    assert update(1.0)
+
+
+def test_optimizer_state_round_trip_continues_equally() -> None:
+    def stepped(optimizer: Optimizer, times: int) -> None:
+        for _ in range(times):
+            optimizer.module(torch.ones(1, 2)).square().sum().backward()
+            optimizer.update(0.1)
+
+    torch.manual_seed(1)
+    one = Optimizer(torch.nn.Linear(2, 1), 1e-2)
+    two = Optimizer(torch.nn.Linear(2, 1), 1e-2)
+    stepped(one, 5)
+    two.restore(*one.state())
+    stepped(one, 5)
+    stepped(two, 5)
+    for a, b in zip(one.state()[0].items(), two.state()[0].items(), strict=True):
+        assert a[0] == b[0] and torch.equal(a[1], b[1])
+
+
+def test_order_shows_each_picture_once_an_epoch_and_needs_no_memory() -> None:
+    order = Order(np.arange(10, 17), seed=3, stage=Stage.PRIOR)
+    sequence = np.concatenate([order.take(p, 3) for p in range(0, 21, 3)])
+    for epoch in sequence.reshape(3, 7):
+        assert sorted(epoch) == list(range(10, 17))
+    again = Order(np.arange(10, 17), seed=3, stage=Stage.PRIOR)
+    assert (again.take(9, 3) == sequence[9:12]).all()
+
+
+def test_clock_counts_time_or_pictures() -> None:
+    clock = StageClock(limit=100, counts_images=True, images_seen=25, seconds=10)
+    assert clock.progress == 0.25 and clock.seconds_left == 30
+    timed = StageClock(limit=60, counts_images=False, seconds=15)
+    assert timed.progress == 0.25 and timed.seconds_left == 45
+
+
+def test_device_and_precision_come_with_a_reason() -> None:
+    assert choose_device("cpu") == ("cpu", "cpu, as asked")
+    with pytest.raises(ImpastoError, match="--device abacus"):
+        choose_device("abacus")
+    precision, reason = choose_precision(torch.device("cpu"))
+    assert precision in (torch.float32, torch.bfloat16) and str(precision).removeprefix("torch.") in reason
+
+
+def test_damaged_state_is_named(folder: Path, tmp_path: Path) -> None:
+    config = config_for(folder, tmp_path / "run")
+    run = open_run(config)
+    run.state.parent.mkdir()
+    run.state.write_bytes(b"not a state")
+    with pytest.raises(ImpastoError, match=r"latest\.safetensors is damaged"):
+        train(config)
+
+
+def test_larger_pictures_are_cut_and_the_prior_knows_several_cuts(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(6):
+        noise(100, 80, seed=number).save(folder / f"{number}.png")
+    config = config_for(folder, tmp_path / "run", fit="crop", zoom=2.0, images=64)
+    run = train(config)
+    pictures = prepare(folder, resolution=32, fit=config.fit, zoom=2.0, cache=run.cache)
+    assert tuple(pictures.sides[0]) == (64, 80)
+    cache = LatentCache(load_model(run.model)[0].autoencoder, pictures, engine.Engine("cpu"))
+    assert cache.cuts == 5 and len(cache.fused[0]) == 5 * len(pictures.train)
+    first = cache.rows(np.array([0, 1]), np.array([0, 2]))
+    assert first.tolist() == [0, 1 + 2 * len(pictures.train)]
+    assert not torch.equal(cache.fused[1][0], cache.fused[1][len(pictures.train)]), "another cut is another picture"
+    whole = prepare(folder, resolution=32, fit=config.fit, cache=run.cache)
+    assert LatentCache(load_model(run.model)[0].autoencoder, whole, engine.Engine("cpu")).cuts == 1
+
+
+def test_a_prior_may_draw_what_is_shown_first_and_let_coarse_levels_lead(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_module, "PRIOR_LOOK_DIM", 6)
+    monkeypatch.setattr(config_module, "PRIOR_DELAYS", (0.0, 0.0, 0.25, 0.5))
+    run = train(config_for(folder, tmp_path / "run"))
+    model, _ = load_model(run.model)
+    assert model.config.prior_look_dim == 6 and model.config.prior_delays[3] == 0.5
+    made = [made.image for made in impasto.load(run.folder, "cpu").generate(2, GenerateConfig(steps=3))]
+    assert made[0].size == (32, 32) and made[0].tobytes() != made[1].tobytes()
+    pictures = prepare(folder, resolution=32, cache=run.cache)
+    looks = looks_of(pictures, engine.Engine("cpu"), 6)
+    assert looks.shape == (len(pictures.train), 6) and looks[:, :3].std(0).min() > 0.5
+    squares = torch.from_numpy(pictures.collection_ids[pictures.train]) == 1
+    apart = (looks[squares].mean(0) - looks[~squares].mean(0)).abs().max()
+    assert apart > 1, "discs and squares look different"
+
+
+def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    events: list[Event] = []
+    flat = tmp_path / "opaque"
+    for file in folder.rglob("*.png"):
+        target = flat / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).convert("RGB").save(target)
+    settings = config_for(flat, tmp_path / "second", start_from=first.folder, images=128)
+    settings = dataclasses.replace(settings, learning_rate=1e-9, prior_learning_rate=1e-9)
+    train(settings, [events.append], cancel=lambda: True)
+    assert any(isinstance(e, Note) and "100% of the first weights" in e.text for e in events)
+    train(settings, [events.append])
+    (before, _), (after, _) = load_model(first.model), load_model(Run(tmp_path / "second").model)
+    assert before.config.channels == 4 and after.config.channels == 3
+    known = before.state_dict()
+    for name, weights in after.state_dict().items():
+        leading = known[name][tuple(slice(length) for length in weights.shape)]
+        torch.testing.assert_close(weights, leading, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    settings = config_for(folder, tmp_path / "second", start_from=first.folder, prior_size="small", images=2)
+    second = train(dataclasses.replace(settings, learning_rate=1e-9, batch_size=1, prior_batch_size=1))
+    (before, _), (after, _) = load_model(first.model), load_model(second.model)
+    assert (after.config.prior_width, after.config.prior_depth) == (384, 8) and after.config.style_dim == 32
+    known, prior = before.autoencoder.state_dict(), before.prior.state_dict()
+    for name, weights in after.autoencoder.state_dict().items():
+        torch.testing.assert_close(weights, known[name], atol=1e-5, rtol=1e-4, msg=name)
+    begun = after.prior.state_dict()["lower.0.expand.weight"]
+    there = prior["lower.0.expand.weight"]
+    assert not torch.allclose(begun[: len(there), : there.shape[1]], there, atol=0.01)
+
+
+def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    only_decoder = {"encoders_until": 0.0, "feature_start": 0.0, "twin_weight": 0.5, "mixture_start": 0.0}
+    settings = config_for(
+        folder, tmp_path / "second", start_from=first.folder, images=320, stage1_share=1, objective=only_decoder
+    )
+    events: list[Event] = []
+    train(settings, [events.append], cancel=lambda: True)
+    second = train(settings, [events.append])
+    assert isinstance(events[-1], Finished) and events[-1].complete
+    assert {event.stage for event in events if isinstance(event, Stepped)} == {Stage.AUTOENCODER}
+    assert not any(isinstance(event, Note) and "stage prior" in event.text for event in events)
+    (before, _), (after, styles) = load_model(first.model), load_model(second.model)
+    assert after.config == dataclasses.replace(before.config, redraws_alone=True) and styles is not None
+    known = before.state_dict()
+    changed = {name.split(".")[1] for name, weights in after.state_dict().items() if not weights.equal(known[name])}
+    assert changed == {"decoder"}
+
+
+def test_twins_are_painted_again_from_a_part_where_pictures_are_large_enough(folder: Path, tmp_path: Path) -> None:
+    terms: list[dict[str, float]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped) and event.terms:
+            terms.append(event.terms)
+
+    objective = {"twin_weight": 1.0, "mixture_start": 0.0}
+    for resolution, is_there in ((32, False), (64, True)):
+        terms.clear()
+        settings = config_for(folder, tmp_path / f"{resolution}", resolution=resolution, images=32, objective=objective)
+        train(dataclasses.replace(settings, batch_size=4, stage1_share=0.9), [listen])
+        assert ("moved" in terms[0]) is is_there
+
+
+def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path, tmp_path: Path) -> None:
+    first, still = train(config_for(folder, tmp_path / "first")), {"encoders_until": 0.0}
+    for settings in ({"objective": still}, {"start_from": first.folder}):
+        with pytest.raises(ImpastoError, match="give the model that it belongs to with --start-from, and let encoders"):
+            config_for(folder, tmp_path / "second", stage1_share=1, **settings)
+    settings = config_for(folder, tmp_path / "second", start_from=first.folder, stage1_share=1, objective=still)
+    with pytest.raises(ImpastoError, match=r"its prior_width is .* as its prior stays"):
+        train(dataclasses.replace(settings, prior_size=Size.SMALL))
+    with pytest.raises(ImpastoError, match=r"--stage1-share 1\.5: use a number above 0"):
+        config_for(folder, tmp_path / "second", stage1_share=1.5)
+    assert not (tmp_path / "second").exists()
+
+
+def test_what_a_model_sees_in_addition_counts_for_nothing_at_first(tiny: ModelConfig) -> None:
+    known, model = Impasto(tiny), Impasto(dataclasses.replace(tiny, signed_edges=True))
+    picture = torch.rand(2, 4, 32, 32)
+    assert begin_with(model, known) == 1
+    torch.testing.assert_close(model.autoencoder.reconstruct(picture), known.autoencoder.reconstruct(picture))
+    first = model.autoencoder.encoder("orientation").stage1.weight
+    assert first.shape[1] == 15 and not first[:, 9:].any()
+
+
+def test_weights_of_another_shape_are_no_beginning(folder: Path, tmp_path: Path) -> None:
+    first = train(config_for(folder, tmp_path / "first"))
+    with pytest.raises(ImpastoError, match=r"--start-from .*: its style_dim is 32, that of this training 64"):
+        train(config_for(folder, tmp_path / "second", size="small", start_from=first.folder))
+    with pytest.raises(ImpastoError, match="nowhere: there is no such run"):
+        train(config_for(folder, tmp_path / "third", start_from=tmp_path / "nowhere"))
+    assert not (tmp_path / "second").exists() and not (tmp_path / "third").exists()
+    with pytest.raises(ImpastoError, match="use one of them"):
+        config_for(folder, tmp_path / "fourth", start_from=first.folder, linear_start=True)

@@ -1,0 +1,217 @@
+"""`impasto stylize` and `impasto style` on a model of random weights: what they promise holds for any."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto.cli.main import main
+from impasto.config import Flow, ModelConfig, Repeat, StylizeConfig
+from impasto.create.picture import with_colours_of
+from impasto.create.recipe import read_recipe
+from impasto.model.autoencoder import Autoencoder
+from impasto.model.fuser import fuse, told
+from impasto.model.gaussian import Gaussian
+from impasto.model.impasto import Impasto, load_model, save_model
+from pictures import noise, write_noise
+
+FAST = "--steps 2 --device cpu"
+
+
+def stylize(arguments: str) -> int:
+    """Run the command."""
+    return main(["stylize", *arguments.split(), *FAST.split()])
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    """The picture in a file."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGBA")).astype(int)
+
+
+def test_a_picture_keeps_its_size_and_says_how_it_was_made(run: Path) -> None:
+    noise(71, 45, mode="RGBA").save("odd.png")
+    assert stylize("run odd.png --style a --out new --strength 0.4") == 0
+    with Image.open("new/odd.png") as made:
+        assert made.size == (71, 45) and made.mode == "RGBA"
+    recipe = read_recipe(Path("new/odd.png"))
+    assert recipe.content == "odd.png"
+    assert recipe.settings == StylizeConfig(style=("a",), strength=0.4, steps=2)
+
+
+def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path("in"), "one.png", "deep/er/two.png", "deep/er/two.webp")
+    Path("in/broken.png").write_bytes(b"no picture")
+    assert stylize("run in --style a --out new") == 0
+    assert "skipped broken.png" in capsys.readouterr().err
+    made = sorted(p.relative_to("new").as_posix() for p in Path("new").rglob("*.png"))
+    assert made == ["deep/er/two-2.png", "deep/er/two.png", "one.png"]
+    Path("new/one.png").unlink()
+    kept = Path("new/deep/er/two.png").stat().st_mtime_ns
+    assert stylize("run in --style a --out new") == 0
+    assert "1 pictures in new, 2 were there already" in capsys.readouterr().out
+    assert Path("new/deep/er/two.png").stat().st_mtime_ns == kept and Path("new/one.png").exists()
+    assert stylize("run in --style b --out new") == 0
+    settings = read_recipe(Path("new/deep/er/two.png")).settings
+    assert isinstance(settings, StylizeConfig) and settings.style == ("b",), "another style is made anew"
+
+
+def test_a_style_picture_that_changed_and_pictures_that_cannot(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path("in"), "one.png")
+    noise(64, 32).save("in/wide.png")
+    noise(seed=5).save("ref.png")
+    assert stylize("run in --style ref.png --out new --tile x") == 0
+    assert "skipped one.png: --tile x: a width of 40 px cannot repeat" in capsys.readouterr().err
+    before = pixels("new/wide.png")
+    noise(seed=6).save("ref.png")
+    assert stylize("run in --style ref.png --out new --tile x") == 0
+    assert (pixels("new/wide.png") != before).any(), "a style picture of another content is another style"
+    assert main("generate --recipe new/wide.png --out again --device cpu".split()) == 0
+    assert (pixels("new/wide.png") == pixels("again/wide.png")).all()
+    noise(64, 32, seed=8).save("in/wide.png")
+    assert main("generate --recipe new/wide.png --out third --device cpu".split()) == 2
+    assert "in/wide.png has changed" in capsys.readouterr().err
+
+
+def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) -> None:
+    write_noise(Path(), "x.png", "ref.png")
+    for out, more in (("1", "a ref.png:0.5"), ("2", "ref.png:0.5 a"), ("3", "a ref.png:0.5 --seed 1")):
+        assert stylize(f"run x.png --out {out} --style {more}") == 0
+    assert (pixels("1/x.png") == pixels("2/x.png")).all()
+    assert (pixels("1/x.png") != pixels("3/x.png")).any()
+
+
+@pytest.mark.parametrize("tile", ["", "--tile x"])
+def test_passes_are_the_mean_of_a_picture_painted_in_several_places(run: Path, tile: str) -> None:
+    noise(64, 45 if tile else 64).save("one.png")
+    assert stylize(f"run one.png --style a --flow off --passes 2 --out twice {tile}") == 0
+    model = impasto.load("run", "cpu")
+    repeat = Repeat.X if tile else Repeat.NONE
+    stylizer = model.stylizer(StylizeConfig(style=("a",), flow=Flow.OFF, tile=repeat, passes=2))
+    first, second = stylizer.canvases(45 if tile else 64, 64)
+    assert (second.top - first.top, second.left + second.around_right) == (11, 30)
+    assert second.canvas_width == (64 if tile else 96) and (second.canvas_height, first.canvas_height) == (96, 64)
+    picture = np.asarray(Image.open("one.png").convert("RGBA")).transpose(2, 0, 1)[: model.config.channels]
+    painted = [
+        canvas.take(stylizer.paint(stylizer.told(stylizer.encode(canvas.put(picture))))) for canvas in (first, second)
+    ]
+    assert np.abs(painted[0] - painted[1]).max() > 0.01
+    expected = np.asarray(stylizer.finished(np.mean(painted, 0), picture).convert("RGBA")).astype(int)
+    assert np.abs(pixels("twice/one.png") - expected).max() <= 1
+
+
+def test_the_flow_is_left_out_where_the_decoder_redraws_alone(run: Path, tiny: ModelConfig) -> None:
+    write_noise(Path(), "x.png")
+    network, styles = load_model(run / "model.safetensors")
+    network.config = dataclasses.replace(tiny, redraws_alone=True)
+    Path("alone").mkdir()
+    save_model(network, Path("alone/model.safetensors"), styles=styles)
+    ways = {"1": "run", "2": "run --flow on", "3": "run --flow off", "4": "alone --seed 1", "5": "alone --flow on"}
+    made = {}
+    for out, way in ways.items():
+        model, *more = way.split()
+        assert stylize(f"{model} x.png --out {out} --style a {' '.join(more)}") == 0
+        made[out] = pixels(f"{out}/x.png")
+    assert (made["1"] == made["2"]).all() and (made["2"] == made["5"]).all()
+    assert (made["3"] == made["4"]).all() and (made["2"] != made["3"]).any()
+    config = StylizeConfig(style=("a",), text="sun")
+    assert config.follows_flow(network.config), "the decoder alone hears no text"
+
+
+def test_a_saved_style_is_the_style(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path(), "x.png", "ref.png")
+    assert main("style save run a ref.png:2 -o my.style --device cpu".split()) == 0
+    assert stylize("run x.png --style a ref.png:2 --out direct") == 0
+    assert stylize("run x.png --style my.style --out saved") == 0
+    assert abs(pixels("direct/x.png") - pixels("saved/x.png")).max() <= 1
+    capsys.readouterr()
+    assert main("style show my.style".split()) == 0
+    assert "a, ref.png:2" in capsys.readouterr().out
+
+
+def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path(), "x.png")
+    assert main("style save run a -o my.style --device cpu".split()) == 0
+    other = Path("other/model.safetensors")
+    other.parent.mkdir()
+    save_model(Impasto(tiny), other, styles=torch.zeros(2, 2, tiny.style_dim))
+    capsys.readouterr()
+    assert stylize(f"{other} x.png --style my.style --out new") == 2
+    message = capsys.readouterr().err
+    assert impasto.load(run, "cpu").identity in message and impasto.load(other, "cpu").identity in message
+    Path("my.style").write_bytes(b"no style")
+    assert stylize("run x.png --style my.style --out new") == 2
+    assert "my.style is not a readable style" in capsys.readouterr().err
+    assert main("style save run a -o my.png --device cpu".split()) == 2
+    assert "ends in .style" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run x.png --out new", "--style is missing"),
+        ("run nothing.png --style a --out new", "does not exist"),
+        ("run broken.png --style a --out new", "broken.png"),
+        ("run empty --style a --out new", "no readable picture"),
+        ("run x.png --style a --out new --strength 1.5", "--strength 1.5"),
+        ("run x.png --style a --out new --flow off --text sun", "--flow off"),
+        ("run x.png --style a --out new --flow off --passes 3", "use 1, 2, 4 or 8"),
+        ("run x.png --style a --out new --passes 4", "use it with --flow off"),
+        ("run x.png --style a:0 --out new", "above 0"),
+        ("run x.png --style a --out new --tile x", "cannot repeat"),
+        ("run x.png --style a --out new --palette 1", "2 to 256"),
+        ("run x.png --style a --out new --pixel-art 500", "--pixel-art 500"),
+    ],
+)
+def test_bad_input_is_named(run: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    noise(50, 40).save("x.png")
+    Path("broken.png").write_bytes(b"no picture")
+    Path("empty").mkdir()
+    assert stylize(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(Path().glob("new/*"))
+
+
+def test_larger_than_training_and_repeating(run: Path) -> None:
+    noise(160, 64).save("wide.png")
+    assert stylize("run wide.png --style a --out new --tile x --palette 4") == 0
+    made = pixels("new/wide.png")
+    assert made.shape == (64, 160, 4)
+    assert len(np.unique(made[..., :3].reshape(-1, 3), axis=0)) <= 4
+
+
+def test_colours_are_kept_where_only_the_lightness_is_redrawn() -> None:
+    rng = np.random.default_rng(0)
+    original, painted = (0.3 + 0.4 * rng.random((4, 8, 8), dtype=np.float32) for _ in range(2))
+    kept = with_colours_of(painted, original)
+    assert np.allclose(np.diff(kept[:3], axis=0), np.diff(original[:3], axis=0), atol=1e-5), "chroma differs"
+    luma = np.array([0.299, 0.587, 0.114])
+    assert np.allclose(np.tensordot(luma, kept[:3], 1), np.tensordot(luma, painted[:3], 1), atol=1e-5)
+    assert (kept[3] == painted[3]).all()
+
+
+def test_python_streams_pictures(run: Path) -> None:
+    write_noise(Path("in"), "one.png", "two.png")
+    model = impasto.load("run", "cpu")
+    found = list(model.stylize(Path("in"), StylizeConfig(style=("a",), steps=1)))
+    assert [made.recipe.content for made in found] == ["in/one.png", "in/two.png"]
+
+
+def test_strength_lets_colours_fall_silent_before_structure(tiny: ModelConfig) -> None:
+    model, picture = Autoencoder(tiny), torch.rand(2, 4, 64, 64)
+    style = Gaussian(torch.full((2, tiny.style_dim), 0.5), torch.full((2, tiny.style_dim), -2.0))
+    with torch.no_grad():
+        experts = model.experts(picture)
+        found = [told(experts, style, strength) for strength in (0.0, 0.5, 1.0)]
+        structure = fuse(experts, torch.tensor([0.0, 1.0, 0.0])[None, :, None].expand(2, 3, 4))
+        for level, gaussian in enumerate(model.posterior(picture)):
+            torch.testing.assert_close(found[0][level].mean, gaussian.mean)
+    sure = [[float(level.precision.mean()) for level in hierarchy[1:]] for hierarchy in found]
+    assert all(first > second > third for first, second, third in zip(*sure, strict=True))
+    # At the finest stride all but nothing else is left.
+    torch.testing.assert_close(found[2][3].mean, structure[3].mean, atol=1e-2, rtol=0)
+    torch.testing.assert_close(found[2][0].mean, style.mean)

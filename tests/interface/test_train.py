@@ -1,0 +1,283 @@
+import io
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import impasto
+from impasto.cli.main import main
+from impasto.cli.terminal import Terminal, duration
+from impasto.config import Fit, Size, TrainConfig
+from impasto.errors import ImpastoError
+from impasto.events import Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned
+
+RUN = Path("runs/a b")
+
+
+def stepped(progress: float = 0.25, **changes: object) -> Stepped:
+    values = {
+        "stage": Stage.PRIOR,
+        "images_seen": 12345,
+        "stage_progress": 0.1,
+        "total_progress": progress,
+        "seconds_left": 308.0,
+        "images_per_second": 98.76,
+        "terms": {"flow [x]": 1.23456, "rate": 1300.0},
+        "skipped_updates": 0,
+    }
+    return Stepped(**(values | changes))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fake_api(monkeypatch: pytest.MonkeyPatch, train: Callable[..., object]) -> None:
+    module = ModuleType("impasto.api")
+    module.train = train
+    monkeypatch.setitem(sys.modules, "impasto.api", module)
+    monkeypatch.setattr(impasto, "api", module, raising=False)
+
+
+def test_plain_lines_come_every_ten_seconds() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Terminal(stream, clock) as listener:
+        listener(Note("216 pictures in [pets]"))
+        for second in range(31):
+            clock.now = second
+            listener(stepped(second / 31, skipped_updates=second // 20))
+        listener(Saved(RUN, 5))
+        listener(Warned("level stride8 is dying"))
+        listener(Previewed(RUN / "previews/1.png"))
+        listener(Finished(RUN, complete=True, seconds=7500))
+    assert stream.getvalue().splitlines() == [
+        "216 pictures in [pets]",
+        "  0%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300",
+        " 32%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300",
+        " 65%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
+        " 97%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
+        "warning: level stride8 is dying",
+        "preview: runs/a b/previews/1.png",
+        "Done in 2h05m. Make pictures with: impasto generate 'runs/a b' --out pictures",
+    ]
+
+
+def test_a_cancelled_run_says_how_to_go_on() -> None:
+    stream = io.StringIO()
+    Terminal(stream)(Finished(RUN, complete=False, seconds=8))
+    assert stream.getvalue() == "Stopped after 8s and saved in 'runs/a b'. The same command resumes.\n"
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_live_bar_shows_the_step_and_lines_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = FakeTerminal()
+    before = sys.stderr
+    with Terminal(stream) as listener:
+        listener(Note("216 pictures in [red]pets[/nothing] :smile:"))
+        listener(stepped(0.25, skipped_updates=3))
+        listener(Warned("[bold] " + "long " * 60))
+        listener(stepped(0.5, skipped_updates=3))
+        listener(Finished(RUN, complete=True, seconds=1))
+    text = stream.getvalue()
+    assert "216 pictures in [red]pets[/nothing] :smile:" in text
+    assert "warning: [bold] " + "long " * 59 in text
+    assert " 50%" in text and "12,345 pictures" in text and "5m08s left" in text
+    assert "flow [x] 1.235" in text and "skipped updates 3" in text
+    assert "impasto generate 'runs/a b'" in text
+    assert sys.stderr is before
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") >= 1  # the cursor is back
+
+
+def test_the_terminal_is_given_back_after_an_error() -> None:
+    stream = FakeTerminal()
+    with pytest.raises(RuntimeError), Terminal(stream) as listener:
+        listener(stepped())
+        raise RuntimeError
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h")
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_unknown_durations(seconds: float) -> None:
+    assert duration(seconds) == "?"
+
+
+def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = []
+
+    def train(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+        seen.append((config, cancel()))
+        for listener in listeners:
+            listener(Finished(config.out, complete=True, seconds=1))
+
+    fake_api(monkeypatch, train)
+    before = signal.getsignal(signal.SIGINT)
+    line = ["train", "pics", "--out", "run", "--size", "tiny", "--resolution", "96", "--minutes", "2.5"]
+    assert main([*line, "--tensorboard", "--objective.kl-weight", "1e-5"]) == 0
+    ((config, cancelled),) = seen
+    assert type(config) is TrainConfig and not cancelled
+    assert (config.pictures, config.out, config.size) == (Path("pics"), Path("run"), Size.TINY)
+    assert (config.resolution, config.minutes, config.tensorboard) == (96, 2.5, True)
+    assert config.objective.kl_weight == 1e-5
+    assert config.learning_rate == TrainConfig(Path(), Path()).learning_rate
+    assert "Done in 1s" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--resolution 65", "--resolution 65"),
+        ("--seed -1", "--seed -1"),
+        ("--minutes 1 --images 1", "--minutes and --images"),
+        ("--batch-size 0", "--batch-size"),
+    ],
+)
+def test_settings_that_could_not_train(
+    flags: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_api(monkeypatch, lambda *a: pytest.fail("trained"))
+    assert main(["train", "pics", "--out", "run", *flags.split()]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_errors_of_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def train(*arguments: object) -> None:
+        raise ImpastoError("pics: no pictures here.")
+
+    fake_api(monkeypatch, train)
+    assert main(["train", "pics", "--out", "run"]) == 2
+    assert capsys.readouterr().err == "error: pics: no pictures here.\n"
+
+
+def test_other_ranks_are_quiet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def train(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert cancel()
+        for listener in listeners:
+            listener(Note("hello"))
+            listener(Finished(config.out, complete=False, seconds=1))
+
+    fake_api(monkeypatch, train)
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", "pics", "--out", "run"]) == 130
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("complete", [True, False])
+def test_first_signal_cancels(
+    number: int, complete: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def train(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+        assert not cancel()
+        os.kill(os.getpid(), number)
+        assert cancel()
+        for listener in listeners:
+            listener(Finished(config.out, complete=complete, seconds=1))
+
+    fake_api(monkeypatch, train)
+    assert main(["train", "pics", "--out", "run"]) == (0 if complete else 130)
+    error = capfd.readouterr().err
+    assert "finishing the step, then saving" in error
+    assert ("same command resumes" in error) is not complete
+
+
+def test_second_signal_exits_at_once(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def train(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("went on after the second signal")
+
+    fake_api(monkeypatch, train)
+    assert main(["train", "pics", "--out", "run"]) == 130
+    assert capfd.readouterr().err.endswith("interrupted\n")
+
+
+SCRIPT = """
+import sys, time, types
+import impasto
+from impasto.events import Finished, Stage, Stepped
+def train(config, listeners, cancel):
+    for step in range(600):
+        for listener in listeners:
+            listener(Stepped(Stage.AUTOENCODER, step, 0, step / 600, 1, 1, {}, 0))
+        if cancel():
+            break
+        time.sleep(0.05)
+    for listener in listeners:
+        listener(Finished(config.out, not cancel(), 1))
+impasto.api = sys.modules["impasto.api"] = types.ModuleType("impasto.api")
+impasto.api.train = train
+from impasto.cli.main import main
+sys.exit(main(["train", "pics", "--out", "run"]))
+"""
+
+
+def test_ctrl_c_on_a_real_terminal() -> None:
+    """The bar draws on a pseudo-terminal; the interrupt comes after the first drawing."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+        start_new_session=True,
+    )
+    os.close(child)
+    seen = b""
+    killer = threading.Timer(30, process.kill)
+    killer.start()
+    try:
+        sent = False
+        while True:
+            try:
+                part = os.read(parent, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not part:
+                break
+            seen += part
+            if not sent and b"autoencoder" in seen:
+                sent = True
+                process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130, seen
+    finally:
+        killer.cancel()
+        process.kill()
+        process.wait()
+        os.close(parent)
+    assert b"finishing the step, then saving" in seen
+    assert b"The same command resumes" in seen
+    assert b"Traceback" not in seen
+
+
+def test_a_preset_stands_for_flags_and_given_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TrainConfig] = []
+    fake_api(monkeypatch, lambda config, listeners, cancel: seen.append(config))
+    assert main("train art --out runs/a --preset painter".split()) == 0
+    assert main("train art --out runs/a --resolution 64 --preset painter --zoom 1".split()) == 0
+    assert (seen[0].resolution, seen[0].fit, seen[0].zoom, seen[0].stage1_share) == (128, Fit.CROP, 1.75, 0.65)
+    assert seen[0].prior_size is Size.TINY and seen[0].signed_edges
+    objective = seen[0].objective
+    assert (objective.mixture_weight, objective.twin_weight, objective.adversarial_weight) == (0.1, 0.5, 0.0)
+    assert (seen[1].resolution, seen[1].fit, seen[1].zoom) == (64, Fit.CROP, 1.0)
+    with pytest.raises(SystemExit):
+        main("train art --out runs/a --preset sculptor".split())

@@ -1,0 +1,56 @@
+"""The views of an image: what each one contains, and that together they lose nothing."""
+
+import torch
+
+from impasto.model.views import edge_signs, guided_filter, orientation, views_of
+
+
+def stripes(vertical: bool) -> torch.Tensor:
+    wave = (torch.arange(64) % 8 < 4).float().expand(64, 64)
+    picture = wave if vertical else wave.T
+    return picture.expand(1, 3, 64, 64)
+
+
+def test_orientation_tells_directions_apart_and_sees_no_colour() -> None:
+    upright, level = orientation(stripes(True)), orientation(stripes(False))
+    inside = (slice(None), slice(None), slice(8, 24), slice(8, 24))
+    assert upright[inside][:, 1].mean() > 0.1  # strength x cos 2a at the finest scale
+    assert level[inside][:, 1].mean() < -0.1
+    picture = torch.rand(1, 3, 64, 64)
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    grey = (picture * luma).sum(1, keepdim=True).expand_as(picture)
+    torch.testing.assert_close(orientation(picture), orientation(grey), atol=1e-4, rtol=1e-3)
+
+
+def test_orientation_sees_a_white_shape_on_a_transparent_ground() -> None:
+    picture = torch.ones(1, 4, 64, 64)
+    picture[:, 3, :, :32] = 0
+    assert orientation(picture)[:, 0].max() > 0.3
+    assert orientation(torch.ones(1, 4, 64, 64))[:, 0].max() < 0.01
+
+
+def test_signs_tell_a_picture_from_its_negative_and_orientation_does_not() -> None:
+    picture = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(orientation(1 - picture), orientation(picture), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(edge_signs(1 - picture), -edge_signs(picture), atol=1e-4, rtol=1e-3)
+    brighter = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    along_x, along_y = edge_signs(brighter)[0, :2]
+    assert along_x.min() > 0.05 and along_y.abs().max() < 1e-3
+    torch.testing.assert_close(along_x.square(), orientation(brighter)[0, 0].square(), atol=1e-3, rtol=1e-2)
+
+
+def test_guided_filter_keeps_edges_and_removes_grain() -> None:
+    edge = torch.zeros(1, 1, 32, 32)
+    edge[..., 16:] = 1
+    grainy = edge + 0.03 * torch.randn_like(edge)
+    smooth = guided_filter(grainy)
+    assert (smooth - edge)[..., :12].std() < 0.5 * 0.03
+    assert smooth[..., 18].mean() - smooth[..., 13].mean() > 0.9
+
+
+def test_views_lose_nothing_between_them() -> None:
+    picture = torch.rand(2, 4, 32, 32)
+    views = views_of(picture, signed=True)
+    residual = torch.nn.functional.pixel_shuffle(views.texture, 2) / 4
+    torch.testing.assert_close(guided_filter(picture) + residual, picture)
+    assert {tuple(v.shape[2:]) for v in views} == {(16, 16)}

@@ -1,0 +1,119 @@
+"""Properties of any input that hypothesis or a seed invents: image sizes, modes, palettes, folders, damaged files."""
+
+import itertools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from impasto.config import Fit, Size, sized_model
+from impasto.create.palette import Palette, lock
+from impasto.create.picture import to_image
+from impasto.data import prepare
+from impasto.model.autoencoder import Autoencoder
+from impasto.model.encoder import LOG_VARIANCE_BOUND
+from pictures import colours_of, composite, encode, noise, write_noise
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([3, 4]), st.booleans())
+def test_any_multiple_of_32_goes_in_and_comes_out(rows: int, columns: int, channels: int, signed: bool) -> None:
+    shape = sized_model(Size.TINY, channels=channels, resolution=32, collections=(), signed_edges=signed)
+    model = Autoencoder(shape)
+    picture = torch.rand(1, channels, 32 * rows, 32 * columns)
+    with torch.no_grad():
+        assert model.reconstruct(picture).shape == picture.shape
+        for level, gaussian in enumerate(model.posterior(picture)[1:]):
+            assert gaussian.mean.shape[2:] == (rows * 2**level, columns * 2**level)
+            assert gaussian.log_variance.abs().max() <= LOG_VARIANCE_BOUND
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["uint8", "float"]), st.sampled_from([1.0, 0.1, 0.02]))
+def test_composite_comes_back(seed: int, kind: str, opacity: float) -> None:
+    values = np.random.default_rng(seed).random((9, 13, 4)).astype(np.float32)
+    values[..., 3] *= opacity
+    given_values = composite(Image.fromarray(np.rint(values * 255).astype(np.uint8)))
+    if kind == "uint8":
+        given_values = np.rint(given_values * 255).astype(np.uint8)
+    image = to_image(given_values)
+    wanted = given_values / 255 if kind == "uint8" else given_values
+    assert image.mode == "RGBA" and image.size == (13, 9)
+    assert np.abs(composite(image) - wanted).max() <= 1.01 / 255
+
+
+@given(count=st.integers(2, 256), seed=st.integers(0, 9), mode=st.sampled_from(["RGB", "RGBA"]))
+def test_so_many_colours_and_no_more(count: int, seed: int, mode: str) -> None:
+    image = noise(48, 40, mode=mode, seed=seed)
+    locked = lock(image, Palette(count))
+    assert locked.mode == mode and locked.size == image.size
+    assert len(colours_of(locked)) <= count
+    assert len(colours_of(locked, least_alpha=1)) >= min(count, len(colours_of(image, least_alpha=1))) * 0.75
+    if mode == "RGBA":
+        assert np.array_equal(np.asarray(locked)[..., 3], np.asarray(image)[..., 3])
+
+
+MODES = {
+    "PNG": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"],
+    "JPEG": ["L", "RGB", "CMYK"],
+    "GIF": ["L", "P"],
+    "WEBP": ["RGB", "RGBA"],
+    "BMP": ["1", "L", "P", "RGB"],
+    "TIFF": ["1", "L", "LA", "RGB", "CMYK", "I;16"],
+}
+KINDS = [(kind, mode) for kind, modes in MODES.items() for mode in modes]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(KINDS),
+            st.integers(1, 150),
+            st.integers(1, 150),
+            st.sampled_from(["", "a/", "b/c/"]),
+        ),
+        min_size=2,
+        max_size=6,
+    ),
+    st.sampled_from(Fit),
+    st.sampled_from([32, 64]),
+)
+def test_any_folder_prepares(files, fit, resolution):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "set"
+        for seed, ((kind, mode), width, height, inner) in enumerate(files):
+            path = folder / f"{inner}{seed}.{kind.lower()}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(noise(width, height, mode=mode, seed=seed), kind))
+        pictures = prepare(folder, resolution=resolution, fit=fit, cache=Path(name) / "cache")
+        assert len(pictures) == len(files) and not pictures.audit.skipped
+        for rng in (None, np.random.default_rng(0)):
+            batch = pictures.batch(range(len(files)), rng)
+            assert batch.shape == (len(files), pictures.channels, resolution, resolution)
+            assert batch.dtype == np.uint8
+        for entry in pictures.entries:
+            assert min(entry.height, entry.width) == resolution
+            assert max(entry.height, entry.width) <= (resolution if fit is Fit.PAD else 4 * resolution)
+        # noise() clears the rim of pictures with alpha; below 4 pixels there is no rim.
+        clear = [mode in ("LA", "RGBA") and max(size) >= 4 for (_, mode), *size, _ in files]
+        assert pictures.channels == (4 if any(clear) else 3)
+        del pictures
+
+
+def test_damage_anywhere_is_never_a_crash(tmp_path):
+    rng = np.random.default_rng(0)
+    write_noise(tmp_path / "set", "fine1.png", "fine2.png")
+    kinds = itertools.cycle(["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+    for index, kind in zip(range(70), kinds, strict=False):
+        data = np.frombuffer(encode(noise(seed=index), kind), np.uint8).copy()
+        places = rng.integers(0, len(data), 12)
+        data[places] = rng.integers(0, 256, 12)
+        (tmp_path / "set" / f"{index}.{kind.lower()}").write_bytes(data)
+    audit = prepare(tmp_path / "set", resolution=32, cache=tmp_path / "cache").audit
+    assert audit.pictures + len(audit.skipped) == 72 and audit.skipped
+    assert all(audit.skipped.values())
