@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from impasto.config import ModelConfig, Size, sized_model
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 from impasto.training.run import Run
 
@@ -35,9 +36,9 @@ def run(tiny: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     network = Impasto(tiny)
     for name, parameter in network.named_parameters():
-        if name.startswith(("prior.head", "prior.draft_head")):
+        if name.startswith(("prior.head", "prior.intermediate_head")):
             torch.nn.init.normal_(parameter, std=0.1)  # an untrained flow hardly moves
-    save_model(network, Run(tmp_path / "run").model, styles=torch.randn(2, 2, tiny.style_dim))
+    save_model(network, Run(tmp_path / "run").model, styles=Gaussian.unstack(torch.randn(2, 2, tiny.style_dim)))
     return Path("run")
 
 

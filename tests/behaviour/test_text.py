@@ -113,8 +113,9 @@ def test_what_cannot_be_asked_or_learned_is_said(
 
 
 def test_pictures_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:
-    from impasto.data import prepare
     from impasto.training.captions import captions_of
+
+    from impasto.data import prepare
 
     pictures = prepare(write_captioned(tmp_path / "in"), resolution=32, cache=tmp_path / "cache")
     vectors = captions_of(pictures, pictures.train)

@@ -15,26 +15,22 @@ import pytest
 import torch
 from PIL import Image
 
-import impasto
-from impasto import config as config_module
-from impasto.config import GenerateConfig, ModelConfig, Size, TrainConfig, from_json
+from impasto.config import ModelConfig, Size, TrainConfig, from_json
 from impasto.data import prepare
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
-from impasto.model.autoencoder import Autoencoder
 from impasto.model.impasto import Impasto, load_model
 from impasto.training import engine
 from impasto.training.autoencoder_stage import AutoencoderStage
+from impasto.training.begin import copy_fitting_weights
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import read_checkpoint
-from impasto.training.engine import choose_device, choose_precision
-from impasto.training.linear_start import start_linear
+from impasto.training.engine import choose_device, choose_dtype
 from impasto.training.loop import train
 from impasto.training.optimizer import GUARD_STEPS, Optimizer
-from impasto.training.prior_stage import LatentCache, looks_of
-from impasto.training.run import Run, open_run
+from impasto.training.prior_stage import LatentCache
+from impasto.training.run import Run, open_run, read_config
 from impasto.training.seeds import Order
-from impasto.training.warm_start import begin_with
 from pictures import noise
 
 
@@ -57,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 def config_for(folder: Path, out: Path, **changes: object) -> TrainConfig:
     """A run of a few steps."""
-    settings = dict(pictures=folder, out=out, size="tiny", resolution=32, images=128, batch_size=8)
+    settings = dict(data=folder, out=out, size="tiny", resolution=32, images=128, batch_size=8)
     return from_json(
         TrainConfig, json.dumps(settings | {"prior_batch_size": 16, "device": "cpu"} | changes, default=str), "test"
     )
@@ -77,7 +73,7 @@ def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path)
     assert stages == sorted(stages, key=list(Stage).index)
     for path in (run.config, run.model, run.state, run.log, run.audit):
         assert path.stat().st_size > 0
-    assert from_json(TrainConfig, run.config.read_text(), "run").images == 128
+    assert read_config(run.config).images == 128
     assert json.loads(run.audit.read_text())
     with Image.open(max(run.previews.iterdir())) as sheet:
         assert sheet.width > 300
@@ -87,7 +83,7 @@ def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path)
 
 
 def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "choose_precision", lambda device: (torch.bfloat16, "as asked"))
+    monkeypatch.setattr(engine, "choose_dtype", lambda device: (torch.bfloat16, "as asked"))
     terms: dict[Stage, dict[str, float]] = {}
 
     def listen(event: Event) -> None:
@@ -98,79 +94,6 @@ def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch
     assert set(terms) == set(Stage)
     assert all(np.isfinite(value) for values in terms.values() for value in values.values())
     assert all(torch.isfinite(tensor).all() for tensor in tensors_of(run.model).values())
-
-
-def test_samples_are_measured_on_the_way(folder: Path, tmp_path: Path) -> None:
-    notes: list[str] = []
-    run = config_for(folder, tmp_path / "run", images=64, measure_minutes=100)
-    train(run, [lambda event: notes.append(event.text) if isinstance(event, Note) else None])
-    (said,) = [note for note in notes if note.startswith("samples (192): frechet_lite2")]
-    assert "not measured" in said or "other real pictures" in said
-    assert "probe_accuracy" in said
-
-
-def test_measuring_without_the_extra_is_refused_at_once(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("impasto.evaluate.judge.find_spec", lambda name: None)
-    with pytest.raises(ImpastoError, match=r"impasto\[evaluate\]"):
-        train(config_for(folder, tmp_path / "run", measure_minutes=1))
-    train(config_for(folder, tmp_path / "plain", images=16))
-
-
-def soft_pictures(count: int, side: int, components: int) -> torch.Tensor:
-    """RGBA pictures of a few smooth components each, which a linear code can hold whole."""
-    rough = torch.randn(components, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    smooth = torch.nn.functional.interpolate(rough, size=side, mode="bicubic")
-    amounts = torch.randn(count, components, generator=torch.Generator().manual_seed(2))
-    return (0.5 + 0.08 * torch.einsum("nk,kchw->nchw", amounts, smooth)).clamp(0, 1)
-
-
-def test_training_can_start_from_the_best_linear_autoencoder(tiny: ModelConfig) -> None:
-    torch.manual_seed(0)
-    model = Autoencoder(dataclasses.replace(tiny, channels=3, linear_experts=True)).eval()
-    pictures = soft_pictures(160, 32, 10)[:, :3]
-    known, new = pictures[:128], pictures[128:]
-    start_linear(model, known, 4e-6)
-    model.decoder.paint.project.weight.data.zero_()
-    with torch.no_grad():
-        errors = [float((model.reconstruct(new, level) - new).square().mean()) for level in (1, 2, 3, 4)]
-        posterior, pixel = model.posterior(new), model.posterior(new, only_pixel(len(new)))
-    spread = float((new - known.mean(0)).square().mean())
-    # Ten components need no more than the coarsest map; a style says nothing yet.
-    assert errors[0] > 0.5 * spread and errors[1] < 0.2 * spread and errors[3] < 0.1 * spread
-    # The pixel expert sees nearly all of it, and says so.
-    assert posterior[1].log_variance.mean() < pixel[1].log_variance.mean() < -2
-    assert float((posterior[1].mean - pixel[1].mean).square().mean()) < 0.2
-
-
-def test_a_run_with_a_linear_start(folder: Path, tmp_path: Path) -> None:
-    run = train(config_for(folder, tmp_path / "run", linear_start=True))
-    network, _ = load_model(run.model)
-    assert network.config.linear_experts
-    plain = train(config_for(folder, tmp_path / "plain"))
-
-    def first_loss(run: Run) -> float:
-        lines = [json.loads(line) for line in run.log.read_text().splitlines()]
-        return next(line["reconstruction"] for line in lines if "reconstruction" in line)
-
-    assert first_loss(run) < 0.6 * first_loss(plain)
-
-
-def test_the_linear_start_takes_fewer_pictures_than_components_and_flat_ones(tiny: ModelConfig) -> None:
-    for pictures in (soft_pictures(2, 32, 3), torch.ones(3, 4, 32, 32)):
-        model = Autoencoder(dataclasses.replace(tiny, linear_experts=True)).eval()
-        start_linear(model, pictures, 4e-6)
-        assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
-        painted = model.reconstruct(pictures)
-        assert torch.isfinite(painted).all()
-
-
-def only_pixel(batch: int) -> torch.Tensor:
-    """Weights at which the pixel expert speaks alone."""
-    weights = torch.zeros(batch, 3, 4)
-    weights[:, 0] = 1
-    return weights
 
 
 def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
@@ -187,17 +110,17 @@ def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
     assert np.mean(losses[-2:]) < 0.35 * losses[0]
 
 
-def test_pictures_are_learned_from_their_plain_twins(folder: Path, tmp_path: Path) -> None:
+def test_images_are_decoded_from_their_destylised_copies(folder: Path, tmp_path: Path) -> None:
     terms: list[dict[str, float]] = []
 
     def listen(event: Event) -> None:
         if isinstance(event, Stepped) and event.stage is Stage.AUTOENCODER and event.terms:
             terms.append(event.terms)
 
-    objective = {"twin_weight": 1.0, "mixture_start": 0.3}
+    objective = {"destylized_weight": 1.0, "stylization_start": 0.3}
     train(config_for(folder, tmp_path / "run", images=800, stage1_share=0.9, objective=objective), [listen])
-    errors = [found["twin"] for found in terms if "twin" in found]
-    assert "twin" not in terms[0] and len(errors) > 3 and "mixed_colours" not in terms[-1]
+    errors = [found["destylized"] for found in terms if "destylized" in found]
+    assert "destylized" not in terms[0] and len(errors) > 3 and "swap_colours" not in terms[-1]
     half = len(errors) // 2
     assert np.mean(errors[half:]) < 0.9 * np.mean(errors[:half])
 
@@ -282,7 +205,7 @@ def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder:
 def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
     settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
     settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "0.01"]
-    settings += ["--objective.mixture-weight", "0.1", "--objective.twin-weight", "0.5"]
+    settings += ["--objective.swap-weight", "0.1", "--objective.destylized-weight", "0.5"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     launchers = {
         "one": [sys.executable, "-m", "impasto"],
@@ -313,7 +236,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(
     events: list[Event] = []
     train(config_for(folder, tmp_path / "run"), [events.append])
     lines = [e.text for e in events if isinstance(e, Warned | Note)]
-    assert any("4 pictures at a time" in line for line in lines)
+    assert any("4 images at a time" in line for line in lines)
     assert isinstance(events[-1], Finished) and events[-1].complete
 
 
@@ -382,7 +305,7 @@ def test_device_and_precision_come_with_a_reason() -> None:
     assert choose_device("cpu") == ("cpu", "cpu, as asked")
     with pytest.raises(ImpastoError, match="--device abacus"):
         choose_device("abacus")
-    precision, reason = choose_precision(torch.device("cpu"))
+    precision, reason = choose_dtype(torch.device("cpu"))
     assert precision in (torch.float32, torch.bfloat16) and str(precision).removeprefix("torch.") in reason
 
 
@@ -405,30 +328,14 @@ def test_larger_pictures_are_cut_and_the_prior_knows_several_cuts(tmp_path: Path
     pictures = prepare(folder, resolution=32, fit=config.fit, zoom=2.0, cache=run.cache)
     assert tuple(pictures.sides[0]) == (64, 80)
     cache = LatentCache(load_model(run.model)[0].autoencoder, pictures, engine.Engine("cpu"))
-    assert cache.cuts == 5 and len(cache.fused[0]) == 5 * len(pictures.train)
+    assert cache.num_crops == 5 and len(cache.fused.style) == 5 * len(pictures.train)
     first = cache.rows(np.array([0, 1]), np.array([0, 2]))
     assert first.tolist() == [0, 1 + 2 * len(pictures.train)]
-    assert not torch.equal(cache.fused[1][0], cache.fused[1][len(pictures.train)]), "another cut is another picture"
+    assert not torch.equal(cache.fused.maps[0][0], cache.fused.maps[0][len(pictures.train)]), (
+        "another crop is another image"
+    )
     whole = prepare(folder, resolution=32, fit=config.fit, cache=run.cache)
-    assert LatentCache(load_model(run.model)[0].autoencoder, whole, engine.Engine("cpu")).cuts == 1
-
-
-def test_a_prior_may_draw_what_is_shown_first_and_let_coarse_levels_lead(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config_module, "PRIOR_LOOK_DIM", 6)
-    monkeypatch.setattr(config_module, "PRIOR_DELAYS", (0.0, 0.0, 0.25, 0.5))
-    run = train(config_for(folder, tmp_path / "run"))
-    model, _ = load_model(run.model)
-    assert model.config.prior_look_dim == 6 and model.config.prior_delays[3] == 0.5
-    made = [made.image for made in impasto.load(run.folder, "cpu").generate(2, GenerateConfig(steps=3))]
-    assert made[0].size == (32, 32) and made[0].tobytes() != made[1].tobytes()
-    pictures = prepare(folder, resolution=32, cache=run.cache)
-    looks = looks_of(pictures, engine.Engine("cpu"), 6)
-    assert looks.shape == (len(pictures.train), 6) and looks[:, :3].std(0).min() > 0.5
-    squares = torch.from_numpy(pictures.collection_ids[pictures.train]) == 1
-    apart = (looks[squares].mean(0) - looks[~squares].mean(0)).abs().max()
-    assert apart > 1, "discs and squares look different"
+    assert LatentCache(load_model(run.model)[0].autoencoder, whole, engine.Engine("cpu")).num_crops == 1
 
 
 def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: Path) -> None:
@@ -439,10 +346,10 @@ def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: P
         target = flat / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(file).convert("RGB").save(target)
-    settings = config_for(flat, tmp_path / "second", start_from=first.folder, images=128)
+    settings = config_for(flat, tmp_path / "second", init=first.folder, images=128)
     settings = dataclasses.replace(settings, learning_rate=1e-9, prior_learning_rate=1e-9)
     train(settings, [events.append], cancel=lambda: True)
-    assert any(isinstance(e, Note) and "100% of the first weights" in e.text for e in events)
+    assert any(isinstance(e, Note) and "100% of the initial weights" in e.text for e in events)
     train(settings, [events.append])
     (before, _), (after, _) = load_model(first.model), load_model(Run(tmp_path / "second").model)
     assert before.config.channels == 4 and after.config.channels == 3
@@ -454,7 +361,7 @@ def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: P
 
 def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) -> None:
     first = train(config_for(folder, tmp_path / "first"))
-    settings = config_for(folder, tmp_path / "second", start_from=first.folder, prior_size="small", images=2)
+    settings = config_for(folder, tmp_path / "second", init=first.folder, prior_size="small", images=2)
     second = train(dataclasses.replace(settings, learning_rate=1e-9, batch_size=1, prior_batch_size=1))
     (before, _), (after, _) = load_model(first.model), load_model(second.model)
     assert (after.config.prior_width, after.config.prior_depth) == (384, 8) and after.config.style_dim == 32
@@ -468,9 +375,14 @@ def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) 
 
 def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_path: Path) -> None:
     first = train(config_for(folder, tmp_path / "first"))
-    only_decoder = {"encoders_until": 0.0, "feature_start": 0.0, "twin_weight": 0.5, "mixture_start": 0.0}
+    only_decoder = {
+        "freeze_encoders_after": 0.0,
+        "feature_start": 0.0,
+        "destylized_weight": 0.5,
+        "stylization_start": 0.0,
+    }
     settings = config_for(
-        folder, tmp_path / "second", start_from=first.folder, images=320, stage1_share=1, objective=only_decoder
+        folder, tmp_path / "second", init=first.folder, images=320, stage1_share=1, objective=only_decoder
     )
     events: list[Event] = []
     train(settings, [events.append], cancel=lambda: True)
@@ -479,34 +391,19 @@ def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_p
     assert {event.stage for event in events if isinstance(event, Stepped)} == {Stage.AUTOENCODER}
     assert not any(isinstance(event, Note) and "stage prior" in event.text for event in events)
     (before, _), (after, styles) = load_model(first.model), load_model(second.model)
-    assert after.config == dataclasses.replace(before.config, redraws_alone=True) and styles is not None
+    assert after.config == dataclasses.replace(before.config, decoder_only_stylization=True) and styles is not None
     known = before.state_dict()
     changed = {name.split(".")[1] for name, weights in after.state_dict().items() if not weights.equal(known[name])}
     assert changed == {"decoder"}
 
 
-def test_twins_are_painted_again_from_a_part_where_pictures_are_large_enough(folder: Path, tmp_path: Path) -> None:
-    terms: list[dict[str, float]] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, Stepped) and event.terms:
-            terms.append(event.terms)
-
-    objective = {"twin_weight": 1.0, "mixture_start": 0.0}
-    for resolution, is_there in ((32, False), (64, True)):
-        terms.clear()
-        settings = config_for(folder, tmp_path / f"{resolution}", resolution=resolution, images=32, objective=objective)
-        train(dataclasses.replace(settings, batch_size=4, stage1_share=0.9), [listen])
-        assert ("moved" in terms[0]) is is_there
-
-
 def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path, tmp_path: Path) -> None:
-    first, still = train(config_for(folder, tmp_path / "first")), {"encoders_until": 0.0}
-    for settings in ({"objective": still}, {"start_from": first.folder}):
-        with pytest.raises(ImpastoError, match="give the model that it belongs to with --start-from, and let encoders"):
+    first, still = train(config_for(folder, tmp_path / "first")), {"freeze_encoders_after": 0.0}
+    for settings in ({"objective": still}, {"init": first.folder}):
+        with pytest.raises(ImpastoError, match="belongs to with --init, and freeze the encoders"):
             config_for(folder, tmp_path / "second", stage1_share=1, **settings)
-    settings = config_for(folder, tmp_path / "second", start_from=first.folder, stage1_share=1, objective=still)
-    with pytest.raises(ImpastoError, match=r"its prior_width is .* as its prior stays"):
+    settings = config_for(folder, tmp_path / "second", init=first.folder, stage1_share=1, objective=still)
+    with pytest.raises(ImpastoError, match=r"its prior_width is .* as its prior is kept"):
         train(dataclasses.replace(settings, prior_size=Size.SMALL))
     with pytest.raises(ImpastoError, match=r"--stage1-share 1\.5: use a number above 0"):
         config_for(folder, tmp_path / "second", stage1_share=1.5)
@@ -516,7 +413,7 @@ def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path,
 def test_what_a_model_sees_in_addition_counts_for_nothing_at_first(tiny: ModelConfig) -> None:
     known, model = Impasto(tiny), Impasto(dataclasses.replace(tiny, signed_edges=True))
     picture = torch.rand(2, 4, 32, 32)
-    assert begin_with(model, known) == 1
+    assert copy_fitting_weights(known, model) == 1
     torch.testing.assert_close(model.autoencoder.reconstruct(picture), known.autoencoder.reconstruct(picture))
     first = model.autoencoder.encoder("orientation").stage1.weight
     assert first.shape[1] == 15 and not first[:, 9:].any()
@@ -524,10 +421,10 @@ def test_what_a_model_sees_in_addition_counts_for_nothing_at_first(tiny: ModelCo
 
 def test_weights_of_another_shape_are_no_beginning(folder: Path, tmp_path: Path) -> None:
     first = train(config_for(folder, tmp_path / "first"))
-    with pytest.raises(ImpastoError, match=r"--start-from .*: its style_dim is 32, that of this training 64"):
-        train(config_for(folder, tmp_path / "second", size="small", start_from=first.folder))
+    with pytest.raises(ImpastoError, match=r"--init .*: its style_dim is 32, that of this run 64"):
+        train(config_for(folder, tmp_path / "second", size="small", init=first.folder))
     with pytest.raises(ImpastoError, match="nowhere: there is no such run"):
-        train(config_for(folder, tmp_path / "third", start_from=tmp_path / "nowhere"))
+        train(config_for(folder, tmp_path / "third", init=tmp_path / "nowhere"))
     assert not (tmp_path / "second").exists() and not (tmp_path / "third").exists()
     with pytest.raises(ImpastoError, match="use one of them"):
-        config_for(folder, tmp_path / "fourth", start_from=first.folder, linear_start=True)
+        config_for(folder, tmp_path / "fourth", init=first.folder, finetune=first.folder)

@@ -14,6 +14,7 @@ from PIL import Image
 import impasto
 from impasto.config import GenerateConfig, ModelConfig
 from impasto.create.grid import grid
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 from pictures import write_noise
 
@@ -42,7 +43,7 @@ def mini_model() -> Impasto:
 def test_a_model_of_format_1_still_paints_the_same(tmp_path: Path) -> None:
     path, sheet = GOLDEN / "format-1.safetensors", GOLDEN / "format-1.png"
     if RENEW and not path.exists():
-        save_model(mini_model().half(), path, styles=torch.randn(2, 2, 8).half())
+        save_model(mini_model().half(), path, styles=Gaussian.unstack(torch.randn(2, 2, 8)))
     model = impasto.load(path, "cpu", "float32")
     write_noise(tmp_path, "reference.png", mode="RGBA")
     styles = ("b", str(tmp_path / "reference.png"))

@@ -27,13 +27,13 @@ def train_steps(stage: TrainingStage, steps: int) -> list[dict[str, float]]:
 
 def test_losses_of_twenty_steps(tmp_path: Path) -> None:
     write_noise(tmp_path / "in", *(f"{c}/{n}.png" for c in "ab" for n in range(12)), mode="RGBA")
-    objective = ObjectiveConfig(mixture_weight=0.1, twin_weight=0.5)
+    objective = ObjectiveConfig(swap_weight=0.1, destylized_weight=0.5)
     config = TrainConfig(
         tmp_path / "in", tmp_path / "run", size=Size.TINY, resolution=32, batch_size=8, objective=objective
     )
-    pictures = prepare(config.pictures, resolution=32, cache=tmp_path / "cache")
+    pictures = prepare(config.data, resolution=32, cache=tmp_path / "cache")
     engine = Engine("cpu")
-    engine.keep_precision(bfloat16=False)
+    engine.keep_dtype(bfloat16=False)
     model = channels_last(Impasto(sized_model(Size.TINY, channels=4, resolution=32, collections=pictures.collections)))
     found = {"autoencoder": train_steps(AutoencoderStage(config, engine, model.autoencoder, pictures), 20)}
     found["prior"] = train_steps(

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
-from impasto.model.fuser import fuse_level, pool
 from impasto.model.gaussian import Gaussian
 
 
@@ -36,10 +35,10 @@ def test_samples_have_the_stated_mean_and_deviation() -> None:
     torch.testing.assert_close(many.sample(torch.randn(200_000, 2), temperature=0.0), many.mean)
 
 
-def test_fused_level_is_the_product_of_densities() -> None:
+def test_product_is_the_product_of_densities() -> None:
     experts = [gaussian(2, 3, seed=s) for s in range(3)]
     weights = [torch.tensor([1.0, 0.3], dtype=torch.float64) * (s + 1) / 3 for s in range(3)]
-    fused = fuse_level(experts, weights)
+    fused = Gaussian.product(experts, weights)
     x = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None, None]
     log_product = Normal(0, 1).log_prob(x).expand(7, 2, 3).clone()
     for expert, weight in zip(experts, weights, strict=True):
@@ -49,15 +48,15 @@ def test_fused_level_is_the_product_of_densities() -> None:
     torch.testing.assert_close(difference, difference[:1].expand_as(difference))
 
 
-def test_silent_experts_leave_the_prior() -> None:
-    fused = fuse_level([gaussian(2, 3)], [torch.zeros(2, dtype=torch.float64)])
+def test_experts_of_weight_zero_leave_the_prior() -> None:
+    fused = Gaussian.product([gaussian(2, 3)], [torch.zeros(2, dtype=torch.float64)])
     assert (fused.mean == 0).all()
     assert (fused.log_variance == 0).all()
 
 
-def test_fusing_makes_surer_and_lies_between() -> None:
+def test_a_product_is_more_precise_and_lies_between_its_experts() -> None:
     experts = [gaussian(2, 3, seed=s) for s in range(2)]
-    fused = fuse_level(experts, [torch.ones(2, dtype=torch.float64)] * 2)
+    fused = Gaussian.product(experts, [torch.ones(2, dtype=torch.float64)] * 2)
     for expert in experts:
         assert (fused.precision > expert.precision).all()
     means = torch.stack([torch.zeros(2, 3, dtype=torch.float64), *(e.mean for e in experts)])
@@ -68,7 +67,7 @@ def test_fusing_makes_surer_and_lies_between() -> None:
 def test_pool_strength_does_not_depend_on_the_number_of_equal_references(count: int) -> None:
     one = gaussian(1, 4)
     many = Gaussian(one.mean.expand(count, 4), one.log_variance.expand(count, 4))
-    pooled = pool(many, torch.full((1, count), 1 / count, dtype=torch.float64))
+    pooled = many.pool(torch.full((1, count), 1 / count, dtype=torch.float64))
     torch.testing.assert_close(pooled.mean, one.mean)
     torch.testing.assert_close(pooled.log_variance, one.log_variance)
 
@@ -76,6 +75,44 @@ def test_pool_strength_does_not_depend_on_the_number_of_equal_references(count: 
 def test_pool_ignores_order() -> None:
     references, weights = gaussian(5, 4), torch.tensor([[0.1, 0.2, 0.3, 0.15, 0.25]], dtype=torch.float64)
     order = torch.tensor([3, 1, 4, 0, 2])
-    a, b = pool(references, weights), pool(references[order], weights[:, order])
+    a, b = references.pool(weights), references[order].pool(weights[:, order])
     torch.testing.assert_close(a.mean, b.mean)
     torch.testing.assert_close(a.log_variance, b.log_variance)
+
+
+def test_power_multiplies_the_precision_and_keeps_the_mode() -> None:
+    one = gaussian(2, 3)
+    squared = one.power(2.0)
+    torch.testing.assert_close(squared.precision, 2 * one.precision)
+    assert torch.equal(squared.mode, one.mode)
+    # A product of powers is the product of the experts with these weights.
+    weights = [torch.full((2,), 0.3, dtype=torch.float64)]
+    weighted = Gaussian.product([one], weights)
+    plain = Gaussian.product([one.power(0.3)], [torch.ones(2, dtype=torch.float64)])
+    torch.testing.assert_close(weighted.mean, plain.mean)
+    torch.testing.assert_close(weighted.log_variance, plain.log_variance)
+
+
+def test_a_blend_of_two_is_their_pool() -> None:
+    a, b = gaussian(1, 4, seed=1), gaussian(1, 4, seed=2)
+    pooled = Gaussian.cat([a, b]).pool(torch.tensor([[0.75, 0.25]], dtype=torch.float64))
+    blended = a.blend(b, 0.25)
+    torch.testing.assert_close(blended.mean, pooled.mean)
+    torch.testing.assert_close(blended.log_variance, pooled.log_variance)
+
+
+def test_an_average_is_weighted_by_precision() -> None:
+    certain, vague = (
+        Gaussian(torch.zeros(1, 1), torch.full((1, 1), -4.0)),
+        Gaussian(torch.ones(1, 1), torch.zeros(1, 1)),
+    )
+    mean = Gaussian.cat([certain, vague]).average(lambda values: values.mean(0, keepdim=True)).mean
+    expected = 1 / (1 + torch.e**4)
+    assert float(mean) == pytest.approx(expected, rel=1e-5)
+
+
+def test_stacking_and_expanding_keep_the_numbers() -> None:
+    one = gaussian(3, 2, 4)
+    again = Gaussian.unstack(one.stack())
+    assert torch.equal(again.mean, one.mean) and torch.equal(again.log_variance, one.log_variance)
+    assert one[[1]].expand(5).mean.shape == (5, 2, 4) and len(one[1:]) == 2

@@ -1,17 +1,17 @@
-"""Mixtures of pictures: whose structure, colours and texture, and how far each is from what was given; plain twins."""
+"""Swaps, destylised copies, textures and the affine augmentation."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from impasto.config import ModelConfig
-from impasto.model.autoencoder import NUM_EXPERTS, NUM_LEVELS, Autoencoder
-from impasto.model.fuser import fuse, told
+from impasto.model.autoencoder import NUM_EXPERTS, Autoencoder
+from impasto.model.fuser import fuse, stylize
+from impasto.model.levels import NUM_LEVELS
 from impasto.model.views import VIEW_NAMES
-from impasto.objective.glimpse import Glimpse
-from impasto.objective.mixture import DIRECTIONS, Mixing, colour_error, mixed, structure_error
-from impasto.objective.moved import MARGIN, Moved
-from impasto.objective.plain import Plainness
+from impasto.objective.augmentation import AffineAugmentation
+from impasto.objective.destylize import Destylization
+from impasto.objective.swap import DIRECTIONS, SwapSources, colour_error, structure_error, swapped
 from impasto.objective.texture import NUM_SLICES, Slices
 
 
@@ -47,45 +47,45 @@ def test_structure_is_edges_without_colours() -> None:
 
 
 def test_sources_are_others_of_the_same_group() -> None:
-    mixing = Mixing.draw(64, 8, torch.Generator().manual_seed(0))
+    swap = SwapSources.draw(64, 8, torch.Generator().manual_seed(0))
     own = torch.arange(64)
     for expert in ("pixel", "texture"):
-        assert (mixing.of(expert) // 8 == own // 8).all() and (mixing.of(expert) != own).all()
-    gives_style = mixing.of("orientation") != own
+        assert (swap.of(expert) // 8 == own // 8).all() and (swap.of(expert) != own).all()
+    gives_style = swap.of("orientation") != own
     assert 0.3 < gives_style.double().mean() < 0.7
     for expert in VIEW_NAMES:
-        assert torch.equal(mixing.of(expert)[gives_style], mixing.of("pixel")[gives_style])
-    assert torch.equal(Mixing.draw(1, 8, torch.Generator()).sources, torch.zeros(1, NUM_EXPERTS, dtype=torch.long))
+        assert torch.equal(swap.of(expert)[gives_style], swap.of("pixel")[gives_style])
+    assert torch.equal(SwapSources.draw(1, 8, torch.Generator()).sources, torch.zeros(1, NUM_EXPERTS, dtype=torch.long))
 
 
-def test_a_share_of_a_batch_mixes_the_same_pictures() -> None:
-    mixing, every_fourth = Mixing.draw(16, 8, torch.Generator().manual_seed(0)), slice(0, None, 4)
-    whole = mixing.rows(slice(0, 16), every_fourth)
-    first, second = (mixing.rows(slice(n, n + 8), every_fourth) for n in (0, 8))
+def test_a_share_of_a_batch_swaps_the_same_images() -> None:
+    swap, every_fourth = SwapSources.draw(16, 8, torch.Generator().manual_seed(0)), slice(0, None, 4)
+    whole = swap.rows(slice(0, 16), every_fourth)
+    first, second = (swap.rows(slice(n, n + 8), every_fourth) for n in (0, 8))
     assert torch.equal(torch.cat([first.sources, second.sources + 8]), whole.sources)
-    cut = mixing.rows(slice(0, 4), slice(0, None))
+    cut = swap.rows(slice(0, 4), slice(0, None))
     assert ((cut.sources >= 0) & (cut.sources < 4)).all()
 
 
-def test_a_mixture_of_one_style_is_what_redrawing_tells(tiny: ModelConfig) -> None:
+def test_a_swap_with_one_source_is_a_stylization(tiny: ModelConfig) -> None:
     model = Autoencoder(tiny)
     experts = model.experts(torch.rand(4, 4, 32, 32))
-    mixing = Mixing(torch.full((2, 1), 0.6), torch.tensor([[3] * NUM_EXPERTS, [1] * NUM_EXPERTS]))
-    style = fuse(experts, torch.ones(4, NUM_EXPERTS, NUM_LEVELS))[0][torch.tensor([3, 1])]
-    few = tuple(tuple(level[0::2] for level in expert) for expert in experts)
-    for found, expected in zip(mixed(experts, slice(0, None, 2), mixing), told(few, style, 0.6), strict=True):
+    swap = SwapSources(torch.full((2, 1), 0.6), torch.tensor([[3] * NUM_EXPERTS, [1] * NUM_EXPERTS]))
+    style = fuse(experts, torch.ones(4, NUM_EXPERTS, NUM_LEVELS)).style[torch.tensor([3, 1])]
+    subset = tuple(expert.map(lambda gaussian: gaussian[0::2]) for expert in experts)
+    for found, expected in swapped(experts, slice(0, None, 2), swap).zip(stylize(subset, style, 0.6)):
         torch.testing.assert_close(found.mean, expected.mean)
         torch.testing.assert_close(found.log_variance, expected.log_variance)
 
 
-def test_a_plain_twin_keeps_strong_edges_white_and_alpha() -> None:
+def test_a_destylised_copy_keeps_strong_edges_white_and_alpha() -> None:
     torch.manual_seed(0)
     picture = torch.ones(8, 4, 32, 32)
     picture[:, 3] = 0
     picture[:, :, 8:24, 8:24] = torch.tensor([0.9, 0.2, 0.1, 1.0])[:, None, None]
     picture[:, :3, 8:24, 8:24] += 0.02 * torch.randn(8, 3, 16, 16)
-    plainness = Plainness.draw(8, torch.Generator().manual_seed(0))
-    plain = plainness(picture)
+    destylization = Destylization.draw(8, torch.Generator().manual_seed(0))
+    plain = destylization(picture)
     assert plain.shape == picture.shape and plain.min() >= 0 and plain.max() <= 1
     torch.testing.assert_close(plain[:, :3, :2], torch.ones(8, 3, 2, 32))
     assert (plain[:, 3, 0, 0] == 0).all() and (plain[:, 3, 15, 15] > 0.98).all()
@@ -95,20 +95,20 @@ def test_a_plain_twin_keeps_strong_edges_white_and_alpha() -> None:
     colours = plain[:, :3, 15, 15]
     assert (colours[1:] - colours[:-1]).abs().amax(1).min() > 0.01, "each has other colours"
     assert (1 - plain[:, 1, 15, 4:12].min(1).values > 0.3).all(), "the edge is there"
-    torch.testing.assert_close(plainness[2:4](picture[2:4]), plain[2:4])
+    torch.testing.assert_close(destylization[2:4](picture[2:4]), plain[2:4])
 
 
-def test_a_glimpse_shows_two_pictures_from_one_place() -> None:
+def test_the_augmentation_is_the_same_for_two_images_of_a_row() -> None:
     picture = torch.rand(8, 4, 32, 32, requires_grad=True)
-    glimpse = Glimpse.draw(8, torch.Generator().manual_seed(0), torch.device("cpu"))
-    seen = glimpse(picture)
+    augment = AffineAugmentation.draw(8, torch.Generator().manual_seed(0), torch.device("cpu"))
+    seen = augment(picture)
     assert seen.shape == picture.shape and ((seen >= 0) & (seen <= 1)).all()
-    torch.testing.assert_close(glimpse(0.5 * picture), 0.5 * seen)
-    torch.testing.assert_close(glimpse[2:4](picture[2:4]), seen[2:4])
+    torch.testing.assert_close(augment(0.5 * picture), 0.5 * seen)
+    torch.testing.assert_close(augment[2:4](picture[2:4]), seen[2:4])
     (gradient,) = torch.autograd.grad(seen.sum(), picture)
     assert (gradient.flatten(1).norm(dim=1) > 0).all()
     ramp = torch.linspace(0, 1, 32).expand(8, 3, 32, 32)
-    steps = glimpse(ramp).diff(dim=3)[:, 0, 16, 12:20].mean(1) * 31
+    steps = augment(ramp).diff(dim=3)[:, 0, 16, 12:20].mean(1) * 31
     assert (steps.abs() > 0.7).all() and (steps.abs() < 1.1).all(), "nearer, or a little further"
     assert len(set(steps.sign().tolist())) == 2, "some are mirrored"
 
@@ -138,28 +138,3 @@ def test_spikes_do_not_make_a_texture() -> None:
     grain = (grain - grain.mean()) / grain.std(correction=0) * spikes.std(correction=0) + spikes.mean()
     unit = [spikes.std(correction=0)[None]]
     assert float(slices.error([spikes], [grain], unit)) > 0.5
-
-
-def test_what_belongs_to_the_picture_may_move_and_what_belongs_to_the_squares_may_not() -> None:
-    drawn = [Moved.draw(128, torch.Generator().manual_seed(seed)) for seed in range(50)]
-    assert drawn[3] == Moved.draw(128, torch.Generator().manual_seed(3))
-    assert {moved.side for moved in drawn if moved is not None} == {96} and len(set(drawn)) > 30
-    assert {0, 32} < {m.top for m in drawn if m is not None} <= set(range(33))
-    moved = Moved(top=5, left=11, side=96)
-    picture = torch.rand(2, 4, 128, 128)
-    assert moved.part(picture).shape == (2, 4, 96, 96)
-    blurred = F.avg_pool2d(picture, 5, 1, 2)
-    again = F.avg_pool2d(moved.part(picture), 5, 1, 2)
-    torch.testing.assert_close(moved.error(blurred, again), torch.zeros(2))
-    weave = 0.1 * (torch.arange(128) % 8 < 4).float()
-    found = moved.error(blurred + weave, again + weave[:96])
-    assert (found > 0.02).all(), "the weave stays on the squares"
-    edge = again.clone()
-    edge[..., :MARGIN] = 0
-    torch.testing.assert_close(moved.error(blurred, edge), torch.zeros(2))
-    at_the_edge = Moved(top=5, left=32, side=96)
-    again = F.avg_pool2d(at_the_edge.part(picture), 5, 1, 2)
-    torch.testing.assert_close(at_the_edge.error(blurred, again), torch.zeros(2))
-    again[..., -1] += 1
-    assert (at_the_edge.error(blurred, again) > 0.005).all(), "the picture's own edge counts"
-    assert Moved.draw(32, torch.Generator()) is None

@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from impasto.config import ModelConfig, Repeat
-from impasto.model.autoencoder import Autoencoder
+from impasto.model.autoencoder import Autoencoder, modes
 from impasto.model.blocks import Map, channels_last
+from impasto.model.levels import Levels
 from impasto.model.tiles import ENCODER_MARGIN, decode, decoder_margin, encode, tiles
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["", "linear experts"])
-def model(request: pytest.FixtureRequest) -> Autoencoder:
+@pytest.fixture(scope="module")
+def model() -> Autoencoder:
     """A narrow autoencoder whose every convolution counts, however far away."""
     torch.manual_seed(0)
     config = ModelConfig(
@@ -22,7 +23,6 @@ def model(request: pytest.FixtureRequest) -> Autoencoder:
         pyramid_width=8,
         decoder_widths=(8, 8, 8, 8, 8),
         decoder_depths=(1, 2, 2, 2, 1),
-        linear_experts=request.param,
     )
     model = channels_last(Autoencoder(config)).eval().requires_grad_(False)
     for module in model.modules():
@@ -47,8 +47,7 @@ def test_experts_from_tiles_equal_those_from_the_whole(model: Autoencoder) -> No
 
 
 def test_a_picture_from_tiles_equals_the_whole(model: Autoencoder) -> None:
-    style, coarse, middle, fine = (g.mean for g in model.experts(picture(256, 640))[0])
-    latents = (style, coarse, middle, fine)
+    latents = modes(model.experts(picture(256, 640))[0])
     torch.testing.assert_close(decode(model, latents, size=3), model.decode(latents), atol=1e-5, rtol=0)
 
 
@@ -59,15 +58,17 @@ def test_a_repeating_picture_is_the_middle_of_its_copies(model: Autoencoder, rep
     height, width = x.shape[2:]
     top, left = (4 * height if repeat.along_y else 0), (4 * width if repeat.along_x else 0)
     once, many = encode(model, x, repeat)[0], model.experts(copies)[0]
-    for level, stride in enumerate((32, 16, 8), start=1):
+    for level, stride in enumerate((32, 16, 8)):
         rows = slice(top // stride, (top + height) // stride)
         columns = slice(left // stride, (left + width) // stride)
-        torch.testing.assert_close(once[level].mean, many[level].mean[:, :, rows, columns], atol=1e-4, rtol=1e-4)
-    style, coarse, middle, fine = (g.mean for g in once)
-    painted = decode(model, (style, coarse, middle, fine), repeat)
-    tiled = [z.repeat(1, 1, 9 if repeat.along_y else 1, 9 if repeat.along_x else 1) for z in (coarse, middle, fine)]
-    whole = model.decode((style, tiled[0], tiled[1], tiled[2]))[:, :, top : top + height, left : left + width]
-    torch.testing.assert_close(painted, whole, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            once.maps[level].mean, many.maps[level].mean[:, :, rows, columns], atol=1e-4, rtol=1e-4
+        )
+    latents = modes(once)
+    output = decode(model, latents, repeat)
+    tiled = [z.repeat(1, 1, 9 if repeat.along_y else 1, 9 if repeat.along_x else 1) for z in latents.maps]
+    whole = model.decode(Levels(latents.style, tuple(tiled)))[:, :, top : top + height, left : left + width]
+    torch.testing.assert_close(output, whole, atol=1e-5, rtol=0)
 
 
 def test_margins_are_as_narrow_as_they_can_be(model: Autoencoder) -> None:

@@ -202,7 +202,7 @@ class Term:
 
 
 def autoencoder_terms(
-    config: ObjectiveConfig, predictor: StylePredictor, scale: Sequence[Float[Tensor, " channel"]]
+    config: ObjectiveConfig, predictor: StylePredictor, scale: Sequence[Float[Tensor, " _channel"]]
 ) -> tuple[Term, ...]:
     """The terms of stage 1.
 

@@ -51,7 +51,7 @@ def preview(
         free = unconditional(autoencoder.config, COLUMNS, device)
         seeds = range(COLUMNS)
         for temperature in TEMPERATURES:
-            settings = Sampling(temperature=temperature, guidance=1)
+            settings = Sampling(temperature=temperature, guidance=1.0)
             rows.append(autoencoder.decode(sample_condition(prior, Condition(free), seeds, settings)))
             labels.append(f"T = {temperature}")
         for index, name in enumerate(images.collections[:12]):

@@ -1,4 +1,4 @@
-"""A trained model learns a new style from few pictures, and forgets nothing."""
+"""Finetuning: a trained model learns a new style from few images and keeps the old ones."""
 
 import dataclasses
 import itertools
@@ -16,10 +16,11 @@ from impasto.data import prepare
 from impasto.data.variants import varied
 from impasto.errors import ImpastoError
 from impasto.events import Event, Note, Previewed
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, load_model, save_model
-from impasto.training import adapt, copy_check, early_stop
-from impasto.training.adapt import adapting, read_base, with_replay
+from impasto.training import copy_check, early_stop, finetune
 from impasto.training.copy_check import check_copies
+from impasto.training.finetune import finetune_config, read_base, with_replay
 from impasto.training.loop import train
 from impasto.training.run import Run
 
@@ -27,8 +28,8 @@ from impasto.training.run import Run
 @pytest.fixture(autouse=True)
 def _little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer variants and samples than a real adaptation learns from."""
-    monkeypatch.setattr(adapt, "REPLAYED", 6)
-    monkeypatch.setattr(adapt, "LEARNED_FROM", 28)
+    monkeypatch.setattr(finetune, "NUM_REPLAYED", 6)
+    monkeypatch.setattr(finetune, "MAX_IMAGES", 28)
     monkeypatch.setattr(copy_check, "COMPARED", 16)
 
 
@@ -44,9 +45,9 @@ def few(tmp_path: Path) -> Path:
     return folder
 
 
-def adapt_config(few: Path, out: Path, base: Path, **changes: object) -> TrainConfig:
+def finetune_config_for(few: Path, out: Path, base: Path, **changes: object) -> TrainConfig:
     """A few steps from the model ``base``."""
-    settings = dict(pictures=few, out=out, init=base, images=96, batch_size=8, prior_batch_size=16, device="cpu")
+    settings = dict(data=few, out=out, finetune=base, images=96, batch_size=8, prior_batch_size=16, device="cpu")
     return from_json(TrainConfig, json.dumps(settings | changes, default=str), "test")
 
 
@@ -54,41 +55,41 @@ def test_a_new_style_comes_beside_the_old_ones(
     few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = itertools.count(9, -1)
-    monkeypatch.setattr(early_stop, "LOOK_EVERY", 1)
-    monkeypatch.setattr(early_stop.PatientPriorStage, "held_out_loss", lambda self: float(next(losses)))
+    monkeypatch.setattr(early_stop, "EVALUATE_EVERY", 1)
+    monkeypatch.setattr(early_stop.EarlyStoppedPriorStage, "held_out_loss", lambda self: float(next(losses)))
     before, old_styles = load_model(Run(run).model)
     events: list[Event] = []
-    made = train(adapt_config(few, tmp_path / "adapted", run), [events.append])
+    made = train(finetune_config_for(few, tmp_path / "adapted", run), [events.append])
     after, styles = load_model(made.model)
     assert after.config == dataclasses.replace(before.config, collections=("a", "b", "mine"))
     assert old_styles is not None and styles is not None
-    torch.testing.assert_close(styles[:2], old_styles)
-    assert not torch.equal(styles[2], styles[0])
+    torch.testing.assert_close(styles[:2].stack(), old_styles.stack())
+    assert not torch.equal(styles.mean[2], styles.mean[0])
     for name, tensor in before.state_dict().items():
         if name.startswith("autoencoder.encoders"):
             assert torch.equal(after.state_dict()[name], tensor), name
     moved = [n for n, t in before.state_dict().items() if not torch.equal(after.state_dict()[n], t)]
     assert any(name.startswith("autoencoder.decoder") for name in moved)
     prior = {name for name in moved if name.startswith("prior.")}
-    assert prior and all(any(part in name for part in adapt.CONDITIONING) for name in prior)
+    assert prior and all(any(part in name for part in finetune.CONDITIONING) for name in prior)
     lines = [event.text for event in events if isinstance(event, Note)]
-    assert any(line.startswith("copies among 16 new pictures") for line in lines)
+    assert any(line.startswith("copies among 16 new images") for line in lines)
     assert made.previews / "copies.png" in [event.path for event in events if isinstance(event, Previewed)]
 
 
-def test_a_decoder_that_redraws_alone_goes_on_being_taught_so(few: Path, run: Path, tmp_path: Path) -> None:
-    config, base = adapt_config(few, tmp_path / "adapted", run), read_base(run, torch.device("cpu"))
-    assert adapting(config, base).objective.twin_weight == 0
-    base.network.config = dataclasses.replace(base.network.config, redraws_alone=True)
-    assert adapting(config, base).objective.twin_weight == adapt.TWINS
-    asked = dataclasses.replace(config, objective=dataclasses.replace(config.objective, twin_weight=0.2))
-    assert adapting(asked, base).objective.twin_weight == 0.2
+def test_destylised_pairs_keep_the_ability_to_stylize_without_the_flow(few: Path, run: Path, tmp_path: Path) -> None:
+    config, base = finetune_config_for(few, tmp_path / "adapted", run), read_base(run, torch.device("cpu"))
+    assert finetune_config(config, base).objective.destylized_weight == 0
+    base.network.config = dataclasses.replace(base.network.config, decoder_only_stylization=True)
+    assert finetune_config(config, base).objective.destylized_weight == finetune.DESTYLIZED_WEIGHT
+    asked = dataclasses.replace(config, objective=dataclasses.replace(config.objective, destylized_weight=0.2))
+    assert finetune_config(asked, base).objective.destylized_weight == 0.2
 
 
 def test_an_adaptation_resumes(few: Path, run: Path, tmp_path: Path) -> None:
-    whole = train(adapt_config(few, tmp_path / "whole", run))
+    whole = train(finetune_config_for(few, tmp_path / "whole", run))
     steps = iter(range(100))
-    parts = adapt_config(few, tmp_path / "parts", run)
+    parts = finetune_config_for(few, tmp_path / "parts", run)
     train(parts, cancel=lambda: next(steps) >= 6)
     train(parts)
     expected, found = (load_model(r.model)[0].state_dict() for r in (whole, Run(tmp_path / "parts")))
@@ -96,22 +97,22 @@ def test_an_adaptation_resumes(few: Path, run: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(found[name], tensor, msg=name)
 
 
-def test_it_ends_when_held_out_pictures_are_understood_no_better(
+def test_it_stops_when_the_held_out_loss_no_longer_falls(
     few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(early_stop, "LOOK_EVERY", 1)
+    monkeypatch.setattr(early_stop, "EVALUATE_EVERY", 1)
     losses = iter([5.0, 3.0, 2.0, *[4.0] * 50])
-    monkeypatch.setattr(early_stop.PatientPriorStage, "held_out_loss", lambda self: next(losses))
+    monkeypatch.setattr(early_stop.EarlyStoppedPriorStage, "held_out_loss", lambda self: next(losses))
     kept: list[dict[str, torch.Tensor]] = []
-    look = early_stop.PatientPriorStage._look
+    look = early_stop.EarlyStoppedPriorStage._evaluate
 
-    def remember(self: early_stop.PatientPriorStage) -> float:
+    def remember(self: early_stop.EarlyStoppedPriorStage) -> float:
         loss = look(self)
         kept.append({n: t.clone() for n, t in self.optimizer.average.module.state_dict().items()})
         return loss
 
-    monkeypatch.setattr(early_stop.PatientPriorStage, "_look", remember)
-    made = train(adapt_config(few, tmp_path / "adapted", run, images=16 * 100))
+    monkeypatch.setattr(early_stop.EarlyStoppedPriorStage, "_evaluate", remember)
+    made = train(finetune_config_for(few, tmp_path / "adapted", run, images=16 * 100))
     assert len(kept) == 3 + early_stop.PATIENCE
     found = load_model(made.model)[0].prior.state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in kept[2].items())
@@ -162,14 +163,14 @@ def test_copies_are_found(few: Path, run: Path, tmp_path: Path, monkeypatch: pyt
     ("flags", "complaint"),
     [
         (["--resolution", "96"], "--resolution 96"),
-        (["--linear-start"], "--linear-start"),
-        (["--text"], "has learned no captions"),
+        (["--init", "icons"], "use one of them"),
+        (["--text"], "was trained without captions"),
     ],
 )
 def test_flags_that_do_not_go_with_a_model_to_begin_with(
     flags: list[str], complaint: str, few: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", str(few), "--out", "adapted", "--init", str(run), "--images", "16", *flags]) == 2
+    assert main(["train", str(few), "--out", "adapted", "--finetune", str(run), "--images", "16", *flags]) == 2
     assert complaint in capsys.readouterr().err
     assert not Path("adapted").exists()
 
@@ -177,15 +178,17 @@ def test_flags_that_do_not_go_with_a_model_to_begin_with(
 def test_too_few_pictures_and_no_model(few: Path, run: Path, tmp_path: Path) -> None:
     for number in range(3, 8):
         (few / f"{number}.png").unlink()
-    with pytest.raises(ImpastoError, match=r"3 pictures are too few .* give 4 or more"):
-        train(adapt_config(few, tmp_path / "adapted", run))
+    with pytest.raises(ImpastoError, match=r"3 images are too few .* give 4 or more"):
+        train(finetune_config_for(few, tmp_path / "adapted", run))
     with pytest.raises(ImpastoError, match="there is no such run or model file"):
-        train(adapt_config(few, tmp_path / "other", tmp_path / "nowhere"))
+        train(finetune_config_for(few, tmp_path / "other", tmp_path / "nowhere"))
 
 
 def test_a_model_without_alpha_sees_drawings_over_white(few: Path, run: Path, tmp_path: Path) -> None:
     opaque = Impasto(dataclasses.replace(load_model(Run(run).model)[0].config, channels=3))
-    save_model(opaque, tmp_path / "opaque.safetensors", styles=torch.zeros(2, 2, opaque.config.style_dim))
+    save_model(
+        opaque, tmp_path / "opaque.safetensors", styles=Gaussian.unstack(torch.zeros(2, 2, opaque.config.style_dim))
+    )
     given = prepare(few, resolution=32, cache=tmp_path / "cache")
     pictures = with_replay(given, read_base(tmp_path / "opaque.safetensors", torch.device("cpu")), seed=0)
     corners = pictures.batch(pictures.held_out)[:, :, 0, 0]
