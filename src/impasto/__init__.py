@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from impasto.version import __version__
 
 if TYPE_CHECKING:
-    from impasto.api import Model, load, train
+    from impasto.api import Pipeline, load, train
     from impasto.config import EvaluateConfig, FuseConfig, GenerateConfig, StylizeConfig, TrainConfig
 
 
@@ -13,7 +13,7 @@ __all__ = [
     "EvaluateConfig",
     "FuseConfig",
     "GenerateConfig",
-    "Model",
+    "Pipeline",
     "StylizeConfig",
     "TrainConfig",
     "__version__",

@@ -20,8 +20,8 @@ from impasto.config import (
     Fit,
     FuseConfig,
     GenerateConfig,
+    ImageConfig,
     ModelConfig,
-    PictureConfig,
     StylizeConfig,
     TrainConfig,
     from_json,
@@ -29,9 +29,9 @@ from impasto.config import (
 from impasto.create.clip import Clip, is_clip
 from impasto.create.fuse import Fuser, Source
 from impasto.create.generate import generate
-from impasto.create.palette import check_pixel_art, finished, read_palette
+from impasto.create.palette import check_pixel_art, finished, resolved
 from impasto.create.picture import to_image
-from impasto.create.recipe import PRECISIONS, Recipe
+from impasto.create.recipe import DTYPES, Recipe
 from impasto.create.style import parse_reference, pooled_style, with_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
@@ -43,7 +43,7 @@ from impasto.events import Listener, Warned
 from impasto.model.autoencoder import LEVEL_NAMES, means
 from impasto.model.decoder import latent_shapes
 from impasto.model.gaussian import Gaussian
-from impasto.model.impasto import Impasto, identity_of, load_model
+from impasto.model.impasto import Impasto, fingerprint_of, load_model
 from impasto.model.views import VIEW_NAMES
 from impasto.text import TextEncoder, TextVectors
 from impasto.training.engine import choose_device, choose_precision
@@ -82,7 +82,7 @@ class Likeness:
     cosine: float
 
 
-class Model:
+class Pipeline:
     """A trained model, ready to make pictures."""
 
     def __init__(
@@ -90,18 +90,18 @@ class Model:
         network: Impasto,
         styles: torch.Tensor | None,
         path: Path,
-        identity: str,
-        precision: torch.dtype = torch.float32,
+        fingerprint: str,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.network = network
-        self.network.prior.precision = precision
+        self.network.prior.precision = dtype
         self._text_encoder: TextEncoder | None = None
         self.styles = styles
         self.path = path
         """The run folder or model file it was loaded from."""
         self.name = known_as(path)
         """What recipes call it: the path, or the name of a built-in model."""
-        self.identity = identity
+        self.fingerprint = fingerprint
         """The first 16 hexadecimal digits of the SHA-256 of its weights file."""
 
     @property
@@ -110,8 +110,8 @@ class Model:
         return self.network.config
 
     @property
-    def precision(self) -> str:
-        """Number format in which the flow is followed: float32, or bfloat16 where the device computes faster in it."""
+    def dtype(self) -> str:
+        """Floating-point format of the flow: float32, or bfloat16 if the device computes faster in it."""
         return str(self.network.prior.precision).removeprefix("torch.")
 
     @property
@@ -136,26 +136,26 @@ class Model:
         size = (config.height or self.config.resolution, config.width or self.config.resolution)
         if min(size) < self.config.resolution:
             raise ImpastoError(f"{min(size)} px: this model makes pictures from {self.config.resolution} px up.")
-        check_pixel_art(config.pixel_art, *size)
-        colours = read_palette(config.palette) if config.palette is not None else None
+        check_pixel_art(config.output.pixel_art, *size)
+        output, colours = resolved(config.output)
         told, sources = self._style(config.style)
         text, away = self._text(config)
-        settings = dataclasses.replace(config, palette=str(colours) if colours is not None else None)
+        settings = dataclasses.replace(config, output=output)
         indices = range(start, start + count)
         arrays = generate(
             self.network,
             told,
             indices,
-            config,
+            config.sampling,
             size=size,
-            repeat=config.tile,
+            repeat=output.tile,
             text=text,
             away=away,
             on_step=on_step,
         )
-        recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=sources)
+        recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=sources)
         for index, array in zip(indices, arrays, strict=True):
-            image = finished(to_image(array), config, colours)
+            image = finished(to_image(array), output, colours)
             yield Generated(image, dataclasses.replace(recipe, index=index))
 
     def save_style(self, style: Sequence[str], path: Path) -> None:
@@ -166,13 +166,18 @@ class Model:
         told, _ = self._style(style)
         if told is None:
             raise ImpastoError("STYLE is missing: name collections of the model, or pictures.")
-        save_style(path, told, identity=self.identity, sources=tuple(style))
+        save_style(path, told, fingerprint=self.fingerprint, sources=tuple(style))
 
     def stylizer(self, config: StylizeConfig) -> Stylizer:
-        """What redraws pictures as ``config`` says, one after the other. Raises ImpastoError for unknown styles."""
+        """What stylizes images one after the other, with the settings ``config``.
+
+        Raises ImpastoError for unknown styles, and for settings that do nothing with this model.
+        """
+        config.check_style()
+        config.check_model(self.config)
         told, sources = self._style(config.style)
         assert told is not None
-        recipe = Recipe(self.name, self.identity, config, precision=self.precision, sources=sources)
+        recipe = Recipe(self.name, self.fingerprint, config, dtype=self.dtype, sources=sources)
         return Stylizer(self.network, told, recipe, *self._text(config))
 
     def stylize(self, pictures: Path, config: StylizeConfig) -> Iterator[Generated]:
@@ -180,8 +185,9 @@ class Model:
 
         Raises ImpastoError where there are none, for unknown styles, and for pictures that cannot be redrawn as asked.
         """
+        config.check_clip(str(pictures), is_clip(pictures))
         redrawn = self.stylizer(config)
-        for picture in self.whole_pictures(pictures, config.most):
+        for picture in self.whole_pictures(pictures, config.max_side):
             yield Generated(redrawn(picture), redrawn.recipe(picture))
 
     def stylize_clip(
@@ -196,7 +202,7 @@ class Model:
 
         Stopped, the same call goes on. Needs the extra ``video``; see `impasto.create.stylize_clip`.
         """
-        opened = Clip(clip, most=config.most, channels=self.config.channels)
+        opened = Clip(clip, most=config.max_side, channels=self.config.channels)
         return stylize_clip(self.stylizer(config), opened, target, watch=watch)
 
     def fuse(
@@ -212,16 +218,16 @@ class Model:
         Raises ImpastoError for pictures that cannot be read, unusable weights, and sizes that do not allow what is
         asked.
         """
+        config.check_sources()
         sources = {
-            name: [source for text in getattr(config, name) for source in self._sources(text, config.most)]
+            name: [source for text in getattr(config, name) for source in self._sources(text, config.max_side)]
             for name in VIEW_NAMES
         }
         style, style_sources = self._style(config.style)
         fuser = Fuser(self.network, sources, config, style, *self._text(config))
-        palette = str(fuser.palette) if fuser.palette is not None else None
-        settings = dataclasses.replace(config, palette=palette)
+        settings = dataclasses.replace(config, output=fuser.output)
         hashes = {s.picture.given: s.picture.content_hash for found in sources.values() for s in found} | style_sources
-        recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=hashes)
+        recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=hashes)
         for index in range(start, start + count):
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
 
@@ -238,12 +244,12 @@ class Model:
 
         Raises ImpastoError for a recipe of another model, and where a file that it names is not there or has changed.
         """
-        if recipe.identity != self.identity:
+        if recipe.fingerprint != self.fingerprint:
             raise ImpastoError(
-                f"made by another model: its recipe names weights {recipe.identity}, and {self.path} has "
-                f"{self.identity}."
+                f"made by another model: its recipe names weights {recipe.fingerprint}, and {self.path} has "
+                f"{self.fingerprint}."
             )
-        before, self.network.prior.precision = self.network.prior.precision, getattr(torch, recipe.precision)
+        before, self.network.prior.precision = self.network.prior.precision, getattr(torch, recipe.dtype)
         try:
             made = self._made_again(recipe)
         finally:
@@ -261,7 +267,7 @@ class Model:
         assert isinstance(settings, StylizeConfig)
         if recipe.content is None or is_clip(Path(recipe.content)):
             raise ImpastoError(f"it comes from the clip {recipe.content}: make that again with impasto stylize.")
-        return next(self.stylize(Path(recipe.content), settings))
+        return next(self.stylize(Path(recipe.content), settings.without_idle(self.config)))
 
     def whole_pictures(self, path: Path, most: int = MAX_SIDE) -> WholePictures:
         """The pictures of a file, folder or archive at their own sizes, with this model's channels."""
@@ -269,16 +275,16 @@ class Model:
 
     def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, dict[str, str]]:
         references = [parse_reference(text, self.config.collections) for text in style]
-        return pooled_style(self.network, self.styles, references, self.identity)
+        return pooled_style(self.network, self.styles, references, self.fingerprint)
 
-    def _text(self, config: PictureConfig) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The vectors of what to show and what not, (1, text_dim), None where nothing is said."""
-        if config.text is None:
+    def _text(self, config: ImageConfig) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The vectors of the text and the negative text, (1, text_dim), None without one."""
+        if config.prompt.text is None:
             return None, None
         self._check_captions()
         text, away = (
-            self._encoder()([said]).to(self.device) if said is not None else None
-            for said in (config.text, config.negative_text)
+            self._encoder()([sentence]).to(self.device) if sentence is not None else None
+            for sentence in (config.prompt.text, config.prompt.negative_text)
         )
         return text, away
 
@@ -321,7 +327,7 @@ class Model:
             for level, gaussian in enumerate(self.network.autoencoder.posterior(self._to_device(pixels))):
                 means[level].append(gaussian.mean.cpu().numpy())
         levels = {name: np.concatenate(parts) for name, parts in zip(LEVEL_NAMES, means, strict=True)}
-        return Latents(loaded.names, levels, self.identity)
+        return Latents(loaded.names, levels, self.fingerprint)
 
     @torch.no_grad()
     def text_vectors(self, pictures: Loaded | Sequence[Path]) -> tuple[tuple[str, ...], TextVectors]:
@@ -440,23 +446,25 @@ class Model:
         return picture.contiguous(memory_format=torch.channels_last)
 
 
-def load(run: Path | str, device: str = "auto", precision: str = "auto") -> Model:
+def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline:
     """Load a model from a run folder, a .safetensors file or by a built-in name; nothing in it is executed.
 
-    ``precision`` is that in which the flow is followed: float32, bfloat16, or auto for the faster one. Raises
+    ``dtype`` is the floating-point format of the flow: float32, bfloat16, or auto for the faster one. Raises
     ImpastoError when there is no model, or it cannot be read.
     """
     path = located(Path(run))
     file = model_file(path)
     network, styles = load_model(file)
-    if precision not in ("auto", *PRECISIONS):
-        raise ImpastoError(f"precision {precision}: use one of auto, {', '.join(PRECISIONS)}.")
+    if dtype not in ("auto", *DTYPES):
+        raise ImpastoError(f"dtype {dtype}: use one of auto, {', '.join(DTYPES)}.")
     name, _ = choose_device(device)
-    chosen = choose_precision(torch.device(name))[0] if precision == "auto" else getattr(torch, precision)
-    return Model(network.to(name), styles, path, identity_of(file), chosen)
+    chosen = choose_precision(torch.device(name))[0] if dtype == "auto" else getattr(torch, dtype)
+    return Pipeline(network.to(name), styles, path, fingerprint_of(file), chosen)
 
 
-def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Model:
+def train(
+    config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
+) -> Pipeline:
     """Train a model, or resume training; ``cancel`` is asked once a step. Returns the model as saved.
 
     Raises ImpastoError when pictures or folders are not usable.

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from impasto.config import REDRAWING, Against, EvaluateConfig
+from impasto.config import STYLIZE_SAMPLING, Against, EvaluateConfig
 from impasto.create.redraw import redraw
 from impasto.data import PictureSet, spread
 from impasto.errors import ImpastoError
@@ -82,8 +82,8 @@ def evaluate(
         )
     if not set(pictures.collections) & set(model.config.collections):
         raise ImpastoError("no collection of these pictures is one of the model's: evaluate it on its own folder.")
-    judge = Judge(pictures, next(model.parameters()).device, config.seed, progress, cache=cache)
-    made = make_samples(model, styles, judge, config.samples, config)
+    judge = Judge(pictures, next(model.parameters()).device, config.sampling.seed, progress, cache=cache)
+    made = make_samples(model, styles, judge, config.samples, config.sampling)
     sheets = {"Samples by collection": made.sheet}
 
     def reconstruct(picture: Map) -> list[Map]:
@@ -169,7 +169,7 @@ def _swap(
         style = own[torch.from_numpy(wanted)]
         seeds = [judge.seed + int(number) for number in numbers]
         told = Gaussian(style[:, 0], style[:, 1])
-        return redraw(model, content, told, strength=config.strength, seeds=seeds, settings=REDRAWING)
+        return redraw(model, content, told, strength=config.strength, seeds=seeds, settings=STYLIZE_SAMPLING)
 
     found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)

@@ -72,7 +72,7 @@ def load_model(path: Path) -> tuple[Impasto, torch.Tensor | None]:
     return channels_last(model.eval().requires_grad_(False)), styles
 
 
-def identity_of(path: Path) -> str:
+def fingerprint_of(path: Path) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a model file: what recipes and vectors refer to."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

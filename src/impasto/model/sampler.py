@@ -17,8 +17,8 @@ from impasto.model.schedule import Delays, level_times
 
 StepCallback = Callable[[int, int], None]
 PUSHED_UNTIL = 0.5
-"""Guidance and clarity push beyond what was learned up to this time of the flow only: later they make pictures worse,
-and guidance costs as much as the flow itself (an interval: Kynkäänniemi 2024, arXiv 2404.07724)."""
+"""Guidance and internal guidance push beyond what was learned up to this time of the flow only: later they make
+pictures worse, and guidance costs as much as the flow itself (an interval: Kynkäänniemi 2024, arXiv 2404.07724)."""
 SHIFT = 2.0
 """The first steps, in which a picture is decided, are about so many times as short as even ones, the last as long."""
 MOST_GROWTH = 1.5
@@ -85,7 +85,7 @@ def sample(
 
     Second-order Adams-Bashforth over the steps of `step_times`: one evaluation a step. The temperature scales the
     source's deviation; a guidance other than 1 extrapolates the maps from the flow without a word on style and text (Ho
-    & Salimans 2022), or with ``away`` for the text; a clarity other than 1 from the flow's own draft (see
+    & Salimans 2022), or with ``away`` for the text; an internal guidance other than 1 from the flow's own draft (see
     `impasto.model.prior.PriorFlow`), both while `PUSHED_UNTIL` says. The seed is that of ``noise`` already, which comes
     from `draw_noise`. ``on_step`` is called with (steps done, steps) and may raise to cancel.
     """
@@ -93,7 +93,7 @@ def sample(
     fused = with_look(fused, prior.look_dim)
     x = [g.sample(n, settings.temperature) for g, n in zip(fused, noise, strict=True)]
     steps = settings.steps
-    as_learned = dataclasses.replace(settings, guidance=1.0, clarity=1.0)
+    as_learned = dataclasses.replace(settings, guidance=1.0, internal_guidance=1.0)
     before: list[Tensor] | None = None
     whole = step_times(steps)
     grid = level_times(whole, prior.delays)
@@ -123,10 +123,11 @@ def _velocity(
     text: Text | None,
     away: Text | None,
 ) -> list[Tensor]:
-    latents, batch, guidance, clarity = (x[0], x[1], x[2], x[3]), len(x[0]), settings.guidance, settings.clarity
+    latents, batch = (x[0], x[1], x[2], x[3]), len(x[0])
+    guidance, internal = settings.guidance, settings.internal_guidance
     if guidance == 1:
         draft, given = prior(latents, x[0].new_full((batch,), time), fused, text)
-        return [v + (clarity - 1) * (v - d) for d, v in zip(draft, given, strict=True)]
+        return [v + (internal - 1) * (v - d) for d, v in zip(draft, given, strict=True)]
     free = unconditional(fused)
     told = tuple(
         Gaussian(torch.cat([a.mean, b.mean]), torch.cat([a.log_variance, b.log_variance]))
@@ -142,5 +143,5 @@ def _velocity(
         given, without = velocity.chunk(2)
         # Maps only: a style beyond the one that was told is a style that no picture has.
         strength = guidance - 1 if level else 0.0
-        found.append(given + (clarity - 1) * (given - draft[:batch]) + strength * (given - without))
+        found.append(given + (internal - 1) * (given - draft[:batch]) + strength * (given - without))
     return found

@@ -38,8 +38,8 @@ TWINS = 0.5
 """Weight of plain twins where the decoder redraws alone and nothing else is said."""
 REPLAYED = 160
 """Samples of the old styles together, and two of each at least."""
-REPLAY = Sampling(clarity=1.5)
-"""How they are drawn: with little clarity, as what is learned from them is drawn with more again."""
+REPLAY = Sampling(internal_guidance=1.5)
+"""How they are drawn: with little internal guidance, as what is learned from them is drawn with more again."""
 AT_A_TIME = 32
 
 
