@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto.config import GenerateConfig, ModelConfig, ObjectiveConfig, Size, TrainConfig, sized_model
+from impasto.config import GenerateConfig, ModelConfig, ObjectiveConfig, Size, TrainConfig, flat, sized_model
 from impasto.create.grid import grid
 from impasto.data import prepare
 from impasto.model.blocks import channels_last
@@ -84,8 +84,8 @@ def test_a_model_of_format_1_still_paints_the_same(tmp_path: Path) -> None:
     write_noise(tmp_path, "reference.png", mode="RGBA")
     styles = ("b", str(tmp_path / "reference.png"))
     pictures = [
-        [made.image for made in model.generate(4, GenerateConfig(seed=7, steps=4))],
-        [made.image for made in model.generate(4, GenerateConfig(seed=7, steps=4, style=styles))],
+        [made.image for made in model.generate(4, flat(GenerateConfig, seed=7, steps=4))],
+        [made.image for made in model.generate(4, flat(GenerateConfig, seed=7, steps=4, style=styles))],
         [made.prefixes[0] for made in model.reconstruct([tmp_path / "reference.png"])] * 4,
     ]
     found = grid(pictures)

@@ -190,7 +190,7 @@ def test_spelled_out_attention_is_the_fused_kernels() -> None:
     torch.testing.assert_close(attention(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
 
 
-def test_clarity_and_guidance_push_side_by_side_and_only_at_first(tiny: ModelConfig) -> None:
+def test_internal_guidance_and_guidance_push_side_by_side_and_only_at_first(tiny: ModelConfig) -> None:
     model = Impasto(tiny).eval()
     posterior = model.autoencoder.posterior(torch.rand(2, 4, 32, 32))
     noise = draw_noise([1, 2], posterior)
@@ -199,10 +199,10 @@ def test_clarity_and_guidance_push_side_by_side_and_only_at_first(tiny: ModelCon
         return list(sample(model.prior, posterior, noise, Sampling(steps=1, **settings)))  # pyrefly: ignore
 
     as_learned, clear, guided, both = (
-        end(guidance=1.0, clarity=1.0),
-        end(guidance=1.0, clarity=3.0),
-        end(guidance=2.0, clarity=1.0),
-        end(guidance=2.0, clarity=3.0),
+        end(guidance=1.0, internal_guidance=1.0),
+        end(guidance=1.0, internal_guidance=3.0),
+        end(guidance=2.0, internal_guidance=1.0),
+        end(guidance=2.0, internal_guidance=3.0),
     )
     for level, (a, c, g, b) in enumerate(zip(as_learned, clear, guided, both, strict=True)):
         assert not torch.allclose(a, c) and (level == 0) == torch.allclose(a, g)

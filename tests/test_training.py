@@ -17,7 +17,7 @@ from PIL import Image
 
 import impasto
 from impasto import config as config_module
-from impasto.config import GenerateConfig, ModelConfig, Size, TrainConfig, from_json
+from impasto.config import GenerateConfig, ModelConfig, Size, TrainConfig, flat, from_json
 from impasto.data import prepare
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
@@ -422,7 +422,7 @@ def test_a_prior_may_draw_what_is_shown_first_and_let_coarse_levels_lead(
     run = train(config_for(folder, tmp_path / "run"))
     model, _ = load_model(run.model)
     assert model.config.prior_look_dim == 6 and model.config.prior_delays[3] == 0.5
-    made = [made.image for made in impasto.load(run.folder, "cpu").generate(2, GenerateConfig(steps=3))]
+    made = [made.image for made in impasto.load(run.folder, "cpu").generate(2, flat(GenerateConfig, steps=3))]
     assert made[0].size == (32, 32) and made[0].tobytes() != made[1].tobytes()
     pictures = prepare(folder, resolution=32, cache=run.cache)
     looks = looks_of(pictures, engine.Engine("cpu"), 6)

@@ -146,7 +146,7 @@ def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClien
     many = finished(client, {"kind": "stylize", "source": bring(client, archive(4), "x.zip"), "style": style, **FAST})
     assert many["state"] == "done" and len(many["pictures"]) == 4
     fine = finished(client, {"kind": "stylize", "source": mine, "style": style, "passes": 4, **FAST})
-    assert fine["state"] == "failed" and "--passes 4: along the flow" in fine["message"]
+    assert fine["state"] == "failed" and "--num-shifts 4: along the flow" in fine["message"]
     assert client.delete("/api/styles/my style").status_code == 204
     gone = finished(client, {"kind": "stylize", "source": mine, "style": style, **FAST})
     assert gone["state"] == "failed" and "no saved style" in gone["message"]
