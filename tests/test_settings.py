@@ -220,7 +220,7 @@ def test_old_flags_of_stylization_work(alone: Path, capsys: pytest.CaptureFixtur
     assert captured.startswith("--no-steady is now --no-temporal-smoothing;") and "x.png is not a clip" in captured
     with pytest.raises(SystemExit) as caught:
         main("stylize run x.png --style a --num-shifts 3 --out new".split())
-    assert caught.value.code == 2 and "{1,2,4,8}" in capsys.readouterr().err
+    assert caught.value.code == 2 and "--num-shifts" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main("fuse run --orientation x.png --harmony much --out y.png".split())
     assert "much" in capsys.readouterr().err
