@@ -86,5 +86,5 @@ def test_text_changes_what_is_drawn() -> None:
 def test_inspect_knows_a_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "icons"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["identity"] == api.load("icons", "cpu").fingerprint
+    assert summary["fingerprint"] == api.load("icons", "cpu").fingerprint
     assert summary["training"]["resolution"] == 128

@@ -6,17 +6,31 @@ from impasto.version import __version__
 
 if TYPE_CHECKING:
     from impasto.api import Pipeline, load, train
-    from impasto.config import EvaluateConfig, FuseConfig, GenerateConfig, StylizeConfig, TrainConfig
+    from impasto.config import (
+        EvaluateConfig,
+        FuseConfig,
+        GenerateConfig,
+        Output,
+        Prompt,
+        Sampling,
+        StylizeConfig,
+        TrainConfig,
+        flat,
+    )
 
 
 __all__ = [
     "EvaluateConfig",
     "FuseConfig",
     "GenerateConfig",
+    "Output",
     "Pipeline",
+    "Prompt",
+    "Sampling",
     "StylizeConfig",
     "TrainConfig",
     "__version__",
+    "flat",
     "load",
     "train",
 ]
@@ -24,7 +38,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, so nothing is imported before it is asked for.
-    if name in __all__ and name.endswith("Config"):
+    if name in __all__ and (name.endswith("Config") or name in ("Output", "Prompt", "Sampling", "flat")):
         from impasto import config
 
         return getattr(config, name)
