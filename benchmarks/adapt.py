@@ -66,8 +66,8 @@ def pairs_for(pictures: PictureSet, maker: str) -> Pairs:
 
 
 def ways(
-    base: api.Model, adapted: api.Model, adain: AdaIn, pictures: PictureSet, mine: Path, maker: str
-) -> Iterator[tuple[str, api.Model | None, Redraw]]:
+    base: api.Pipeline, adapted: api.Pipeline, adain: AdaIn, pictures: PictureSet, mine: Path, maker: str
+) -> Iterator[tuple[str, api.Pipeline | None, Redraw]]:
     """What is compared: by name, whose it is, and how it redraws. Whatever style is wanted, it is the maker's."""
     seen = base.read([mine])
     pixels = torch.from_numpy(seen.pixels).to(base.device).float() / 255

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common import options, write
 from impasto import api
-from impasto.config import StylizeConfig
+from impasto.config import StylizeConfig, flat
 
 
 def main() -> None:
@@ -26,14 +26,14 @@ def main() -> None:
     folder: Path = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
     model = api.load(arguments.model, arguments.device)
-    settings = StylizeConfig(style=tuple(arguments.style), strength=arguments.strength)
+    settings = flat(StylizeConfig, style=tuple(arguments.style), strength=arguments.strength)
     result: dict[str, object] = {}
     for clip in arguments.clips:
         found = {}
-        for name, steady in (("alone", False), ("steady", True)):
+        for name, smoothing in (("alone", False), ("steady", True)):
             target = folder / f"{clip.stem}-{name}.webm"
             target.unlink(missing_ok=True)
-            redrawn = model.stylize_clip(clip, target, dataclasses.replace(settings, steady=steady))
+            redrawn = model.stylize_clip(clip, target, dataclasses.replace(settings, temporal_smoothing=smoothing))
             assert redrawn.difference is not None
             found[name] = redrawn.difference
         result[clip.name] = found | {"less": 1 - found["steady"] / found["alone"]}

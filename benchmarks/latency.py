@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from common import options, write
-from impasto.api import Model
-from impasto.config import REDRAWING, GenerateConfig, Size, StylizeConfig, sized_model
+from impasto.api import Pipeline
+from impasto.config import STYLIZE_SAMPLING, GenerateConfig, Size, StylizeConfig, flat, sized_model
 from impasto.create.redraw import redraw
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
@@ -65,10 +65,11 @@ def main() -> None:
     network = channels_last(Impasto(shape).to(device)).eval().requires_grad_(False)
     style = torch.zeros(1, 2, shape.style_dim, device=device)
     precision, why = choose_precision(torch.device(device))
-    model = Model(network, style, Path("random"), "0" * 16, precision)
+    model = Pipeline(network, style, Path("random"), "0" * 16, precision)
     generation = {
         steps: median_seconds(
-            lambda steps=steps: list(model.generate(count, GenerateConfig(style=("any",), steps=steps))), repetitions
+            lambda steps=steps: list(model.generate(count, flat(GenerateConfig, style=("any",), steps=steps))),
+            repetitions,
         )
         for steps in STEPS
     }
@@ -80,13 +81,13 @@ def main() -> None:
                 Gaussian(style[:, 0], style[:, 1]),
                 strength=StylizeConfig.strength,
                 seeds=[0],
-                settings=REDRAWING,
+                settings=STYLIZE_SAMPLING,
             ),
             1 if arguments.quick else 2,
         )
         for height, width in (PHOTOS[:1] if arguments.quick else PHOTOS)
     }
-    redrawing_steps = 0 if arguments.redraws_alone else REDRAWING.steps
+    redrawing_steps = 0 if arguments.redraws_alone else STYLIZE_SAMPLING.steps
     result = {
         "device": f"{reason}; {why}",
         "threads": torch.get_num_threads(),

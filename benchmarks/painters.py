@@ -30,11 +30,11 @@ from impasto.model.blocks import Map
 from impasto.training.engine import Engine
 from impasto.training.run import Run
 from peers import train as train_peer
-from redrawing import Eye, by_adain, by_impasto, by_passes, references_from, structure_kept, styles_of
+from redrawing import Eye, by_adain, by_impasto, by_shifts, references_from, structure_kept, styles_of
 from systems.adain import AdaIn
 
 STRENGTHS = (0.3, 0.5, 0.7, 1.0)
-PASSES = (2, 4)
+NUM_SHIFTS = (2, 4)
 PAINTERS = 10
 
 
@@ -130,8 +130,8 @@ def main() -> None:
     ways = {f"impasto, strength {strength:g}": by_impasto(model, styles, strength) for strength in STRENGTHS}
     if model.config.redraws_alone:
         ways |= {
-            f"impasto, strength {strength:g}, {passes} passes": by_passes(model, pictures.collections, strength, passes)
-            for passes in PASSES
+            f"impasto, strength {strength:g}, {count} shifts": by_shifts(model, pictures.collections, strength, count)
+            for count in NUM_SHIFTS
             for strength in STRENGTHS
         }
     if minutes:

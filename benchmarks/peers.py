@@ -24,7 +24,7 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.atomic import write_atomically
-from impasto.config import Against, EvaluateConfig, GenerateConfig, Size, TrainConfig
+from impasto.config import Against, EvaluateConfig, GenerateConfig, Size, TrainConfig, flat
 from impasto.create.grid import FONT_SIZE, GAP, INK
 from impasto.data import PictureSet, prepare
 from impasto.evaluate.judge import Judge, sheet_of
@@ -156,7 +156,7 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
     def sample(labels: Tensor, number: int) -> Tensor:
         start, made = number * SAMPLES_AT_A_TIME, []
         for label, count in zip(*labels.unique_consecutive(return_counts=True), strict=True):
-            config = GenerateConfig(style=(pictures.collections[int(label)],))
+            config = flat(GenerateConfig, style=(pictures.collections[int(label)],))
             made += [_over_white(new.image) for new in model.generate(int(count), config, start=start)]
             start += int(count)
         return torch.stack(made)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto import api
 from impasto.backbone import channel_statistics
-from impasto.config import REDRAWING, StylizeConfig
+from impasto.config import STYLIZE_SAMPLING, StylizeConfig
 from impasto.create.redraw import redraw
 from impasto.data import PictureSet
 from impasto.evaluate import style as look
@@ -23,23 +23,26 @@ REFERENCES = 16
 """Pictures of a collection whose statistics AdaIN averages."""
 
 
-def by_impasto(model: api.Model, styles: Gaussian, strength: float) -> Redraw:
+def by_impasto(model: api.Pipeline, styles: Gaussian, strength: float) -> Redraw:
     """As `impasto stylize` does it; ``styles`` holds one row for each collection."""
 
     def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         told = styles[torch.from_numpy(wanted).to(styles.mean.device)]
-        return redraw(model.network, content, told, strength=strength, seeds=numbers.tolist(), settings=REDRAWING)
+        return redraw(
+            model.network, content, told, strength=strength, seeds=numbers.tolist(), settings=STYLIZE_SAMPLING
+        )
 
     return way
 
 
-def by_passes(model: api.Model, names: Sequence[str], strength: float, passes: int) -> Redraw:
-    """As `impasto stylize --passes` does it; ``names`` are those of the collections by their numbers."""
+def by_shifts(model: api.Pipeline, names: Sequence[str], strength: float, num_shifts: int) -> Redraw:
+    """As `impasto stylize --num-shifts` does it; ``names`` are those of the collections by their numbers."""
 
     def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         made, pixels = torch.empty_like(content), (255 * content).round().byte().cpu().numpy()
         for collection in np.unique(wanted):
-            stylizer = model.stylizer(StylizeConfig(style=(names[collection],), strength=strength, passes=passes))
+            config = StylizeConfig(style=(names[collection],), strength=strength, num_shifts=num_shifts)
+            stylizer = model.stylizer(config)
             for row in np.flatnonzero(wanted == collection):
                 made[row] = torch.from_numpy(stylizer.painted(stylizer.seen(pixels[row]))).to(made.device)
         return made
@@ -72,7 +75,7 @@ def references_from(pictures: PictureSet) -> Callable[[int], Map]:
     return references
 
 
-def styles_of(model: api.Model, pictures: PictureSet) -> Gaussian:
+def styles_of(model: api.Pipeline, pictures: PictureSet) -> Gaussian:
     """What the model knows of the pictures' collections, one row for each in their order."""
     assert model.styles is not None
     order = [model.config.collections.index(name) for name in pictures.collections]

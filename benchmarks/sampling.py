@@ -1,10 +1,10 @@
 """Which settings of the sampler give the best pictures? Frechet distance, unity and probe accuracy, as JSON.
 
-python benchmarks/sampling.py runs/emoji emoji128.zip --guidance 1.5 1 3 --clarity 4 2 6 --out sampling.json
+python benchmarks/sampling.py runs/emoji emoji128.zip --guidance 1.5 1 3 --internal-guidance 4 2 6 --out sampling.json
 
-One setting after another, each at the best of those before and the first of those after: guidance, clarity, steps,
-temperature. The best has the lowest Frechet distance. The same seeds throughout; real pictures are training pictures.
-Beside each number stands that of other real pictures.
+One setting after another, each at the best of those before and the first of those after: guidance, internal guidance,
+steps, temperature. The best has the lowest Frechet distance. The same seeds throughout; real pictures are training
+pictures. Beside each number stands that of other real pictures.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from impasto.evaluate.judge import Judge
 from impasto.evaluate.samples import make_samples
 from impasto.evaluate.scores import Score
 
-TRIED = ("guidance", "clarity", "steps", "temperature")
+TRIED = ("guidance", "internal_guidance", "steps", "temperature")
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.5, 1.0, 2.5, 4.0])
-    parser.add_argument("--clarity", type=float, nargs="+", default=[4.0, 1.0, 2.0, 6.0])
+    parser.add_argument("--internal-guidance", type=float, nargs="+", default=[4.0, 1.0, 2.0, 6.0])
     parser.add_argument("--steps", type=int, nargs="+", default=[8, 4, 16, 32])
     parser.add_argument("--temperature", type=float, nargs="+", default=[1.0, 0.9])
     parser.add_argument("--samples", type=int, default=1000)

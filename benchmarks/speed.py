@@ -84,8 +84,8 @@ def measure(name: str, resolution: int, seconds: float) -> dict[str, Any]:
 def _ours(pictures: Any, engine: Any, resolution: int, seconds: float) -> dict[str, Any]:
     import torch
 
-    from impasto.api import Model
-    from impasto.config import GenerateConfig, Size, TrainConfig, sized_model
+    from impasto.api import Pipeline
+    from impasto.config import GenerateConfig, Size, TrainConfig, flat, sized_model
     from impasto.model.blocks import channels_last
     from impasto.model.impasto import Impasto
     from impasto.training.autoencoder_stage import AutoencoderStage
@@ -101,12 +101,12 @@ def _ours(pictures: Any, engine: Any, resolution: int, seconds: float) -> dict[s
     second = PriorStage(config, engine, network.prior, LatentCache(network.autoencoder, pictures, engine), pictures)
     training["stage 2"] = measure_stage(second, 0.4, engine.device, seconds)
     style = torch.zeros(len(pictures.collections), 2, shape.style_dim, device=engine.device)
-    model = Model(network.eval().requires_grad_(False), style, Path("random"), "0" * 16, engine.precision)
+    model = Pipeline(network.eval().requires_grad_(False), style, Path("random"), "0" * 16, engine.precision)
     name = pictures.collections[0]
     generation = {
         f"{count} pictures, {steps} steps": min(
             seconds_of(
-                lambda n=count, s=steps: list(model.generate(n, GenerateConfig(style=(name,), steps=s))),
+                lambda n=count, s=steps: list(model.generate(n, flat(GenerateConfig, style=(name,), steps=s))),
                 engine.device,
                 0,
             )

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from common import options, write
 from impasto import api
 from impasto.backbone import channel_statistics, feature_distance
-from impasto.config import REDRAWING, Sampling
+from impasto.config import STYLIZE_SAMPLING, Sampling
 from impasto.create.paint import paint
 from impasto.create.redraw import redraw
 from impasto.data import prepare, spread
@@ -36,7 +36,7 @@ STRENGTHS = tuple(np.linspace(0, 1, 11).round(1).tolist())
 class Bench:
     """A model, the judge, and what both know of the collections."""
 
-    def __init__(self, model: api.Model, source: Path, cache: Path, most: int | None) -> None:
+    def __init__(self, model: api.Pipeline, source: Path, cache: Path, most: int | None) -> None:
         self.model = model
         network = model.network
         pictures = prepare(source, resolution=network.config.resolution, cache=cache)
@@ -51,7 +51,7 @@ class Bench:
         picture = self.judge.batch(spread(self.judge.pictures.held_out, count))
         network = self.model.network
         posterior = network.autoencoder.posterior(picture)
-        fused = paint(network, posterior, range(len(picture)), Sampling(guidance=1, clarity=1, temperature=0))
+        fused = paint(network, posterior, range(len(picture)), Sampling(guidance=1, internal_guidance=1, temperature=0))
         maps = self.judge.backbone(picture)
         ours, plain = (
             float(feature_distance(self.judge.backbone(made), maps).mean())
@@ -126,7 +126,7 @@ class Bench:
 
     def _stylized(self, content: Map, style: Gaussian, strength: float) -> Map:
         seeds = range(len(content))
-        return redraw(self.model.network, content, style, strength=strength, seeds=seeds, settings=REDRAWING)
+        return redraw(self.model.network, content, style, strength=strength, seeds=seeds, settings=STYLIZE_SAMPLING)
 
 
 def geometry(channels: int, side: int) -> Map:

@@ -5,18 +5,32 @@ from typing import TYPE_CHECKING, Any
 from impasto.version import __version__
 
 if TYPE_CHECKING:
-    from impasto.api import Model, load, train
-    from impasto.config import EvaluateConfig, FuseConfig, GenerateConfig, StylizeConfig, TrainConfig
+    from impasto.api import Pipeline, load, train
+    from impasto.config import (
+        EvaluateConfig,
+        FuseConfig,
+        GenerateConfig,
+        Output,
+        Prompt,
+        Sampling,
+        StylizeConfig,
+        TrainConfig,
+        flat,
+    )
 
 
 __all__ = [
     "EvaluateConfig",
     "FuseConfig",
     "GenerateConfig",
-    "Model",
+    "Output",
+    "Pipeline",
+    "Prompt",
+    "Sampling",
     "StylizeConfig",
     "TrainConfig",
     "__version__",
+    "flat",
     "load",
     "train",
 ]
@@ -24,7 +38,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, so nothing is imported before it is asked for.
-    if name in __all__ and name.endswith("Config"):
+    if name in __all__ and (name.endswith("Config") or name in ("Output", "Prompt", "Sampling", "flat")):
         from impasto import config
 
         return getattr(config, name)

@@ -20,17 +20,17 @@ from impasto.config import (
     Fit,
     FuseConfig,
     GenerateConfig,
+    ImageConfig,
     ModelConfig,
-    PictureConfig,
     StylizeConfig,
     TrainConfig,
 )
 from impasto.create.clip import Clip, is_clip
 from impasto.create.fuse import Fuser, Source
 from impasto.create.generate import generate
-from impasto.create.palette import check_pixel_art, finished, read_palette
+from impasto.create.palette import check_pixel_art, finished, resolved
 from impasto.create.picture import to_image
-from impasto.create.recipe import PRECISIONS, Recipe
+from impasto.create.recipe import DTYPES, Recipe
 from impasto.create.style import parse_reference, pooled_style, with_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
@@ -83,7 +83,7 @@ class Likeness:
     cosine: float
 
 
-class Model:
+class Pipeline:
     """A trained model, ready to make pictures."""
 
     def __init__(
@@ -91,18 +91,18 @@ class Model:
         network: Impasto,
         styles: Gaussian | None,
         path: Path,
-        identity: str,
-        precision: torch.dtype = torch.float32,
+        fingerprint: str,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.network = network
-        self.network.prior.dtype = precision
+        self.network.prior.dtype = dtype
         self._text_encoder: TextEncoder | None = None
         self.styles = styles
         self.path = path
         """The run folder or model file it was loaded from."""
         self.name = known_as(path)
         """What recipes call it: the path, or the name of a built-in model."""
-        self.identity = identity
+        self.fingerprint = fingerprint
         """The first 16 hexadecimal digits of the SHA-256 of its weights file."""
 
     @property
@@ -111,8 +111,8 @@ class Model:
         return self.network.config
 
     @property
-    def precision(self) -> str:
-        """Number format in which the flow is followed: float32, or bfloat16 where the device computes faster in it."""
+    def dtype(self) -> str:
+        """Floating-point format of the flow: float32, or bfloat16 if the device computes faster in it."""
         return str(self.network.prior.dtype).removeprefix("torch.")
 
     @property
@@ -137,26 +137,26 @@ class Model:
         size = (config.height or self.config.resolution, config.width or self.config.resolution)
         if min(size) < self.config.resolution:
             raise ImpastoError(f"{min(size)} px: this model makes pictures from {self.config.resolution} px up.")
-        check_pixel_art(config.pixel_art, *size)
-        colours = read_palette(config.palette) if config.palette is not None else None
+        check_pixel_art(config.output.pixel_art, *size)
+        output, colours = resolved(config.output)
         told, sources = self._style(config.style)
         text, away = self._text(config)
-        settings = dataclasses.replace(config, palette=str(colours) if colours is not None else None)
+        settings = dataclasses.replace(config, output=output)
         indices = range(start, start + count)
         arrays = generate(
             self.network,
             told,
             indices,
-            config,
+            config.sampling,
             size=size,
-            repeat=config.tile,
+            repeat=output.tile,
             text=text,
             negative_text=away,
             on_step=on_step,
         )
-        recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=sources)
+        recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=sources)
         for index, array in zip(indices, arrays, strict=True):
-            image = finished(to_image(array), config, colours)
+            image = finished(to_image(array), output, colours)
             yield Generated(image, dataclasses.replace(recipe, index=index))
 
     def save_style(self, style: Sequence[str], path: Path) -> None:
@@ -167,13 +167,18 @@ class Model:
         told, _ = self._style(style)
         if told is None:
             raise ImpastoError("STYLE is missing: name collections of the model, or pictures.")
-        save_style(path, told, identity=self.identity, sources=tuple(style))
+        save_style(path, told, fingerprint=self.fingerprint, sources=tuple(style))
 
     def stylizer(self, config: StylizeConfig) -> Stylizer:
-        """What redraws pictures as ``config`` says, one after the other. Raises ImpastoError for unknown styles."""
+        """What stylizes images one after the other, with the settings ``config``.
+
+        Raises ImpastoError for unknown styles, and for settings that do nothing with this model.
+        """
+        config.check_style()
+        config.check_model(self.config)
         told, sources = self._style(config.style)
         assert told is not None
-        recipe = Recipe(self.name, self.identity, config, precision=self.precision, sources=sources)
+        recipe = Recipe(self.name, self.fingerprint, config, dtype=self.dtype, sources=sources)
         return Stylizer(self.network, told, recipe, *self._text(config))
 
     def stylize(self, pictures: Path, config: StylizeConfig) -> Iterator[Generated]:
@@ -181,8 +186,9 @@ class Model:
 
         Raises ImpastoError where there are none, for unknown styles, and for pictures that cannot be redrawn as asked.
         """
+        config.check_clip(str(pictures), is_clip(pictures))
         redrawn = self.stylizer(config)
-        for picture in self.whole_pictures(pictures, config.most):
+        for picture in self.whole_pictures(pictures, config.max_side):
             yield Generated(redrawn(picture), redrawn.recipe(picture))
 
     def stylize_clip(
@@ -197,7 +203,7 @@ class Model:
 
         Stopped, the same call goes on. Needs the extra ``video``; see `impasto.create.stylize_clip`.
         """
-        opened = Clip(clip, most=config.most, channels=self.config.channels)
+        opened = Clip(clip, most=config.max_side, channels=self.config.channels)
         return stylize_clip(self.stylizer(config), opened, target, watch=watch)
 
     def fuse(
@@ -213,16 +219,16 @@ class Model:
         Raises ImpastoError for pictures that cannot be read, unusable weights, and sizes that do not allow what is
         asked.
         """
+        config.check_sources()
         sources = {
-            name: [source for text in getattr(config, name) for source in self._sources(text, config.most)]
+            name: [source for text in getattr(config, name) for source in self._sources(text, config.max_side)]
             for name in VIEW_NAMES
         }
         style, style_sources = self._style(config.style)
         fuser = Fuser(self.network, sources, config, style, *self._text(config))
-        palette = str(fuser.palette) if fuser.palette is not None else None
-        settings = dataclasses.replace(config, palette=palette)
+        settings = dataclasses.replace(config, output=fuser.output)
         hashes = {s.picture.given: s.picture.content_hash for found in sources.values() for s in found} | style_sources
-        recipe = Recipe(self.name, self.identity, settings, precision=self.precision, sources=hashes)
+        recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=hashes)
         for index in range(start, start + count):
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
 
@@ -239,12 +245,12 @@ class Model:
 
         Raises ImpastoError for a recipe of another model, and where a file that it names is not there or has changed.
         """
-        if recipe.identity != self.identity:
+        if recipe.fingerprint != self.fingerprint:
             raise ImpastoError(
-                f"made by another model: its recipe names weights {recipe.identity}, and {self.path} has "
-                f"{self.identity}."
+                f"made by another model: its recipe names weights {recipe.fingerprint}, and {self.path} has "
+                f"{self.fingerprint}."
             )
-        before, self.network.prior.dtype = self.network.prior.dtype, getattr(torch, recipe.precision)
+        before, self.network.prior.dtype = self.network.prior.dtype, getattr(torch, recipe.dtype)
         try:
             made = self._made_again(recipe)
         finally:
@@ -262,7 +268,7 @@ class Model:
         assert isinstance(settings, StylizeConfig)
         if recipe.content is None or is_clip(Path(recipe.content)):
             raise ImpastoError(f"it comes from the clip {recipe.content}: make that again with impasto stylize.")
-        return next(self.stylize(Path(recipe.content), settings))
+        return next(self.stylize(Path(recipe.content), settings.without_idle(self.config)))
 
     def whole_pictures(self, path: Path, most: int = MAX_SIDE) -> WholePictures:
         """The pictures of a file, folder or archive at their own sizes, with this model's channels."""
@@ -270,16 +276,16 @@ class Model:
 
     def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, dict[str, str]]:
         references = [parse_reference(text, self.config.collections) for text in style]
-        return pooled_style(self.network, self.styles, references, self.identity)
+        return pooled_style(self.network, self.styles, references, self.fingerprint)
 
-    def _text(self, config: PictureConfig) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The vectors of what to show and what not, (1, text_dim), None where nothing is said."""
-        if config.text is None:
+    def _text(self, config: ImageConfig) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The vectors of the text and the negative text, (1, text_dim), None without one."""
+        if config.prompt.text is None:
             return None, None
         self._check_captions()
         text, away = (
-            self._encoder()([said]).to(self.device) if said is not None else None
-            for said in (config.text, config.negative_text)
+            self._encoder()([sentence]).to(self.device) if sentence is not None else None
+            for sentence in (config.prompt.text, config.prompt.negative_text)
         )
         return text, away
 
@@ -323,7 +329,7 @@ class Model:
             for parts, values in zip(batches, latents, strict=True):
                 parts.append(values.cpu().numpy())
         levels = {name: np.concatenate(parts) for name, parts in zip(LEVEL_NAMES, batches, strict=True)}
-        return Latents(loaded.names, levels, self.identity)
+        return Latents(loaded.names, levels, self.fingerprint)
 
     @torch.no_grad()
     def text_vectors(self, pictures: Loaded | Sequence[Path]) -> tuple[tuple[str, ...], TextVectors]:
@@ -436,23 +442,25 @@ class Model:
         return read_config(file) if file.exists() else None
 
 
-def load(run: Path | str, device: str = "auto", precision: str = "auto") -> Model:
+def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline:
     """Load a model from a run folder, a .safetensors file or by a built-in name; nothing in it is executed.
 
-    ``precision`` is that in which the flow is followed: float32, bfloat16, or auto for the faster one. Raises
+    ``dtype`` is the floating-point format of the flow: float32, bfloat16, or auto for the faster one. Raises
     ImpastoError when there is no model, or it cannot be read.
     """
     path = located(Path(run))
     file = model_file(path)
     network, styles = load_model(file)
-    if precision not in ("auto", *PRECISIONS):
-        raise ImpastoError(f"precision {precision}: use one of auto, {', '.join(PRECISIONS)}.")
+    if dtype not in ("auto", *DTYPES):
+        raise ImpastoError(f"dtype {dtype}: use one of auto, {', '.join(DTYPES)}.")
     name, _ = choose_device(device)
-    chosen = choose_dtype(torch.device(name))[0] if precision == "auto" else getattr(torch, precision)
-    return Model(network.to(name), styles, path, fingerprint_of(file), chosen)
+    chosen = choose_dtype(torch.device(name))[0] if dtype == "auto" else getattr(torch, dtype)
+    return Pipeline(network.to(name), styles, path, fingerprint_of(file), chosen)
 
 
-def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Model:
+def train(
+    config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
+) -> Pipeline:
     """Train a model, or resume training; ``cancel`` is asked once a step. Returns the model as saved.
 
     Raises ImpastoError when pictures or folders are not usable.

@@ -2,22 +2,29 @@
 
 import dataclasses
 import json
-import math
 import types
 import typing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+from annotated_types import Ge, Interval, MultipleOf
 from tyro.conf import Suppress
 
 from impasto.errors import ImpastoError
+from impasto.settings import Usual, check, choices_of, leaves
+from impasto.settings import flat as flat
 
 T = TypeVar("T")
 
 MAX_SIDE = 4096
-"""Longest side of a picture that is made, in pixels."""
+"""Longest side of an image that is made, in pixels."""
+
+Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
+Share = Annotated[float, Interval(ge=0, le=1), Usual(1.0, 0.05)]
+Weight = Annotated[float, Ge(0)]
+Side = Annotated[int, Interval(ge=32, le=MAX_SIDE), MultipleOf(32)]
 
 
 class Size(StrEnum):
@@ -268,189 +275,223 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the prior flow is followed to a picture; its fields are flags of every command that makes pictures."""
+    """How a sample of the prior flow is drawn."""
 
-    seed: int = 0
-    """The same seed gives the same pictures."""
-    steps: int = 8
+    seed: Seed = 0
+    """The same seed gives the same images."""
+    steps: Annotated[int, Interval(ge=1, le=1000), Usual(100, 1)] = 8
     """Steps of the sampler: more are slower and finer."""
-    temperature: float = 1.0
-    """Below 1 tamer, above 1 wilder."""
-    guidance: float = 1.5
-    """How strongly the style is followed; 1 is as learned."""
-    internal_guidance: float = 4.0
-    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
+    temperature: Annotated[float, Ge(0), Usual(1.5, 0.05)] = 1.0
+    """Scale of the noise: below 1 tamer, above 1 wilder."""
+    guidance: Annotated[float, Ge(0), Usual(8.0, 0.1)] = 1.5
+    """How strongly style and text are followed: 1 is as learned, and takes two thirds of the time."""
+    internal_guidance: Annotated[float, Ge(0), Usual(8.0, 0.1)] = 4.0
+    """Extrapolation from the model's intermediate head: 1 is as learned, higher is clearer; too high tears it."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot sample, naming the flag."""
-        if not 0 <= self.seed < 2**63:
-            raise ImpastoError(f"--seed {self.seed}: use a whole number from 0 to 2**63 - 1.")
-        if not 1 <= self.steps <= 1000:
-            raise ImpastoError(f"--steps {self.steps}: use a whole number from 1 to 1000.")
-        for name in ("temperature", "guidance", "internal_guidance"):
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
-                raise ImpastoError(f"--{name} {value}: use a number from 0.")
+        """Refuse values outside their ranges, naming the flag."""
+        check(self)
 
 
-REDRAWING = Sampling(guidance=1.0, internal_guidance=1.5)
-"""How a picture is redrawn where nothing else is said: most of it is told, so little is left to be decided."""
+SAMPLING = Sampling()
+STYLIZE_SAMPLING = Sampling(guidance=1.0, internal_guidance=1.5)
+"""The image gives most of what stylization needs, so little is left to be sampled."""
+VARY_SAMPLING = Sampling(internal_guidance=1.5)
+"""The same for variations and interpolations of images."""
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(Sampling):
-    """One measurement of a model."""
+class Prompt:
+    """What an image shows; for models that have learned captions."""
 
-    against: Against = Against.HELD_OUT
-    """Compare samples with held-out pictures, or with all (half of them, beside the other half)."""
-    samples: int = 2000
-    """How many samples to make."""
-    strength: float = 0.5
-    """How strong the style is when styles are swapped, 0 to 1; they are redrawn as stylize does it."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that nothing could be measured with, naming the flag."""
-        super().__post_init__()
-        if not 2 <= self.samples <= 1_000_000:
-            raise ImpastoError(f"--samples {self.samples}: use a whole number from 2.")
-        if not 0 <= self.strength <= 1:
-            raise ImpastoError(f"--strength {self.strength}: use a number from 0 to 1.")
-
-
-@dataclass(frozen=True)
-class PictureConfig(Sampling):
-    """What every command that makes pictures can be told."""
-
-    tile: Repeat = Repeat.NONE
-    """Along which axes copies of a picture meet without a seam: for textures, and panoramas (x)."""
-    palette: str | None = None
-    """No other colours than these: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
-    pixel_art: int | None = None
-    """So many true pixels along the longer side, with hard alpha."""
-    opaque: bool = False
-    """White instead of transparent."""
     text: str | None = None
-    """What to show, in English, where the model has learned captions."""
+    """What to show, in English; for models that have learned captions."""
     negative_text: str | None = None
-    """What not to show, beside --text."""
+    """What not to show, in addition to --text."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that no picture could be made with, naming the flag."""
-        super().__post_init__()
-        if self.pixel_art is not None and not 1 <= self.pixel_art <= MAX_SIDE:
-            raise ImpastoError(f"--pixel-art {self.pixel_art}: use a whole number from 1 to {MAX_SIDE}.")
+        """Refuse a negative text alone."""
         if self.negative_text is not None and self.text is None:
             raise ImpastoError("--negative-text needs --text: what to show instead.")
 
 
-@dataclass(frozen=True)
-class GenerateConfig(PictureConfig):
-    """How new pictures are made."""
+PROMPT = Prompt()
 
+
+@dataclass(frozen=True)
+class Output:
+    """How images are finished."""
+
+    tile: Repeat = Repeat.NONE
+    """Axes along which copies of an image meet without a seam: for textures, and panoramas (x)."""
+    palette: str | None = None
+    """Use these colours only: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
+    pixel_art: Annotated[int, Interval(ge=1, le=MAX_SIDE)] | None = None
+    """True pixels along the longer side, with hard alpha."""
+    opaque: bool = False
+    """White instead of transparent."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges, naming the flag."""
+        check(self)
+
+
+OUTPUT = Output()
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One measurement of a model."""
+
+    sampling: Sampling = SAMPLING
+    against: Against = Against.HELD_OUT
+    """Compare samples with held-out images, or with all (one half of them against the other half)."""
+    samples: Annotated[int, Interval(ge=2, le=1_000_000)] = 2000
+    """Number of samples."""
+    strength: Share = 0.5
+    """Strength of the style for swapped styles, 0 to 1; the sampling of these is that of stylize."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges, naming the flag."""
+        check(self)
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """How new images are made."""
+
+    sampling: Sampling = SAMPLING
+    prompt: Prompt = PROMPT
+    output: Output = OUTPUT
     style: tuple[str, ...] = ()
-    """Collections of the model, pictures or saved styles, each with an optional ":weight"; none for any style."""
-    height: int | None = None
-    """In pixels, a multiple of 32, the model's own where not given: the flow goes through windows where it is more."""
-    width: int | None = None
+    """Collections of the model, images or saved styles, each with an optional ":weight"; none for any style."""
+    height: Side | None = None
+    """In pixels, a multiple of 32: above the model's own, the flow goes through windows."""
+    width: Side | None = None
     """The same for the width."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be painted, naming the flag."""
-        super().__post_init__()
-        for name in ("height", "width"):
-            length = getattr(self, name)
-            if length is not None and (length % 32 or not 32 <= length <= MAX_SIDE):
-                raise ImpastoError(f"--{name} {length}: use a multiple of 32 from 32 to {MAX_SIDE}.")
+        """Refuse values outside their ranges, naming the flag."""
+        check(self)
 
 
 @dataclass(frozen=True)
-class ToldConfig(PictureConfig):
-    """The same where most of a picture is told, so that little is left to be decided."""
+class StylizeConfig:
+    """How images are redrawn in a style."""
 
-    internal_guidance: float = REDRAWING.internal_guidance
-    """How far beyond the model's own draft of a picture to go: 1 is as learned, higher is clearer, until it tears."""
-
-
-@dataclass(frozen=True)
-class StylizeConfig(ToldConfig):
-    """How pictures are redrawn in a style."""
-
-    guidance: float = REDRAWING.guidance
-    """How strongly style and text are followed; 1 is as learned, and takes two thirds of the time."""
+    sampling: Sampling = STYLIZE_SAMPLING
+    prompt: Prompt = PROMPT
+    output: Output = OUTPUT
     style: tuple[str, ...] = ()
-    """Collections of the model, pictures or saved styles, each with an optional ":weight"."""
-    strength: float = 0.5
-    """How much of the style and how little of the picture's own word, 0 to 1."""
+    """Collections of the model, images or saved styles, each with an optional ":weight"."""
+    strength: Share = 0.5
+    """0 keeps the image's own style and all its detail; 1 takes the style and keeps only the structure."""
     preserve_color: bool = False
-    """Keep the colours of the picture: only its lightness is redrawn."""
+    """Keep the colours of the image: only its lightness is redrawn."""
     flow: Flow = Flow.AUTO
-    """Whether the prior flow adds what is not told: auto leaves it out where the decoder has learned to redraw alone,
-    which is many times as fast, and nothing is said with --text."""
-    passes: int = 1
-    """How many times a picture is painted, each time moved a little, and averaged: 4 (or 2, 8) take the weave off flat
-    grounds, with some of the grain, and as many times as long."""
-    steady: bool = True
-    """Hold clips still: what is told of places that do not move is averaged over time, and what was painted is carried
-    along what moves."""
-    most: int = MAX_SIDE
-    """Pixels along the longer side: larger pictures are scaled down."""
+    """Whether to sample from the prior flow. auto: only for --text, and for models whose decoder cannot stylize alone;
+    without the flow, stylization is many times as fast."""
+    num_shifts: Literal[1, 2, 4, 8] = 1
+    """Average the results of shifted copies of the image: 4 (or 2, 8) remove the grid artefacts of flat areas and some
+    grain, and take as many times as long."""
+    temporal_smoothing: bool = True
+    """Keep clips steady: average what does not move over time, and carry the output along what moves."""
+    max_side: Annotated[int, Interval(ge=32, le=MAX_SIDE)] = MAX_SIDE
+    """Pixels along the longer side: larger images are scaled down."""
 
     def __post_init__(self) -> None:
-        """Refuse values that nothing could be redrawn with, naming the flag."""
-        super().__post_init__()
-        if not 0 <= self.strength <= 1:
-            raise ImpastoError(f"--strength {self.strength}: use a number from 0 to 1.")
-        if not self.style:
-            raise ImpastoError("--style is missing: name collections of the model, pictures or saved styles.")
-        if self.passes not in (1, 2, 4, 8):
-            raise ImpastoError(f"--passes {self.passes}: use 1, 2, 4 or 8.")
-        if self.flow is Flow.OFF and self.text is not None:
-            raise ImpastoError("--flow off: only the flow hears --text; use one of them.")
-        check_most(self.most)
+        """Refuse values outside their ranges, and text without the flow, naming the flag."""
+        check(self)
+        if self.flow is Flow.OFF and self.prompt.text is not None:
+            raise ImpastoError("--flow off: only the flow reads --text; use one of them.")
 
     def follows_flow(self, model: ModelConfig) -> bool:
-        """Whether ``model`` redraws along its flow."""
+        """Whether ``model`` stylizes along its flow."""
         if self.flow is Flow.AUTO:
-            return self.text is not None or not model.decoder_only_stylization
+            return self.prompt.text is not None or not model.decoder_only_stylization
         return self.flow is Flow.ON
+
+    def check_style(self) -> None:
+        """Raise ImpastoError if there is no style."""
+        if not self.style:
+            raise ImpastoError("--style is missing: name collections of the model, images or saved styles.")
+
+    def check_model(self, model: ModelConfig) -> None:
+        """Raise ImpastoError for settings that do nothing with ``model``, naming the flag and the way out."""
+        if self.follows_flow(model):
+            if self.num_shifts > 1:
+                raise ImpastoError(
+                    f"--num-shifts {self.num_shifts}: along the flow each shift would give another image; use it with "
+                    "--flow off, or with a model that stylizes without the flow, like those built in."
+                )
+            return
+        reason = "--flow off stylizes" if self.flow is Flow.OFF else "this model stylizes"
+        for leaf in leaves(STYLIZE_SAMPLING):
+            if leaf.of(self.sampling) != leaf.default:
+                raise ImpastoError(
+                    f"{reason} without the flow, so {leaf.flag} does nothing: leave it out, or use --flow on."
+                )
+
+    def check_clip(self, name: str, is_clip: bool, format: ClipFormat | None = None) -> None:
+        """Raise ImpastoError for settings of clips, a ``format`` among them, if ``name`` is not a clip."""
+        for flag, is_given in (
+            ("--no-temporal-smoothing", not self.temporal_smoothing),
+            (f"--clip {format}", format is not None),
+        ):
+            if is_given and not is_clip:
+                raise ImpastoError(f"{flag} does nothing: {name} is not a clip; leave it out.")
+
+    def without_idle(self, model: ModelConfig) -> "StylizeConfig":
+        """The same for an image, without what `check_model` and `check_clip` refuse: versions before 0.2 took it."""
+        sampling = self.sampling if self.follows_flow(model) else STYLIZE_SAMPLING
+        return dataclasses.replace(self, sampling=sampling, temporal_smoothing=True)
 
 
 @dataclass(frozen=True)
-class FuseConfig(PictureConfig):
-    """How one picture is made of several: the colours of some, the structure of others, the texture of a third."""
+class FuseConfig:
+    """How one image is made from several: the colours of some, the structure of others, the texture of a third."""
 
+    sampling: Sampling = SAMPLING
+    prompt: Prompt = PROMPT
+    output: Output = OUTPUT
     pixel: tuple[str, ...] = ()
-    """Pictures that give the colours, each with an optional ":weight"."""
+    """Images that give the colours, each with an optional ":weight"."""
     orientation: tuple[str, ...] = ()
-    """Pictures that give the structure, each with an optional ":weight"."""
+    """Images that give the structure, each with an optional ":weight"."""
     texture: tuple[str, ...] = ()
-    """Pictures that give the texture, each with an optional ":weight"."""
+    """Images that give the texture, each with an optional ":weight"."""
     style: tuple[str, ...] = ()
-    """Collections of the model, pictures or saved styles that all of it shall look like, with optional weights."""
-    harmony: float = 0.2
-    """Freedom of the model against trust in the sources, 0 to 1."""
-    level_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-    """How much is heard on each level: style, stride 32, stride 16, stride 8; 0 leaves a level to the model."""
-    most: int = MAX_SIDE
-    """Pixels along the longer side: larger pictures are scaled down."""
+    """Collections of the model, images or saved styles for the whole image, each with an optional ":weight"."""
+    conditioning_scale: Share = 0.8
+    """How closely the sources are followed: 1 follows them, 0 ignores them."""
+    level_weights: tuple[Weight, Weight, Weight, Weight] = (1.0, 1.0, 1.0, 1.0)
+    """Weights of the sources on the levels: style, stride 32, stride 16, stride 8; 0 leaves a level to the model."""
+    max_side: Annotated[int, Interval(ge=32, le=MAX_SIDE)] = MAX_SIDE
+    """Pixels along the longer side: larger images are scaled down."""
 
     def __post_init__(self) -> None:
-        """Refuse values that nothing could be fused with, naming the flag."""
-        super().__post_init__()
+        """Refuse values outside their ranges, naming the flag."""
+        check(self)
+
+    def check_sources(self) -> None:
+        """Raise ImpastoError if there is nothing to fuse."""
         if not (self.pixel or self.orientation or self.texture):
-            raise ImpastoError("nothing to fuse: give pictures with --pixel, --orientation or --texture.")
-        if not 0 <= self.harmony <= 1:
-            raise ImpastoError(f"--harmony {self.harmony}: use a number from 0 to 1.")
-        for weight in self.level_weights:
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ImpastoError(f"--level-weights {weight}: use numbers from 0.")
-        check_most(self.most)
+            raise ImpastoError("nothing to fuse: give images with --pixel, --orientation or --texture.")
 
 
-def check_most(most: int) -> None:
-    """Refuse a size to scale down to that no picture could have."""
-    if not 32 <= most <= MAX_SIDE:
-        raise ImpastoError(f"--most {most}: use a number from 32 to {MAX_SIDE}.")
+EVALUATE_CONFIG = EvaluateConfig()
+GENERATE_CONFIG = GenerateConfig()
+STYLIZE_CONFIG = StylizeConfig()
+FUSE_CONFIG = FuseConfig()
+VARY_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7, level_weights=(1.0, 1.0, 1.0, 0.0))
+"""Defaults of variations: the finest level of one image is sampled again."""
+INTERPOLATE_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7)
+"""Defaults of interpolations between two images."""
+FILE_SETTINGS = ("style", "pixel", "orientation", "texture")
+"""Settings that name files."""
+
+ImageConfig = GenerateConfig | StylizeConfig | FuseConfig
+"""The settings of a command that makes images."""
 
 
 def settings_of(cls: type[T], command: Any) -> T:
@@ -539,9 +580,11 @@ def build(cls: type[T], values: Any, source: str) -> T:
 
 def _convert(hint: Any, value: Any, source: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
+        if any(type(value) is argument and dataclasses.is_dataclass(argument) for argument in arguments):
+            return value
         return _convert(next(a for a in arguments if a is not types.NoneType), value, source)
     if origin is tuple and isinstance(value, list):
         inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
@@ -557,6 +600,6 @@ def _convert(hint: Any, value: Any, source: str) -> Any:
         return hint(value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    elif hint in (bool, int, str) and type(value) is hint:
+    elif (hint in (bool, int, str) and type(value) is hint) or (type(value) is int and value in choices_of(hint)):
         return value
     raise ImpastoError(f"{source}: {value!r} is not a {getattr(hint, '__name__', hint)}.")

@@ -47,9 +47,11 @@ class Change:
     """New key to its value in files that did not have it yet."""
 
 
-def _to_conditioning_scale(harmony: Any) -> Any:
-    # A harmony of 1 still gave the sources a weight of 10^-2.5; a conditioning scale of 0 ignores them.
-    return max(1 - harmony, 1e-9) if isinstance(harmony, int | float) else harmony
+def conditioning_scale_of(harmony: Any) -> Any:
+    """``1 - harmony``, but above 0 for a harmony of 1, which still gave the sources their least weight."""
+    if not isinstance(harmony, int | float) or isinstance(harmony, bool):
+        return harmony  # not a number: the check of the settings reports it
+    return max(1e-9, 1 - harmony) if harmony <= 1 else 1 - harmony
 
 
 SETTINGS = {
@@ -105,7 +107,7 @@ CHANGES: dict[Kind, dict[int, Change]] = {
         )
     },
     Kind.STATE: {1: Change(renamed={"looks_since": "evaluations_since"})},
-    Kind.RECIPE: {1: Change(renamed=SETTINGS, converted={"settings.conditioning_scale": _to_conditioning_scale})},
+    Kind.RECIPE: {1: Change(renamed=SETTINGS, converted={"settings.conditioning_scale": conditioning_scale_of})},
     Kind.STYLE: {1: Change(renamed={"identity": "fingerprint"})},
     Kind.VECTORS: {1: Change(renamed={"identity": "fingerprint"})},
 }

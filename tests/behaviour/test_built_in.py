@@ -8,7 +8,7 @@ import pytest
 from impasto import api
 from impasto.built_in import FOLDER, built_in_models, known_as, located, read_card, whole_card
 from impasto.cli.main import main
-from impasto.config import GenerateConfig
+from impasto.config import GenerateConfig, flat
 from impasto.create.recipe import read_recipe
 from impasto.errors import ImpastoError
 from impasto.text import TEXT_DIM
@@ -77,7 +77,7 @@ def test_pictures_of_a_built_in_model_are_made_again_by_its_name(tmp_path: Path)
 def test_text_changes_what_is_drawn() -> None:
     model = api.load("icons", "cpu")
     apple, rocket = (
-        next(model.generate(1, GenerateConfig(style=("noto",), text=text, steps=1))).image.tobytes()
+        next(model.generate(1, flat(GenerateConfig, style=("noto",), text=text, steps=1))).image.tobytes()
         for text in ("red apple", "rocket")
     )
     assert apple != rocket
@@ -86,5 +86,5 @@ def test_text_changes_what_is_drawn() -> None:
 def test_inspect_knows_a_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "icons"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["identity"] == api.load("icons", "cpu").identity
+    assert summary["fingerprint"] == api.load("icons", "cpu").fingerprint
     assert summary["training"]["resolution"] == 128

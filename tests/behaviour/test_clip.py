@@ -12,7 +12,7 @@ from PIL import Image
 
 import impasto
 from impasto.cli.main import main
-from impasto.config import StylizeConfig
+from impasto.config import StylizeConfig, flat
 from impasto.create.clip import Clip, comment_of, frame_difference, write_clip
 from impasto.create.steady import SteadyPainted, SteadyTold
 from impasto.create.stylize import Stylizer
@@ -167,7 +167,7 @@ def test_a_redrawn_clip_says_how_it_was_made_and_is_made_once(run: Path, capsys:
 
 def test_a_stopped_clip_goes_on_where_it_stopped(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(Path("a.webm"), 4)
-    model, config = impasto.load("run", "cpu"), StylizeConfig(style=("a",), steps=1)
+    model, config = impasto.load("run", "cpu"), flat(StylizeConfig, style=("a",), steps=1)
     painted: list[int] = []
     real = Stylizer.paint
 

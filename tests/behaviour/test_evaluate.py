@@ -10,7 +10,7 @@ import torch
 
 from impasto import api
 from impasto.cli.main import main
-from impasto.config import Against, EvaluateConfig, ModelConfig, Sampling, Size, sized_model
+from impasto.config import Against, EvaluateConfig, ModelConfig, Sampling, Size, flat, sized_model
 from impasto.data import PictureSet, prepare
 from impasto.errors import ImpastoError
 from impasto.evaluate import evaluate as module
@@ -92,16 +92,16 @@ def test_planted_copies_and_a_style_break_are_caught(pictures: PictureSet, monke
     model, styles = model_of(config)
     copied = pictures.train.tolist()
     monkeypatch.setattr(sampling, "generate_each", painter(pictures, copied, 0.002))
-    with_copies = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
+    with_copies = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=40, steps=2))
     monkeypatch.setattr(sampling, "generate_each", painter(pictures, pictures.held_out.tolist(), 0.0))
-    honest = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
+    honest = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=40, steps=2))
     assert value_of(with_copies, "copy_rate_pixels") > 0.9
     assert value_of(with_copies, "copy_rate_features") > 0.5
     assert value_of(honest, "copy_rate_pixels") < 0.3
     # Samples of the one collection asked for as the other: the probe says no, and the set is less of one style.
     plain = [i for i in copied if pictures.collection_ids[i] == 0]
     monkeypatch.setattr(sampling, "generate_each", painter(pictures, plain, 0.0))
-    broken = module.evaluate(model, styles, pictures, EvaluateConfig(samples=40, steps=2))
+    broken = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=40, steps=2))
     assert value_of(broken, "probe_accuracy of plain") > 0.8
     assert value_of(broken, "probe_accuracy of striped") < 0.2
 
@@ -118,7 +118,7 @@ def test_of_many_collections_a_terminal_shows_the_lowest() -> None:
 def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:
     shape = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
     model, styles = model_of(shape)
-    config = EvaluateConfig(samples=30, steps=2, against=Against.ALL)
+    config = flat(EvaluateConfig, samples=30, steps=2, against=Against.ALL)
     told: list[str] = []
     report = module.evaluate(
         model,
@@ -140,7 +140,7 @@ def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:
     assert "making samples" in told and told[-1] == "done"
     again = module.evaluate(model, styles, pictures, config)
     assert to_json(again) == to_json(report)
-    few = module.evaluate(model, styles, pictures, EvaluateConfig(samples=4, steps=1))
+    few = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=4, steps=1))
     missing = [s for s in scores_of(few).values() if isinstance(s, Unmeasured)]
     assert any("at least 20" in s.reason for s in missing)
     assert "not measured: it needs at least 20" in to_text(few) and "not measured" in to_html(few, "t")

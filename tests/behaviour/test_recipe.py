@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig
+from impasto.config import FuseConfig, GenerateConfig, ImageConfig, StylizeConfig, flat
 from impasto.create import recipe as module
 from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
 from impasto.errors import ImpastoError
 
 RECIPE = Recipe(
     model="runs/Füchse [1]",
-    identity="0123456789abcdef",
-    settings=GenerateConfig(seed=2**63 - 1, temperature=0.9, style=("noto:0.5", "日本/\udcff.png")),
+    fingerprint="0123456789abcdef",
+    settings=flat(GenerateConfig, seed=2**63 - 1, temperature=0.9, style=("noto:0.5", "日本/\udcff.png")),
     index=3,
     sources={"日本/\udcff.png": "fedcba9876543210"},
 )
@@ -55,7 +55,7 @@ def test_png_has_an_international_text_chunk(tmp_path: Path) -> None:
     save_picture(picture(), tmp_path / "a.png", RECIPE)
     with Image.open(tmp_path / "a.png") as image:
         assert isinstance(image.info["impasto"], PngImagePlugin.iTXt)
-        assert json.loads(image.info["impasto"])["settings"]["seed"] == 2**63 - 1
+        assert json.loads(image.info["impasto"])["settings"]["sampling"]["seed"] == 2**63 - 1
 
 
 def test_jpeg_gets_white_behind_it(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def changed(**values: object) -> str:
     return json.dumps(json.loads(RECIPE.to_json()) | values)
 
 
-def told(**values: object) -> str:
+def told(part: str = "", **values: object) -> str:
     settings = json.loads(RECIPE.to_json())["settings"]
-    return changed(settings=settings | values)
+    return changed(settings=settings | ({part: settings[part] | values} if part else values))
 
 
 @pytest.mark.parametrize(
@@ -140,26 +140,30 @@ def told(**values: object) -> str:
         ("[" * 100_000, "is not JSON"),
         ("[]", "names no format"),
         (changed(format=True), "names no format"),
-        (changed(format=2, impasto="9.0", other=1), r"newer Impasto \('9.0'\)"),
+        (changed(format=3, impasto="9.0", other=1), r"newer Impasto \('9.0'\)"),
         (changed(format=0), "names no format"),
         (changed(other=1), "unknown keys"),
-        ('{"format": 1}', "names no command"),
-        ('{"format": 1, "command": "fuse"}', r"lacks \['content'"),
+        ('{"format": 2}', "names no command"),
+        ('{"format": 2, "command": "fuse"}', r"lacks \['content'"),
         (changed(command="train"), "names no command"),
         (changed(command=["generate"]), "names no command"),
-        (changed(settings={}), r"lacks \['clarity', 'guidance'"),
+        (changed(settings={}), r"lacks \['height', 'output'"),
         (changed(settings=3), "settings"),
         (changed(sources={"a": 1}), "sources"),
         (changed(index=-1), "index -1"),
-        (changed(precision="float8"), "precision 'float8'"),
+        (changed(dtype="float8"), "dtype 'float8'"),
         (told(other=1), "unknown keys"),
-        (told(seed="7"), "seed: '7' is not a int"),
-        (told(seed=-1), "seed -1"),
-        (told(steps=0), "steps 0"),
+        (told("sampling", other=1), "unknown keys"),
+        (told(sampling={"seed": 1}), r"lacks \['guidance'"),
+        (told(sampling=3), "expected an object for Sampling"),
+        (told(style=("a", 3)), "style: 3 is not a str"),
+        (told("sampling", seed="7"), "seed: '7' is not a int"),
+        (told("sampling", seed=-1), "seed -1"),
+        (told("sampling", steps=0), "steps 0"),
         (told(width=65), "width 65"),
-        (told(tile="z"), "tile: 'z' is not a Repeat"),
-        (told(temperature=float("nan")), "temperature nan"),
-        (told(guidance=10**400), "too large"),
+        (told("output", tile="z"), "tile: 'z' is not a Repeat"),
+        (told("sampling", temperature=float("nan")), "temperature nan"),
+        (told("sampling", guidance=10**400), "too large"),
     ],
 )
 def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:
@@ -172,12 +176,12 @@ def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        GenerateConfig(height=64, width=96, palette="4", pixel_art=16),
-        StylizeConfig(style=("a",), strength=0.25, preserve_color=True),
-        FuseConfig(pixel=("a.png", "b.png:2"), level_weights=(1, 0.5, 0.25, 0)),
+        flat(GenerateConfig, height=64, width=96, palette="4", pixel_art=16),
+        flat(StylizeConfig, style=("a",), strength=0.25, preserve_color=True),
+        flat(FuseConfig, pixel=("a.png", "b.png:2"), level_weights=(1, 0.5, 0.25, 0)),
     ],
 )
-def test_every_job_has_a_recipe(tmp_path: Path, settings: PictureConfig) -> None:
+def test_every_job_has_a_recipe(tmp_path: Path, settings: ImageConfig) -> None:
     recipe = dataclasses.replace(RECIPE, settings=settings)
     save_picture(picture(), tmp_path / "a.png", recipe)
     assert read_recipe(tmp_path / "a.png") == recipe
@@ -210,7 +214,7 @@ def test_huge_size_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_recipe_too_long_for_jpeg(tmp_path: Path) -> None:
-    long = dataclasses.replace(RECIPE, settings=GenerateConfig(style=("x" * 50,) * 2000))
+    long = dataclasses.replace(RECIPE, settings=flat(GenerateConfig, style=("x" * 50,) * 2000))
     with pytest.raises(ImpastoError, match="--format png"):
         save_picture(picture(), tmp_path / "a.jpg", long)
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from PIL import Image
 import impasto
 from impasto import text as module
 from impasto.cli.main import main
+from impasto.config import GenerateConfig, Prompt
 from impasto.create.recipe import read_recipe
 from impasto.create.vectors import Latents
 from impasto.model.encoder import Hierarchy
@@ -56,7 +57,7 @@ def test_a_captioned_folder_trains_a_model_that_can_be_asked(
     asked = ["--text", "a smiling cat", "--negative-text", "a flag"]
     assert main([*generate, *asked, "--style", "a", "--out", "new"]) == 0
     settings = read_recipe(Path("new/seed0-0000.png")).settings
-    assert settings.text == "a smiling cat" and settings.negative_text == "a flag"
+    assert settings.prompt == Prompt("a smiling cat", "a flag")
     assert main("generate --recipe new/seed0-0000.png --out again --device cpu".split()) == 0
     with Image.open("new/seed0-0000.png") as first, Image.open("again/seed0-0000.png") as second:
         assert first.tobytes() == second.tobytes()
@@ -121,3 +122,4 @@ def test_pictures_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:
     vectors = captions_of(pictures, pictures.train)
     has = np.array([pictures.entries[index].text is not None for index in pictures.train.tolist()])
     assert torch.equal(vectors.norm(dim=1) > 0.5, torch.from_numpy(has)) and has.any() and not has.all()
+    assert GenerateConfig().prompt.text is None

@@ -27,7 +27,7 @@ def latents(**changes: object) -> Latents:
     values = {
         "names": ("a.png", "b\0.png", "dir/日本 \udcff.png"),
         "levels": {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()},
-        "identity": "0123456789abcdef",
+        "fingerprint": "0123456789abcdef",
     }
     return Latents(**(values | changes))
 
@@ -37,7 +37,7 @@ def test_round_trip(tmp_path: Path, suffix: str) -> None:
     before = latents() if suffix == ".npz" else latents(names=("a.png", "b.png", "dir/日本.png"))
     before.save(tmp_path / f"v{suffix}")
     after = Latents.load(tmp_path / f"v{suffix}")
-    assert after.names == before.names and after.identity == before.identity
+    assert after.names == before.names and after.fingerprint == before.fingerprint
     assert list(after.levels) == list(before.levels)
     for name, values in before.levels.items():
         assert after.levels[name].dtype == np.float32
@@ -74,7 +74,7 @@ def test_flipped_bytes_give_the_values_or_an_error(tmp_path: Path) -> None:
 def write(path: Path, **changes: object) -> Path:
     """A file with arrays changed, or left out where the change is None."""
     names = np.frombuffer(json.dumps(["a", "b"]).encode(), np.uint8)
-    arrays = {"format": np.array(1), "identity": np.array("x"), "names": names}
+    arrays = {"format": np.array(2), "fingerprint": np.array("x"), "names": names}
     arrays |= {"level.style": np.zeros((2, 3), np.float32)} | changes
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     return path
@@ -85,9 +85,9 @@ def write(path: Path, **changes: object) -> Path:
     [
         ({"format": None}, "not a file of vectors"),
         ({"names": None}, "not a file of vectors"),
-        ({"identity": None}, "not a file of vectors"),
+        ({"fingerprint": None}, "not a file of vectors"),
         ({"level.style": None}, "0 levels"),
-        ({"format": np.array(2)}, "newer Impasto"),
+        ({"format": np.array(3)}, "newer Impasto"),
         ({"format": np.array(1.5)}, "not a file of vectors"),
         ({"names": np.frombuffer(b"[1, 2]", np.uint8)}, "not a list of strings"),
         (

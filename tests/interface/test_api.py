@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto.api import Model
+from impasto.api import Pipeline
 from impasto.cli.main import main
-from impasto.config import GenerateConfig
+from impasto.config import GenerateConfig, flat
 from impasto.create.recipe import read_recipe
 from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
@@ -19,18 +19,18 @@ from pictures import noise, write_noise
 
 
 @pytest.fixture
-def model(run: Path) -> Model:
+def model(run: Path) -> Pipeline:
     """The model of that run."""
     return impasto.load(run, device="cpu")
 
 
-def arrays(model: Model, count: int, *style: str, seed: int = 0, start: int = 0) -> list[np.ndarray]:
+def arrays(model: Pipeline, count: int, *style: str, seed: int = 0, start: int = 0) -> list[np.ndarray]:
     """Generated pictures as arrays."""
-    made = model.generate(count, GenerateConfig(steps=3, seed=seed, style=style), start=start)
+    made = model.generate(count, flat(GenerateConfig, steps=3, seed=seed, style=style), start=start)
     return [np.asarray(picture.image) for picture in made]
 
 
-def test_same_seed_same_picture_whatever_is_made_beside_it(model: Model) -> None:
+def test_same_seed_same_picture_whatever_is_made_beside_it(model: Pipeline) -> None:
     seven = arrays(model, 7, seed=3)
     assert len({a.tobytes() for a in seven}) == 7
     for count, start in ((1, 0), (2, 5), (3, 2), (5, 1)):
@@ -39,7 +39,7 @@ def test_same_seed_same_picture_whatever_is_made_beside_it(model: Model) -> None
     assert not (arrays(model, 1, seed=4)[0] == seven[0]).all()
 
 
-def test_style_references_have_weights_and_no_order(model: Model) -> None:
+def test_style_references_have_weights_and_no_order(model: Pipeline) -> None:
     write_noise(Path(), "one.png", "two.png", "three.png")
     forward = arrays(model, 2, "one.png:0.7", "two.png", "a:0.2")
     backward = arrays(model, 2, "a:0.2", "two.png", "one.png:0.7")
@@ -50,7 +50,7 @@ def test_style_references_have_weights_and_no_order(model: Model) -> None:
     assert (once[0] == scaled[0]).all()
 
 
-def test_style_strength_does_not_depend_on_the_number_of_references(model: Model) -> None:
+def test_style_strength_does_not_depend_on_the_number_of_references(model: Pipeline) -> None:
     write_noise(Path(), "one.png")
     for copy in ("two.png", "three.png"):
         Path(copy).write_bytes(Path("one.png").read_bytes())
@@ -77,23 +77,23 @@ def test_a_recipe_makes_the_identical_picture_again(run: Path, capsys: pytest.Ca
     assert not Path("third").exists()
 
 
-def test_a_recipe_keeps_its_precision(run: Path) -> None:
-    coarse, fine = (impasto.load(run, "cpu", precision) for precision in ("bfloat16", "float32"))
-    made = next(coarse.generate(1, GenerateConfig(steps=3)))
-    other = next(fine.generate(1, GenerateConfig(steps=3)))
-    assert (made.recipe.precision, other.recipe.precision) == ("bfloat16", "float32")
+def test_a_recipe_keeps_its_dtype(run: Path) -> None:
+    coarse, fine = (impasto.load(run, "cpu", dtype) for dtype in ("bfloat16", "float32"))
+    made = next(coarse.generate(1, flat(GenerateConfig, steps=3)))
+    other = next(fine.generate(1, flat(GenerateConfig, steps=3)))
+    assert (made.recipe.dtype, other.recipe.dtype) == ("bfloat16", "float32")
     difference = np.asarray(made.image).astype(int) - np.asarray(other.image)
     assert abs(difference).max() > 0 and abs(difference).mean() < 2
-    assert fine.again(made.recipe).image.tobytes() == made.image.tobytes() and fine.precision == "float32"
-    with pytest.raises(ImpastoError, match="precision float8"):
+    assert fine.again(made.recipe).image.tobytes() == made.image.tobytes() and fine.dtype == "float32"
+    with pytest.raises(ImpastoError, match="dtype float8"):
         impasto.load(run, "cpu", "float8")
 
 
-def test_encode_then_decode_is_reconstruct(model: Model) -> None:
+def test_encode_then_decode_is_reconstruct(model: Pipeline) -> None:
     write_noise(Path("folder"), "one.png", "two.png", mode="RGBA")
     Path("folder/broken.png").write_bytes(b"no picture")
     latents = model.encode([Path("folder")])
-    assert latents.names == ("one.png", "two.png") and latents.identity == model.identity
+    assert latents.names == ("one.png", "two.png") and latents.fingerprint == model.fingerprint
     latents.save(Path("v.npz"))
     decoded = dict(model.decode(Latents.load(Path("v.npz"))))
     for result in model.reconstruct([Path("folder")], levels=True):
@@ -103,8 +103,8 @@ def test_encode_then_decode_is_reconstruct(model: Model) -> None:
         assert abs(difference[alpha > 16]).max() <= 8  # un-compositing divides by alpha
 
 
-def test_latents_that_do_not_fit_are_refused(model: Model) -> None:
-    wrong = Latents(("x",), {"style": np.zeros((1, 3), np.float32)}, model.identity)
+def test_latents_that_do_not_fit_are_refused(model: Pipeline) -> None:
+    wrong = Latents(("x",), {"style": np.zeros((1, 3), np.float32)}, model.fingerprint)
     with pytest.raises(ImpastoError, match=r"level style is \(3,\)"):
         list(model.decode(wrong))
 
@@ -113,9 +113,9 @@ def test_latents_that_do_not_fit_are_refused(model: Model) -> None:
     ("style", "message"),
     [("nowhere", "neither a file nor a collection"), ("a:0", "above 0"), ("a:-1", "from 0"), ("a:nan", "from 0")],
 )
-def test_unusable_styles_are_named(model: Model, style: str, message: str) -> None:
+def test_unusable_styles_are_named(model: Pipeline, style: str, message: str) -> None:
     with pytest.raises(ImpastoError, match=message):
-        list(model.generate(1, GenerateConfig(style=(style,))))
+        list(model.generate(1, flat(GenerateConfig, style=(style,))))
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
         impasto.load(tmp_path / "text.safetensors")
 
 
-def test_transparent_models_make_transparent_pictures(model: Model) -> None:
-    picture = next(iter(model.generate(1, GenerateConfig(steps=2))))
+def test_transparent_models_make_transparent_pictures(model: Pipeline) -> None:
+    picture = next(iter(model.generate(1, flat(GenerateConfig, steps=2))))
     assert picture.image.mode == "RGBA" and picture.image.size == (32, 32)
 
 
@@ -151,7 +151,7 @@ def test_larger_and_repeating_pictures(run: Path, capsys: pytest.CaptureFixture[
     with Image.open("wide/seed0-0000.png") as first, Image.open("again/seed0-0000.png") as second:
         assert first.size == (96, 32) and first.tobytes() == second.tobytes()
         pixels = np.asarray(first.convert("RGB")).astype(int)
-    config = GenerateConfig(steps=2, height=32, width=96)
+    config = flat(GenerateConfig, steps=2, height=32, width=96)
     plain = np.asarray(next(iter(impasto.load("run", "cpu").generate(1, config))).image.convert("RGB"))
     inside = abs(np.diff(pixels, axis=1)).mean()
     assert abs(pixels[:, 0] - pixels[:, -1]).mean() <= 2 * inside, "the edges do not meet"

@@ -13,14 +13,14 @@ import impasto
 from impasto import config
 from impasto.cli import progress
 from impasto.cli.main import main
-from impasto.config import GenerateConfig, ModelConfig, TrainConfig
+from impasto.config import GenerateConfig, ModelConfig, TrainConfig, flat
 from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
 from impasto.create.vectors import Latents
 from impasto.data import Loaded
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
 
-IDENTITY = "0123456789abcdef"
+FINGERPRINT = "0123456789abcdef"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FakeModel:
     """Paints noise that depends on the settings and on nothing else."""
 
     config = ModelConfig(collections=("noto",))
-    identity = IDENTITY
+    fingerprint = FINGERPRINT
     style_hash = "aa"
 
     def __init__(self, path: Path, device: str) -> None:
@@ -52,8 +52,8 @@ class FakeModel:
         sources = {name: self.style_hash for name in config.style if ":" not in name}
         for index in range(start, start + count):
             if (index - start) % 2 == 0:
-                on_step(config.steps, config.steps)
-            recipe = Recipe(str(self.path), self.identity, config, index, sources=sources)
+                on_step(config.sampling.steps, config.sampling.steps)
+            recipe = Recipe(str(self.path), self.fingerprint, config, index, sources=sources)
             settings = dataclasses.replace(recipe, model="").to_json().encode()
             noise = np.random.default_rng(list(settings)).integers(0, 256, (32, 32, 4), np.uint8)
             yield Generated(Image.fromarray(noise), recipe)
@@ -75,7 +75,7 @@ class FakeModel:
 
     def encode(self, pictures: Loaded) -> Latents:
         names = pictures.names
-        return Latents(names, {"style": np.ones((len(names), 3), np.float32)}, self.identity)
+        return Latents(names, {"style": np.ones((len(names), 3), np.float32)}, self.fingerprint)
 
     def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
         for name, value in zip(latents.names, latents.levels["style"], strict=True):
@@ -120,14 +120,20 @@ def same(a: Path, b: Path) -> bool:
 
 
 def test_generate_writes_numbered_pictures_with_recipes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = "generate run -n 3 --out new --seed 7 --steps 4 --temperature 0.5 --guidance 0 --clarity 2"
+    line = "generate run -n 3 --out new --seed 7 --steps 4 --temperature 0.5 --guidance 0 --internal-guidance 2"
     assert call(f"{line} --style noto:0.5 cat.png") == 0
     assert sorted(p.name for p in Path("new").iterdir()) == [f"seed7-000{i}.png" for i in range(3)]
     assert read_recipe(Path("new/seed7-0001.png")) == Recipe(
         model="run",
-        identity=IDENTITY,
-        settings=GenerateConfig(
-            seed=7, steps=4, temperature=0.5, guidance=0.0, clarity=2.0, style=("noto:0.5", "cat.png")
+        fingerprint=FINGERPRINT,
+        settings=flat(
+            GenerateConfig,
+            seed=7,
+            steps=4,
+            temperature=0.5,
+            guidance=0.0,
+            internal_guidance=2.0,
+            style=("noto:0.5", "cat.png"),
         ),
         index=1,
         sources={"cat.png": "aa"},
@@ -173,14 +179,14 @@ def test_recipe_of_a_moved_run(run: Path, capsys: pytest.CaptureFixture[str]) ->
         "--steps 5",
         "--temperature 2",
         "--guidance 3",
-        "--clarity 3",
+        "--internal-guidance 3",
         "--grid",
     ],
 )
 def test_recipe_refuses_what_it_decides_itself(run: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = flag.split()[0]
     message = error_of(f"generate run --out new --recipe x.png {flag}", capsys)
-    assert message == f"error: {name} cannot stand beside --recipe: the recipe decides it.\n"
+    assert message == f"error: {name} cannot be used with --recipe: the recipe decides it.\n"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +200,7 @@ def test_recipe_refuses_what_it_decides_itself(run: Path, flag: str, capsys: pyt
         "--temperature nan",
         "--guidance -0.5",
         "--guidance inf",
-        "--clarity -1.0",
+        "--internal-guidance -1.0",
         "--seed -1",
         f"--seed {2**63}",
         "--start -1",
@@ -288,7 +294,7 @@ def test_encode_checks_its_out_before_it_works(run: Path, capsys: pytest.Capture
 
 
 def test_inspect_a_picture(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evil = Recipe("\x1b[2J\x9b\udcff", IDENTITY, GenerateConfig(style=("日本",)))
+    evil = Recipe("\x1b[2J\x9b\udcff", FINGERPRINT, flat(GenerateConfig, style=("日本",)))
     save_picture(Image.new("RGB", (2, 2)), Path("a b.png"), evil)
     assert main(["inspect", "a b.png"]) == 0
     captured = capsys.readouterr()
@@ -304,7 +310,7 @@ def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "config.json").write_text(config.to_json(settings))
     assert main(["inspect", "run"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["identity"] == IDENTITY and summary["model"]["collections"] == ["noto"]
+    assert summary["fingerprint"] == FINGERPRINT and summary["model"]["collections"] == ["noto"]
     assert summary["training"]["seed"] == 5 and summary["training"]["pictures"] == "pics"
     (run / "config.json").write_text("{}}")
     assert "config.json is not JSON" in error_of("inspect run", capsys)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto.api import Model
+from impasto.api import Pipeline
 from impasto.cli.main import main
-from impasto.config import REDRAWING, FuseConfig
+from impasto.config import VARY_SAMPLING, FuseConfig, flat
 from impasto.create.fuse import Fuser
 from impasto.create.recipe import read_recipe
 from impasto.model.encoder import Hierarchy
@@ -18,24 +18,24 @@ from pictures import noise, write_noise
 
 
 @pytest.fixture
-def model(run: Path) -> Model:
+def model(run: Path) -> Pipeline:
     """The model of that run, beside three pictures."""
     for seed, name in enumerate("abc"):
         noise(40, 40, mode="RGBA", seed=seed).save(f"{name}.png")
     return impasto.load(run, "cpu")
 
 
-def told(model: Model, **settings: object) -> Hierarchy:
+def told(model: Pipeline, **settings: object) -> Hierarchy:
     """What the sources of a fusion tell."""
     fused: list[Hierarchy] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Fuser, "__call__", lambda self, index, on_step=None: fused.append(self.fused) or noise())
-        next(iter(model.fuse(FuseConfig(**settings))))  # pyrefly: ignore
+        next(iter(model.fuse(flat(FuseConfig, **settings))))  # pyrefly: ignore
     return fused[0]
 
 
-def test_one_picture_three_times_is_its_own_posterior(model: Model) -> None:
-    found = told(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), harmony=0.0)
+def test_one_picture_three_times_is_its_own_posterior(model: Pipeline) -> None:
+    found = told(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), conditioning_scale=1.0)
     whole = next(iter(model.whole_pictures(Path("a.png"))))
     pixels = np.pad(whole.pixels[:3], ((0, 0), (12, 12), (12, 12)), constant_values=255)
     alpha = np.pad(whole.pixels[3:], ((0, 0), (12, 12), (12, 12)))
@@ -45,7 +45,7 @@ def test_one_picture_three_times_is_its_own_posterior(model: Model) -> None:
         torch.testing.assert_close(a.log_variance, b.log_variance, atol=1e-5, rtol=1e-4)
 
 
-def test_colours_of_others_are_laid_out_roughly_and_texture_speaks_on_the_style_alone(model: Model) -> None:
+def test_colours_of_others_are_laid_out_roughly_and_texture_speaks_on_the_style_alone(model: Pipeline) -> None:
     structure = told(model, orientation=("b.png",))
     two = told(model, orientation=("b.png",), texture=("c.png",))
     three = told(model, pixel=("a.png",), orientation=("b.png",), texture=("c.png",))
@@ -61,7 +61,7 @@ def test_colours_of_others_are_laid_out_roughly_and_texture_speaks_on_the_style_
     assert all((level.mean != 0).any() for level in colours)
 
 
-def test_order_changes_nothing_weights_and_levels_do(model: Model) -> None:
+def test_order_changes_nothing_weights_and_levels_do(model: Pipeline) -> None:
     one = told(model, orientation=("a.png:2", "b.png"), texture=("c.png", "a.png"))
     other = told(model, orientation=("b.png", "a.png:2"), texture=("a.png", "c.png"))
     assert all(torch.equal(a.mean, b.mean) for a, b in zip(one, other, strict=True))
@@ -69,11 +69,13 @@ def test_order_changes_nothing_weights_and_levels_do(model: Model) -> None:
     assert not torch.equal(one[1].mean, heavier[1].mean)
     coarse = told(model, orientation=("a.png",), level_weights=(1.0, 1.0, 0.0, 0.0))
     assert (coarse[1].mean != 0).any() and (coarse[2].mean == 0).all() and (coarse[3].mean == 0).all()
-    free, trusting = (told(model, orientation=("a.png",), harmony=h)[1] for h in (1.0, 0.0))
+    free, trusting = (told(model, orientation=("a.png",), conditioning_scale=scale)[1] for scale in (1e-9, 1.0))
+    ignored = told(model, orientation=("a.png",), conditioning_scale=0.0)
+    assert all((level.mean == 0).all() and (level.log_variance == 0).all() for level in ignored)
     assert (free.log_variance > trusting.log_variance).all()
 
 
-def test_a_style_is_shared_by_all_of_it(model: Model) -> None:
+def test_a_style_is_shared_by_all_of_it(model: Pipeline) -> None:
     alone = told(model, orientation=("b.png",))
     styled = told(model, orientation=("b.png",), style=("a",))
     mine = told(model, orientation=("b.png",), style=("c.png",))
@@ -81,7 +83,7 @@ def test_a_style_is_shared_by_all_of_it(model: Model) -> None:
     assert all(torch.equal(a.mean, b.mean) for a, b in zip(alone[1:], styled[1:], strict=True))
 
 
-def test_variations_with_recipes_at_the_size_of_the_structure(model: Model) -> None:
+def test_variations_with_recipes_at_the_size_of_the_structure(model: Pipeline) -> None:
     noise(70, 50).save("wide.png")
     command = "fuse run --pixel a.png --orientation wide.png --texture b.png c.png:3 --steps 2 --device cpu"
     assert main([*command.split(), "-n", "2", "--out", "x.png"]) == 0
@@ -89,7 +91,7 @@ def test_variations_with_recipes_at_the_size_of_the_structure(model: Model) -> N
     with Image.open("x-0000.png") as first, Image.open("x-0001.png") as second:
         assert first.size == (70, 50) and first.tobytes() != second.tobytes()
     recipe = read_recipe(Path("x-0001.png"))
-    expected = FuseConfig(pixel=("a.png",), orientation=("wide.png",), texture=("b.png", "c.png:3"), steps=2)
+    expected = flat(FuseConfig, pixel=("a.png",), orientation=("wide.png",), texture=("b.png", "c.png:3"), steps=2)
     assert (
         recipe.settings == expected
         and recipe.index == 1
@@ -119,14 +121,14 @@ def test_variations_with_recipes_at_the_size_of_the_structure(model: Model) -> N
         ("--pixel a.png:-1 --out x.png", "from 0"),
         ("--pixel a.png:nan --out x.png", "from 0"),
         ("--pixel a.png:0 --out x.png", "all weights are 0"),
-        ("--pixel a.png --harmony 2 --out x.png", "--harmony 2"),
+        ("--pixel a.png --conditioning-scale 2 --out x.png", "--conditioning-scale 2"),
         ("--pixel a.png --level-weights 1 1 1 -1 --out x.png", "--level-weights -1"),
         ("--pixel a.png --out x.gif", "x.gif: use one of"),
         ("--pixel a.png --out mine.png", "mine.png exists"),
         ("--pixel a.png -n 0 --out x.png", "-n 0"),
     ],
 )
-def test_bad_input_is_named(model: Model, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_named(model: Pipeline, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.png").write_bytes(b"no picture")
     noise().save("mine.png")
     assert main(["fuse", "run", *arguments.split(), "--steps", "1", "--device", "cpu"]) == 2
@@ -134,7 +136,9 @@ def test_bad_input_is_named(model: Model, arguments: str, message: str, capsys: 
     assert not Path("x.png").exists()
 
 
-def test_variations_keep_the_levels_that_are_not_drawn_anew(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_variations_keep_the_levels_that_are_not_drawn_anew(
+    model: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = "vary run a.png --steps 2 --device cpu"
     assert main([*command.split(), "-n", "2", "--resample", "style", "stride8", "--out", "new"]) == 0
     assert sorted(p.name for p in Path("new").iterdir()) == ["a-0000.png", "a-0001.png"]
@@ -145,12 +149,18 @@ def test_variations_keep_the_levels_that_are_not_drawn_anew(model: Model, capsys
     assert "--resample stride4: use one of style" in capsys.readouterr().err
 
 
-def test_the_way_from_one_picture_to_another_has_both_ends(model: Model) -> None:
-    assert main("interpolate run a.png b.png -n 3 --steps 2 --device cpu --harmony 0 --out way".split()) == 0
+def test_the_way_from_one_picture_to_another_has_both_ends(model: Pipeline) -> None:
+    assert main("interpolate run a.png b.png -n 3 --steps 2 --device cpu --conditioning-scale 1 --out way".split()) == 0
     assert sorted(p.name for p in Path("way").iterdir()) == ["0000.png", "0001.png", "0002.png", "strip.png"]
     for end, name in (("0000", "a.png"), ("0002", "b.png")):
-        alone = FuseConfig(
-            pixel=(name,), orientation=(name,), texture=(name,), harmony=0.0, steps=2, clarity=REDRAWING.clarity
+        alone = flat(
+            FuseConfig,
+            pixel=(name,),
+            orientation=(name,),
+            texture=(name,),
+            conditioning_scale=1.0,
+            steps=2,
+            internal_guidance=VARY_SAMPLING.internal_guidance,
         )
         (expected,) = model.fuse(alone)
         with Image.open(f"way/{end}.png") as found:
@@ -159,7 +169,7 @@ def test_the_way_from_one_picture_to_another_has_both_ends(model: Model) -> None
     assert isinstance(settings, FuseConfig) and settings.pixel == ("a.png:0.5", "b.png:0.5")
 
 
-def test_sheets_of_styles_and_of_strengths(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sheets_of_styles_and_of_strengths(model: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     command = "mix run a.png b.png --steps 1 --device cpu"
     assert main([*command.split(), "--style", "a", "c.png", "--out", "sheet.png"]) == 0
     with Image.open("sheet.png") as sheet:

@@ -1,5 +1,6 @@
 """The studio's REST interface: every job, uploads within limits, the gallery, and who is refused."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -14,13 +15,18 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from impasto.built_in import built_in_models
+from impasto.config import FuseConfig, StylizeConfig, flat
+from impasto.model.impasto import load_model, save_model
 from impasto.web import preview, uploads
 from impasto.web import queue as queues
 from impasto.web.app import create_app
+from impasto.web.requests import FuseRequest, Reference, StylizeRequest
+from impasto.web.settings import describe_settings
 from impasto.web.store import State, Store
 from pictures import noise
 
-FAST = {"model": "emoji", "steps": 2}
+SETTINGS = {"sampling": {"steps": 2}}
+FAST = {"model": "emoji", "settings": SETTINGS}
 
 
 @pytest.fixture
@@ -44,6 +50,11 @@ def png(seed: int = 0, size: tuple[int, int] = (40, 40), mode: str = "RGBA") -> 
     data = io.BytesIO()
     noise(*size, seed=seed, mode=mode).save(data, "PNG")
     return data.getvalue()
+
+
+def seeded(seed: int) -> dict[str, object]:
+    """The settings of a quick job with this seed."""
+    return {"sampling": {"steps": 2, "seed": seed}}
 
 
 def archive(count: int = 6) -> bytes:
@@ -84,15 +95,15 @@ def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
     assert client.get("/api/models").json() == [{"name": name} for name in ("emoji", *built_in_models())]
     model = client.get("/api/models/emoji").json()
     assert model["collections"] == ["a", "b"] and model["resolution"] == 32 and not model["reads_text"]
-    assert not model["redraws_alone"] and client.get("/api/models/painter").json()["redraws_alone"]
+    assert not model["decoder_only_stylization"] and client.get("/api/models/painter").json()["decoder_only_stylization"]
     style = [{"kind": "collection", "source": "a", "weight": 1}]
-    job = finished(client, {"kind": "generate", "count": 3, "seed": 5, "style": style, **FAST})
+    job = finished(client, {"kind": "generate", "count": 3, "style": style, **FAST, "settings": seeded(5)})
     assert job["state"] == "done" and len(job["pictures"]) == 3 and job["done"] == job["total"] > 0
     first = job["pictures"][0]["id"]
     with Image.open(io.BytesIO(client.get(f"/api/pictures/{first}/file").content)) as made:
         assert made.size == (32, 32)
     recipe = client.get(f"/api/pictures/{first}/recipe").json()
-    assert recipe["settings"]["seed"] == 5 and recipe["settings"]["style"] == ["a:1"]
+    assert recipe["settings"]["sampling"]["seed"] == 5 and recipe["settings"]["style"] == ["a:1"]
     assert client.get(f"/api/pictures/{first}/small").headers["content-type"] == "image/webp"
     assert client.patch(f"/api/pictures/{first}", json={"favourite": True}).status_code == 204
     assert [p["id"] for p in client.get("/api/pictures?favourite=true").json()] == [first]
@@ -122,7 +133,9 @@ def test_the_preview_follows_the_slider(client: TestClient, monkeypatch: pytest.
     monkeypatch.setattr(preview, "MOST_SECONDS", 60.0)
     source = bring(client, png(1, (100, 50)))
     body = {"model": "emoji", "source": source, "style": [{"kind": "collection", "source": "a"}]}
-    shown = [client.post("/api/preview", json=body | {"strength": strength}) for strength in (0.1, 0.9, 0.1)]
+    shown = [
+        client.post("/api/preview", json=body | {"settings": {"strength": strength}}) for strength in (0.1, 0.9, 0.1)
+    ]
     assert [answer.headers["content-type"] for answer in shown] == ["image/webp"] * 3
     with Image.open(io.BytesIO(shown[0].content)) as picture:
         assert picture.size == (100, 50)
@@ -145,8 +158,8 @@ def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClien
     assert one["state"] == "done" and (one["pictures"][0]["width"], one["pictures"][0]["height"]) == (50, 30)
     many = finished(client, {"kind": "stylize", "source": bring(client, archive(4), "x.zip"), "style": style, **FAST})
     assert many["state"] == "done" and len(many["pictures"]) == 4
-    fine = finished(client, {"kind": "stylize", "source": mine, "style": style, "passes": 4, **FAST})
-    assert fine["state"] == "failed" and "--passes 4: along the flow" in fine["message"]
+    fine = finished(client, {"kind": "stylize", "source": mine, "style": style, **FAST, "settings": {"num_shifts": 4}})
+    assert fine["state"] == "failed" and "--num-shifts 4: along the flow" in fine["message"]
     assert client.delete("/api/styles/my style").status_code == 204
     gone = finished(client, {"kind": "stylize", "source": mine, "style": style, **FAST})
     assert gone["state"] == "failed" and "no saved style" in gone["message"]
@@ -175,7 +188,7 @@ def test_a_model_is_trained_and_appears(client: TestClient) -> None:
 
 
 def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(client: TestClient) -> None:
-    body = {"kind": "generate", "count": 64, **FAST, "steps": 200}
+    body = {"kind": "generate", "count": 64, **FAST, "settings": {"sampling": {"steps": 200}}}
     first = client.post("/api/jobs", json=body).json()["id"]
     second = client.post("/api/jobs", json=body).json()
     assert second["position"] >= 1
@@ -188,7 +201,7 @@ def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(client: TestCli
 
 def test_a_full_queue_asks_to_come_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "MAX_QUEUED", 1)
-    body = {"kind": "generate", "count": 64, **FAST, "steps": 200}
+    body = {"kind": "generate", "count": 64, **FAST, "settings": {"sampling": {"steps": 200}}}
     answers = [client.post("/api/jobs", json=body) for _ in range(4)]
     assert answers[-1].status_code == 429 and answers[-1].headers["Retry-After"] == "5"
     for answer in answers:
@@ -234,10 +247,22 @@ def test_large_uploads_and_bombs_are_refused(client: TestClient, monkeypatch: py
         {"kind": "generate"},
         {"kind": "generate", "model": "../emoji"},
         {"kind": "generate", "model": "nobody"},
-        {"kind": "generate", "model": "emoji", "steps": 0},
-        {"kind": "generate", "model": "emoji", "guidance": "much"},
-        {"kind": "generate", "model": "emoji", "palette": "/etc/passwd"},
+        {"kind": "generate", "model": "emoji", "steps": 2},
+        {"kind": "generate", "model": "emoji", "settings": 3},
+        {"kind": "generate", "model": "emoji", "settings": {"unknown": 1}},
+        {"kind": "generate", "model": "emoji", "settings": {"sampling": {"unknown": 1}}},
+        {"kind": "generate", "model": "emoji", "settings": {"sampling": {"steps": 0}}},
+        {"kind": "generate", "model": "emoji", "settings": {"sampling": {"guidance": "much"}}},
+        {"kind": "generate", "model": "emoji", "settings": {"prompt": {"negative_text": "x"}}},
+        {"kind": "generate", "model": "emoji", "settings": {"style": ["/etc/passwd"]}},
+        {"kind": "generate", "model": "emoji", "settings": {"output": {"palette": "/etc/passwd"}}},
+        {"kind": "generate", "model": "emoji", "settings": {"output": {"palette": "4\n"}}},
+        {"kind": "generate", "model": "emoji", "settings": {"width": 65}},
         {"kind": "generate", "model": "emoji", "unknown": 1},
+        *(
+            {"kind": "fuse", "model": "emoji", "sources": [{"source": "0" * 32}], "settings": {name: ["/etc/passwd"]}}
+            for name in ("pixel", "orientation", "texture", "style")
+        ),
         {"kind": "stylize", "model": "emoji", "source": "0" * 32, "style": [{"kind": "collection", "source": "a"}]},
         {"kind": "fuse", "model": "emoji", "sources": []},
         {"kind": "train", "name": "../x", "source": "0" * 32},
@@ -254,6 +279,42 @@ def test_a_path_is_no_style(client: TestClient) -> None:
     style = [{"kind": "collection", "source": "secret.png"}]
     job = finished(client, {"kind": "generate", "style": style, **FAST})
     assert job["state"] == "failed" and "no collection 'secret.png'" in job["message"]
+
+
+def test_what_a_body_leaves_out_has_the_default_of_its_job() -> None:
+    style = [Reference(kind="collection", source="a")]
+    settings = {"sampling": {"seed": 4}, "strength": 0.1}
+    body = {"model": "emoji", "source": "0" * 32, "style": style, "settings": settings}
+    assert StylizeRequest.model_validate(body).settings == flat(StylizeConfig, seed=4, strength=0.1)
+    assert FuseRequest.model_validate({"model": "a", "sources": [{"source": "0" * 32}]}).settings == FuseConfig()
+    schema = StylizeRequest.model_json_schema()["$defs"]
+    assert schema["Sampling"]["properties"]["steps"]["maximum"] == 1000
+    assert not schema["StylizeConfig"]["additionalProperties"] and not schema["Sampling"]["additionalProperties"]
+
+
+def test_every_setting_is_described(client: TestClient) -> None:
+    found = client.get("/api/settings").json()
+    assert found == json.loads(json.dumps(describe_settings()))
+    assert {row["path"]: row["default"] for row in found["stylize"]}["settings.sampling.guidance"] == 1
+    assert found["train"] and client.get("/api/models/emoji").json()["fingerprint"]
+
+
+def test_settings_that_do_nothing_are_refused(client: TestClient, models: Path) -> None:
+    network, styles = load_model(models / "emoji/model.safetensors")
+    network.config = dataclasses.replace(network.config, decoder_only_stylization=True)
+    save_model(network, models / "emoji/model.safetensors", styles=styles)
+    style = [{"kind": "collection", "source": "a"}]
+    body = {"kind": "stylize", "model": "emoji", "source": bring(client, png()), "style": style}
+    job = finished(client, body | {"settings": {"sampling": {"seed": 1}}})
+    assert job["state"] == "failed" and "this model stylizes without the flow, so --seed does nothing" in job["message"]
+    preview = {key: value for key, value in body.items() if key != "kind"}
+    answer = client.post("/api/preview", json=preview | {"settings": {"sampling": {"steps": 2}}})
+    assert answer.status_code == 422 and "--steps does nothing" in answer.json()["detail"]
+    assert client.post("/api/preview", json=preview).status_code == 200
+    for more in ({"settings": {"temporal_smoothing": False}}, {"clip": "mp4"}):
+        answer = client.post("/api/jobs", json=body | more)
+        assert answer.status_code == 422 and "is not a clip" in answer.json()["detail"]
+    assert finished(client, body)["state"] == "done"
 
 
 def test_other_hosts_and_other_sites_are_refused(client: TestClient) -> None:
@@ -285,7 +346,7 @@ def test_an_exposed_studio_wants_its_token(models: Path) -> None:
 
 def test_jobs_outlive_a_restart(models: Path) -> None:
     store = Store(Path("studio/studio.sqlite"))
-    request = {"kind": "generate", "count": 1, "seed": 1, **FAST}
+    request = {"kind": "generate", "count": 1, **FAST, "settings": seeded(1)}
     waiting, running = store.add_job("generate", request), store.add_job("generate", request)
     training = store.add_job("train", {"kind": "train", "name": "x", "source": "0" * 32})
     for job in (running, training):

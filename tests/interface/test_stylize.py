@@ -10,7 +10,7 @@ from PIL import Image
 
 import impasto
 from impasto.cli.main import main
-from impasto.config import Flow, ModelConfig, Repeat, StylizeConfig
+from impasto.config import Flow, ModelConfig, Repeat, StylizeConfig, flat
 from impasto.create.picture import with_colours_of
 from impasto.create.recipe import read_recipe
 from impasto.model.autoencoder import Autoencoder
@@ -24,7 +24,8 @@ FAST = "--steps 2 --device cpu"
 
 def stylize(arguments: str) -> int:
     """Run the command."""
-    return main(["stylize", *arguments.split(), *FAST.split()])
+    fast = "--device cpu" if "--flow off" in arguments else FAST
+    return main(["stylize", *arguments.split(), *fast.split()])
 
 
 def pixels(path: str | Path) -> np.ndarray:
@@ -40,7 +41,7 @@ def test_a_picture_keeps_its_size_and_says_how_it_was_made(run: Path) -> None:
         assert made.size == (71, 45) and made.mode == "RGBA"
     recipe = read_recipe(Path("new/odd.png"))
     assert recipe.content == "odd.png"
-    assert recipe.settings == StylizeConfig(style=("a",), strength=0.4, steps=2)
+    assert recipe.settings == flat(StylizeConfig, style=("a",), strength=0.4, steps=2)
 
 
 def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,10 +89,10 @@ def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) 
 @pytest.mark.parametrize("tile", ["", "--tile x"])
 def test_passes_are_the_mean_of_a_picture_painted_in_several_places(run: Path, tile: str) -> None:
     noise(64, 45 if tile else 64).save("one.png")
-    assert stylize(f"run one.png --style a --flow off --passes 2 --out twice {tile}") == 0
+    assert stylize(f"run one.png --style a --flow off --num-shifts 2 --out twice {tile}") == 0
     model = impasto.load("run", "cpu")
     repeat = Repeat.X if tile else Repeat.NONE
-    stylizer = model.stylizer(StylizeConfig(style=("a",), flow=Flow.OFF, tile=repeat, passes=2))
+    stylizer = model.stylizer(flat(StylizeConfig, style=("a",), flow=Flow.OFF, tile=repeat, num_shifts=2))
     first, second = stylizer.canvases(45 if tile else 64, 64)
     assert (second.top - first.top, second.left + second.around_right) == (11, 30)
     assert second.canvas_width == (64 if tile else 96) and (second.canvas_height, first.canvas_height) == (96, 64)
@@ -104,21 +105,23 @@ def test_passes_are_the_mean_of_a_picture_painted_in_several_places(run: Path, t
     assert np.abs(pixels("twice/one.png") - expected).max() <= 1
 
 
-def test_the_flow_is_left_out_where_the_decoder_redraws_alone(run: Path, tiny: ModelConfig) -> None:
+def test_the_flow_is_left_out_where_the_decoder_decoder_only_stylization(run: Path, tiny: ModelConfig) -> None:
     write_noise(Path(), "x.png")
     network, styles = load_model(run / "model.safetensors")
-    network.config = dataclasses.replace(tiny, redraws_alone=True)
+    network.config = dataclasses.replace(tiny, decoder_only_stylization=True)
     Path("alone").mkdir()
     save_model(network, Path("alone/model.safetensors"), styles=styles)
-    ways = {"1": "run", "2": "run --flow on", "3": "run --flow off", "4": "alone --seed 1", "5": "alone --flow on"}
+    ways = {"1": "run", "2": "run --flow on", "3": "run --flow off", "4": "alone", "5": "alone --flow on"}
     made = {}
     for out, way in ways.items():
         model, *more = way.split()
-        assert stylize(f"{model} x.png --out {out} --style a {' '.join(more)}") == 0
+        fast = [] if "off" in more or way == "alone" else ["--steps", "2"]
+        arguments = ["--out", out, "--style", "a", "--device", "cpu", *more, *fast]
+        assert main(["stylize", model, "x.png", *arguments]) == 0
         made[out] = pixels(f"{out}/x.png")
     assert (made["1"] == made["2"]).all() and (made["2"] == made["5"]).all()
     assert (made["3"] == made["4"]).all() and (made["2"] != made["3"]).any()
-    config = StylizeConfig(style=("a",), text="sun")
+    config = flat(StylizeConfig, style=("a",), text="sun")
     assert config.follows_flow(network.config), "the decoder alone hears no text"
 
 
@@ -142,7 +145,7 @@ def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsy
     capsys.readouterr()
     assert stylize(f"{other} x.png --style my.style --out new") == 2
     message = capsys.readouterr().err
-    assert impasto.load(run, "cpu").identity in message and impasto.load(other, "cpu").identity in message
+    assert impasto.load(run, "cpu").fingerprint in message and impasto.load(other, "cpu").fingerprint in message
     Path("my.style").write_bytes(b"no style")
     assert stylize("run x.png --style my.style --out new") == 2
     assert "my.style is not a readable style" in capsys.readouterr().err
@@ -159,8 +162,7 @@ def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsy
         ("run empty --style a --out new", "no readable picture"),
         ("run x.png --style a --out new --strength 1.5", "--strength 1.5"),
         ("run x.png --style a --out new --flow off --text sun", "--flow off"),
-        ("run x.png --style a --out new --flow off --passes 3", "use 1, 2, 4 or 8"),
-        ("run x.png --style a --out new --passes 4", "use it with --flow off"),
+        ("run x.png --style a --out new --num-shifts 4", "use it with --flow off"),
         ("run x.png --style a:0 --out new", "above 0"),
         ("run x.png --style a --out new --tile x", "cannot repeat"),
         ("run x.png --style a --out new --palette 1", "2 to 256"),
@@ -197,7 +199,7 @@ def test_colours_are_kept_where_only_the_lightness_is_redrawn() -> None:
 def test_python_streams_pictures(run: Path) -> None:
     write_noise(Path("in"), "one.png", "two.png")
     model = impasto.load("run", "cpu")
-    found = list(model.stylize(Path("in"), StylizeConfig(style=("a",), steps=1)))
+    found = list(model.stylize(Path("in"), flat(StylizeConfig, style=("a",), steps=1)))
     assert [made.recipe.content for made in found] == ["in/one.png", "in/two.png"]
 
 

@@ -52,7 +52,7 @@ class Caption:
             print(f"{name}: " + ", ".join(f"{likeness.name} ({likeness.cosine:.2f})" for likeness in found))
         if self.out is not None:
             names, vectors = model.text_vectors(loaded)
-            Latents(names, {"text": vectors.numpy()}, model.identity).save(self.out)
+            Latents(names, {"text": vectors.numpy()}, model.fingerprint).save(self.out)
         return 0
 
 

@@ -8,15 +8,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from impasto.cli.flags import flags
 from impasto.cli.outputs import check_folder
-from impasto.config import EvaluateConfig, Fit, settings_of
+from impasto.config import EVALUATE_CONFIG, EvaluateConfig, Fit
 
 LINE_SECONDS = 10.0
 """Between two lines of progress where the output is a file or a pipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(EvaluateConfig):
+class Evaluate:
     """Measure a model on a folder of pictures: reconstruction, samples, style, copies, likelihood, swaps.
 
     impasto evaluate runs/emoji emoji --out report
@@ -30,6 +31,7 @@ class Evaluate(EvaluateConfig):
     """The folder or archive that it was trained on: its held-out part is found again by content."""
     out: Path
     """Folder for report.html, report.json and the sheets."""
+    settings: Annotated[EvaluateConfig, flags()] = EVALUATE_CONFIG
     fit: Fit | None = None
     """How pictures become square; as in training where not given."""
     features: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
@@ -37,18 +39,14 @@ class Evaluate(EvaluateConfig):
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
-    def __post_init__(self) -> None:
-        """Leave the checks to ``run``, where a mistake is reported as every command reports it."""
-
     def run(self) -> int:
         """Measure, print and write the report; returns the exit code."""
-        config = settings_of(EvaluateConfig, self)
         check_folder(self.out)
         from impasto import api
         from impasto.evaluate.report import to_text, write_report
 
         model = api.load(self.run_folder, self.device)
-        report = model.evaluate(self.pictures, config, fit=self.fit, features=self.features, progress=_Told())
+        report = model.evaluate(self.pictures, self.settings, fit=self.fit, features=self.features, progress=_Told())
         print(to_text(report))
         written = write_report(report, self.out, f"Impasto: {self.run_folder} on {self.pictures}")
         print(f"{len(written)} files in {self.out}; open {self.out / 'report.html'}")

@@ -6,44 +6,37 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import PictureFlags
+from impasto.cli.flags import flags
 from impasto.cli.outputs import check_free
 from impasto.cli.progress import Progress
-from impasto.config import FuseConfig, settings_of
+from impasto.config import FUSE_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fuse(PictureFlags, FuseConfig):
-    """Make one picture of several: the colours of some, the structure of others, the texture of a third.
+class Fuse:
+    """Make one image from several: the colours of some, the structure of others, the texture of a third.
 
     impasto fuse runs/emoji --pixel sunset.png --orientation cat.png --texture oil.png --out x.png
 
-    impasto fuse runs/emoji --orientation cat.png --texture a.png:2 b.png -n 4 --harmony 0.4 --out cats.png
+    impasto fuse runs/emoji --orientation cat.png --texture a.png:2 b.png -n 4 --conditioning-scale 0.6 --out cats.png
 
-    What is not given is left to the model. The result has the size of what gives the structure.
+    The model chooses what no source gives. The result has the size of the source of the structure.
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     out: Path
     """Picture to write (.png, .webp or .jpg); with -n above 1, NAME-0000.png and so on."""
-    pixel: Annotated[tuple[str, ...], arg(metavar="PICTURE ...", help_behavior_hint="(default: any colours)")] = ()
-    """Pictures that give the colours, each with an optional ":weight"."""
-    orientation: Annotated[tuple[str, ...], arg(metavar="PICTURE ...", help_behavior_hint="(default: any)")] = ()
-    """Pictures that give the structure, each with an optional ":weight"."""
-    texture: Annotated[tuple[str, ...], arg(metavar="PICTURE ...", help_behavior_hint="(default: any)")] = ()
-    """Pictures that give the texture, each with an optional ":weight"."""
-    style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(default: any)")] = ()
-    """Collections of the run, pictures or saved styles that all of it shall look like, with optional weights."""
-    level_weights: Annotated[tuple[float, float, float, float], arg(metavar="W W W W")] = (1.0, 1.0, 1.0, 1.0)
-    """How much is heard on each level: style, stride 32, stride 16, stride 8; 0 leaves a level to the model."""
+    settings: Annotated[FuseConfig, flags()] = FUSE_CONFIG
     count: Annotated[int, arg(aliases=["-n"])] = 1
     """How many variations."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
         """Fuse and write; returns the exit code."""
-        config = settings_of(FuseConfig, self)
+        self.settings.check_sources()
         if not 1 <= self.count <= 1_000_000:
             raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
         from impasto import api
@@ -55,7 +48,7 @@ class Fuse(PictureFlags, FuseConfig):
             paths = [self.out.with_stem(f"{self.out.stem}-{number:04}") for number in range(self.count)]
         check_free(paths)
         progress = Progress("fusing", self.count)
-        made = api.load(self.run_folder, self.device).fuse(config, self.count, on_step=progress.on_step)
+        made = api.load(self.run_folder, self.device).fuse(self.settings, self.count, on_step=progress.on_step)
         for path, picture in zip(paths, progress.over(made), strict=True):
             save_picture(picture.image, path, picture.recipe)
         print(paths[0] if self.count == 1 else f"{self.count} pictures beside {paths[0]}")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from impasto.built_in import is_built_in
-from impasto.cli.flags import PictureFlags
+from impasto.cli.flags import flags, given
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
-from impasto.config import GenerateConfig, settings_of
+from impasto.config import GENERATE_CONFIG, GenerateConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 MAX_GRID_PICTURES = 400
 """Most pictures on a grid; it keeps them all in memory."""
-DECIDED_BY_RECIPE = {"count", "start", "grid", *(field.name for field in dataclasses.fields(GenerateConfig))}
+DECIDED_BY_RECIPE = {"count": "-n", "start": "--start", "grid": "--grid"}
+"""Fields of the command, and their flags, that cannot be used with --recipe; no settings can."""
 GRID_CELL = 128
 """Least side of a grid's cell in pixels."""
 
@@ -35,7 +36,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(PictureFlags, GenerateConfig):
+class Generate:
     """Make pictures in the style of a run; each carries the recipe that makes it again.
 
     impasto generate runs/emoji -n 16 --out new
@@ -58,20 +59,17 @@ class Generate(PictureFlags, GenerateConfig):
     """Folder of the run; --recipe knows it as well."""
     count: Annotated[int, arg(aliases=["-n"])] = 16
     """How many pictures."""
-    style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(default: any)")] = ()
-    """Collections of the run, or pictures, each with an optional ":weight"."""
+    settings: Annotated[GenerateConfig, flags()] = GENERATE_CONFIG
     start: int = 0
     """Number of the first picture: --start 16 goes on where the first 16 ended."""
-    height: Annotated[int | None, arg(help_behavior_hint="(default: the model's)")] = None
-    """In pixels, a multiple of 32: higher than in training, the flow goes through windows."""
-    width: Annotated[int | None, arg(help_behavior_hint="(default: the model's)")] = None
-    """The same for the width."""
     grid: bool = False
     """Write grid.png as well, with all pictures labelled by style."""
     recipe: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="(default: none)")] = None
     """Make exactly the picture again that is in this file, whichever command made it."""
     format: Format = Format.PNG
     """png and webp are lossless and keep transparency; jpeg does neither."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
         """Generate and write the pictures; returns the exit code."""
@@ -79,7 +77,6 @@ class Generate(PictureFlags, GenerateConfig):
         if self.recipe is not None:
             self._again(self.recipe)
             return 0
-        config = settings_of(GenerateConfig, self)
         if self.run_folder is None:
             raise ImpastoError("RUN is missing: name the folder of a run, or a picture with --recipe.")
         if not 1 <= self.count <= 1_000_000:
@@ -88,7 +85,8 @@ class Generate(PictureFlags, GenerateConfig):
             raise ImpastoError(f"--start {self.start}: use a whole number from 0.")
         if self.grid and self.count > MAX_GRID_PICTURES:
             raise ImpastoError(f"--grid: a grid holds at most {MAX_GRID_PICTURES} pictures, and -n is {self.count}.")
-        paths = [self.out / f"seed{self.seed}-{self.start + i:04}.{_suffix(self.format)}" for i in range(self.count)]
+        seed = self.settings.sampling.seed
+        paths = [self.out / f"seed{seed}-{self.start + i:04}.{_suffix(self.format)}" for i in range(self.count)]
         sheet = self.out / "grid.png"
         check_free([*paths, sheet] if self.grid else paths)
         from impasto import api
@@ -96,23 +94,22 @@ class Generate(PictureFlags, GenerateConfig):
 
         progress = Progress("generating", self.count)
         model = api.load(self.run_folder, self.device)
-        made = model.generate(self.count, config, start=self.start, on_step=progress.on_step)
+        made = model.generate(self.count, self.settings, start=self.start, on_step=progress.on_step)
         shown: list[Image.Image] = []
         for path, picture in zip(paths, progress.over(made), strict=True):
             save_picture(picture.image, path, picture.recipe)
             if self.grid:
                 shown.append(picture.image)
         if self.grid:
-            save_picture(_sheet(shown, ", ".join(config.style) or "any style"), sheet)
+            save_picture(_sheet(shown, ", ".join(self.settings.style) or "any style"), sheet)
         print(paths[0] if self.count == 1 else f"{self.count} pictures in {self.out}")
         return 0
 
     def _again(self, picture: Path) -> None:
         """Make the picture again that the recipe stands for, whichever command made it."""
-        for field in dataclasses.fields(self):
-            if field.name in DECIDED_BY_RECIPE and getattr(self, field.name) != field.default:
-                flag = "-n" if field.name == "count" else f"--{field.name.replace('_', '-')}"
-                raise ImpastoError(f"{flag} cannot stand beside --recipe: the recipe decides it.")
+        own = [DECIDED_BY_RECIPE.get(f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+        for flag in [*filter(None, own), *given(self.settings, GENERATE_CONFIG)]:
+            raise ImpastoError(f"{flag} cannot be used with --recipe: the recipe decides it.")
         from impasto import api
         from impasto.create.recipe import read_recipe, save_picture
 

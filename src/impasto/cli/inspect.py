@@ -51,7 +51,7 @@ def _run_summary(run: Path) -> dict[str, Any]:
     model = api.load(run, "cpu")
     summary: dict[str, Any] = {
         "run": str(run),
-        "identity": model.identity,
+        "fingerprint": model.fingerprint,
         "model": dataclasses.asdict(model.config),
     }
     config = run / "config.json"

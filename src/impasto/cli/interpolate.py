@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import PictureFlags
+from impasto.cli.flags import flags
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
-from impasto.config import PictureConfig, ToldConfig, settings_of
+from impasto.config import INTERPOLATE_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_FRAMES = 10_000
+DECIDED = ("pixel", "orientation", "texture", "style", "level_weights", "max_side")
+"""Settings of a fusion that the command decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interpolate(PictureFlags, ToldConfig):
+class Interpolate:
     """Go from one picture to another: numbered pictures, and a strip of them.
 
     impasto interpolate runs/emoji cat.png dog.png -n 9 --out way
@@ -37,14 +39,14 @@ class Interpolate(PictureFlags, ToldConfig):
     """Folder to write to."""
     count: Annotated[int, arg(aliases=["-n"])] = 9
     """How many pictures, both ends among them."""
-    harmony: float = 0.3
-    """Freedom of the model against trust in both pictures, 0 to 1: with more of it the middle is more of one piece."""
+    settings: Annotated[FuseConfig, flags(omit=DECIDED)] = INTERPOLATE_CONFIG
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
         """Make and write the pictures; returns the exit code."""
         if not 2 <= self.count <= MAX_FRAMES:
             raise ImpastoError(f"-n {self.count}: use a whole number from 2 to {MAX_FRAMES}.")
-        settings = settings_of(PictureConfig, self)
         check_folder(self.out)
         from impasto import api
         from impasto.create.fuse import between
@@ -57,7 +59,7 @@ class Interpolate(PictureFlags, ToldConfig):
         model = api.load(self.run_folder, self.device)
         progress = Progress("interpolating", self.count)
         shown: list[Image.Image] = []
-        configs = between(str(self.first), str(self.second), self.count, settings, self.harmony)
+        configs = between(str(self.first), str(self.second), self.count, self.settings)
         for path, config in zip(paths, progress.over(configs), strict=True):
             (picture,) = model.fuse(config, on_step=progress.on_step)
             save_picture(picture.image, path, picture.recipe)

@@ -10,6 +10,7 @@ from tyro.conf import subcommand
 
 from impasto.cli.captions import Caption, Search
 from impasto.cli.evaluate import Evaluate
+from impasto.cli.flags import REGISTRY, RefusedError, with_new_names
 from impasto.cli.fuse import Fuse
 from impasto.cli.generate import Generate
 from impasto.cli.inspect import Inspect
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except ImpastoError as error:
+    except (ImpastoError, RefusedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
@@ -87,8 +88,11 @@ def _run(arguments: Sequence[str]) -> int:
     if arguments == ["--version"]:
         print(f"impasto {__version__}")
         return 0
+    arguments = with_preset(with_new_names(arguments))
     try:
-        command = tyro.cli(Command, prog="impasto", description=DESCRIPTION, args=with_preset(arguments), config=STYLE)
+        command = tyro.cli(
+            Command, prog="impasto", description=DESCRIPTION, args=arguments, config=STYLE, registry=REGISTRY
+        )
     except SystemExit:
         sys.stdout.flush()  # --help into a pipe that closed must end quietly as well
         raise

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import PictureFlags
+from impasto.cli.flags import flags
 from impasto.cli.outputs import check_free
 from impasto.cli.progress import Progress
-from impasto.config import StylizeConfig, settings_of
+from impasto.config import STYLIZE_CONFIG, StylizeConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ MAX_CELLS = 400
 """Most pictures on a sheet; it keeps them all in memory."""
 GRID_CELL = 128
 """Least side of a cell in pixels: labels need room."""
-MOST = 512
-"""Pixels along the longer side of a picture on a sheet."""
+MIX_CONFIG = dataclasses.replace(STYLIZE_CONFIG, max_side=512)
+"""Defaults for images on a sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mix(PictureFlags, StylizeConfig):
+class Mix:
     """Draw a comparison sheet: every picture in every style, or in all styles together at several strengths.
 
     impasto mix runs/emoji cat.png house.png --style noto openmoji mine.png --out sheet.png
@@ -39,16 +39,18 @@ class Mix(PictureFlags, StylizeConfig):
     """Pictures, a row each."""
     out: Path
     """Sheet to write (.png, .webp or .jpg)."""
-    style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(required)")] = ()
-    """Collections of the run, pictures or saved styles: a column each, or together with --strengths."""
+    settings: Annotated[StylizeConfig, flags(omit=("temporal_smoothing",), required=("style",))] = MIX_CONFIG
     strengths: Annotated[tuple[float, ...], arg(metavar="STRENGTH ...", help_behavior_hint="(default: off)")] = ()
-    """A column for each strength instead, of all styles together."""
-    most: int = MOST
-    """Pixels along the longer side: larger pictures are scaled down."""
+    """A column for each strength, of all styles together, instead of a column for each style."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
         """Redraw all, and write the sheet; returns the exit code."""
-        config = settings_of(StylizeConfig, self)
+        config = self.settings
+        config.check_style()
+        if self.strengths and config.strength != MIX_CONFIG.strength:
+            raise ImpastoError("--strength does nothing with --strengths: use one of them.")
         if not self.pictures:
             raise ImpastoError("PICTURE is missing: give one or more.")
         columns = {f"strength {value:g}": dataclasses.replace(config, strength=value) for value in self.strengths}
@@ -65,7 +67,7 @@ class Mix(PictureFlags, StylizeConfig):
         check_free([self.out])
         model = api.load(self.run_folder, self.device)
         stylizers = [model.stylizer(column) for column in columns.values()]
-        pictures = [picture for path in self.pictures for picture in model.whole_pictures(path, self.most)]
+        pictures = [picture for path in self.pictures for picture in model.whole_pictures(path, config.max_side)]
         progress = Progress("redrawing", len(pictures) * len(stylizers))
         jobs = progress.over((picture, stylizer) for picture in pictures for stylizer in stylizers)
         made = [stylizer(picture, progress.on_step) for picture, stylizer in jobs]

@@ -50,8 +50,8 @@ class Show:
         """Print; returns the exit code."""
         from impasto.create.style_file import describe
 
-        identity, sources = describe(self.file)
-        print(f"weights: {identity}\nstyle: {', '.join(sources)}")
+        fingerprint, sources = describe(self.file)
+        print(f"weights: {fingerprint}\nstyle: {', '.join(sources)}")
         return 0
 
 

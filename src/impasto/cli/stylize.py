@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import PictureFlags
+from impasto.cli.flags import flags
 from impasto.cli.outputs import check_folder, check_free, file_names, file_tree
 from impasto.cli.progress import Progress
-from impasto.config import ClipFormat, StylizeConfig, settings_of
+from impasto.config import STYLIZE_CONFIG, ClipFormat, StylizeConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
-    from impasto.api import Model
+    from impasto.api import Pipeline
     from impasto.create.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stylize(PictureFlags, StylizeConfig):
+class Stylize:
     """Redraw a picture, a clip, or every picture of a folder in a style; each keeps its size, its name and its folder.
 
     impasto stylize runs/emoji cat.png --style openmoji --out redrawn
@@ -37,24 +37,27 @@ class Stylize(PictureFlags, StylizeConfig):
     """A picture, a folder, an archive or a clip (.mp4, .webm, .mov, .mkv, .avi, .gif)."""
     out: Path
     """Folder to write to."""
-    style: Annotated[tuple[str, ...], arg(metavar="STYLE ...", help_behavior_hint="(required)")] = ()
-    """Collections of the run, pictures or saved styles, each with an optional ":weight"."""
-    clip: ClipFormat = ClipFormat.WEBM
-    """How clips are written: webm (VP9) and mp4 (AV1) keep their sound, webp their transparency."""
+    settings: Annotated[StylizeConfig, flags(required=("style",))] = STYLIZE_CONFIG
+    clip: Annotated[ClipFormat | None, arg(help_behavior_hint="(default: webm)")] = None
+    """Format of stylized clips: webm (VP9) and mp4 (AV1) keep their sound, webp their transparency."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
         """Redraw and write the pictures; returns the exit code."""
-        config = settings_of(StylizeConfig, self)
+        config = self.settings
+        config.check_style()
         check_folder(self.out)
         from impasto import api
         from impasto.create.clip import is_clip
         from impasto.create.recipe import save_picture
         from impasto.memory import memory_text
 
+        config.check_clip(str(self.pictures), is_clip(self.pictures), self.clip)
         model = api.load(self.run_folder, self.device)
         if is_clip(self.pictures):
-            return self._clip(model, config)
-        found = model.whole_pictures(self.pictures, config.most)
+            return self._clip(model)
+        found = model.whole_pictures(self.pictures, config.max_side)
         paths = dict(zip(found.names, (self.out / name for name in file_tree(found.names, ".png")), strict=True))
         check_free(paths.values())
         redrawn = model.stylizer(config)
@@ -84,13 +87,13 @@ class Stylize(PictureFlags, StylizeConfig):
         print(f"{said}; memory at most {memory_text(model.device)}")
         return 0
 
-    def _clip(self, model: "Model", config: StylizeConfig) -> int:
+    def _clip(self, model: "Pipeline") -> int:
         from impasto.memory import memory_text
 
         self.out.mkdir(parents=True, exist_ok=True)
-        target = self.out / f"{file_names([self.pictures.name], '')[0]}.{self.clip}"
+        target = self.out / f"{file_names([self.pictures.name], '')[0]}.{self.clip or ClipFormat.WEBM}"
         made = model.stylize_clip(
-            self.pictures, target, config, watch=lambda frames, count: Progress("redrawing", count).over(frames)
+            self.pictures, target, self.settings, watch=lambda frames, count: Progress("redrawing", count).over(frames)
         )
         if made.broken_off:
             print(f"warning: {made.broken_off}", file=sys.stderr)

@@ -6,22 +6,25 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import PictureFlags
+from impasto.cli.flags import flags
 from impasto.cli.outputs import check_folder, check_free, file_names
 from impasto.cli.progress import Progress
-from impasto.config import PictureConfig, ToldConfig, settings_of
+from impasto.config import VARY_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
+
+DECIDED = ("pixel", "orientation", "texture", "style", "level_weights", "max_side")
+"""Settings of a fusion that the command decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vary(PictureFlags, ToldConfig):
+class Vary:
     """Make variations of a picture: some levels are drawn anew, the others are kept.
 
     impasto vary runs/emoji cat.png -n 8 --out cats
 
     impasto vary runs/emoji cat.png --resample style --out other-styles
 
-    impasto vary runs/emoji cat.png --resample stride16 stride8 --harmony 0 --out other-details
+    impasto vary runs/emoji cat.png --resample stride16 stride8 --conditioning-scale 1 --out other-details
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
@@ -34,20 +37,20 @@ class Vary(PictureFlags, ToldConfig):
     """How many variations."""
     resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("stride8",)
     """Levels that are drawn anew: style, stride32, stride16, stride8."""
-    harmony: float = 0.3
-    """Freedom of the model against trust in the picture on the other levels, 0 to 1."""
+    settings: Annotated[FuseConfig, flags(omit=DECIDED)] = VARY_CONFIG
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
         """Make and write the variations; returns the exit code."""
         if not 1 <= self.count <= 1_000_000:
             raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
-        settings = settings_of(PictureConfig, self)
         check_folder(self.out)
         from impasto import api
         from impasto.create.fuse import varied
         from impasto.create.recipe import save_picture
 
-        config = varied(str(self.picture), self.resample, settings, self.harmony)
+        config = varied(str(self.picture), self.resample, self.settings)
         (name,) = file_names([str(self.picture)], "")
         paths = [self.out / f"{name}-{number:04}.png" for number in range(self.count)]
         check_free(paths)

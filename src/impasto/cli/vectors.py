@@ -74,10 +74,10 @@ class Decode:
         from impasto import api
 
         model = api.load(self.run_folder, self.device)
-        if model.identity != latents.identity:
+        if model.fingerprint != latents.fingerprint:
             raise ImpastoError(
-                f"{self.vectors} belongs to another model: it names weights {latents.identity}, "
-                f"and {self.run_folder} has {model.identity}."
+                f"{self.vectors} belongs to another model: it names weights {latents.fingerprint}, "
+                f"and {self.run_folder} has {model.fingerprint}."
             )
         progress = Progress("decoding", len(paths))
         for path, (_, image) in zip(paths, progress.over(model.decode(latents)), strict=True):

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from impasto.config import FuseConfig, PictureConfig
+from impasto.config import FuseConfig
 from impasto.create.canvas import Canvas
 from impasto.create.generate import picture_seed, unconditional
-from impasto.create.palette import check_pixel_art, finished, read_palette
+from impasto.create.palette import check_pixel_art, finished, resolved
 from impasto.create.picture import to_image
 from impasto.create.sampling import sample_images
 from impasto.data import Whole
@@ -38,7 +38,7 @@ ROUGH_TRUST = 0.1
 ROUGH_CELLS = 4
 """Colours are laid out in no more than so many cells a side."""
 WEAKEST_TRUST = 10**-2.5
-"""Weight of the sources' experts where harmony is all: the least that the flow has learned to listen to."""
+"""Least weight of the sources' experts above 0: the training of the flow has no smaller one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,37 +54,34 @@ class Source:
         return self.picture.content_hash, self.weight
 
 
-def varied(picture: str, resampled: Collection[str], settings: PictureConfig, harmony: float) -> FuseConfig:
-    """Variations of one picture: every expert is heard, but on the levels that are ``resampled``, by their names."""
+def varied(picture: str, resampled: Collection[str], settings: FuseConfig) -> FuseConfig:
+    """``settings`` for variations of one image, whose levels with the names ``resampled`` are sampled again."""
     for name in resampled:
         if name not in LEVEL_NAMES:
             raise ImpastoError(f"--resample {name}: use one of {', '.join(LEVEL_NAMES)}.")
     style, coarse, middle, fine = (float(name not in resampled) for name in LEVEL_NAMES)
-    return _all_of((picture,), settings, harmony, (style, coarse, middle, fine))
+    weights = (style, coarse, middle, fine)
+    return dataclasses.replace(_all_of((picture,), settings), level_weights=weights)
 
 
-def between(first: str, second: str, count: int, settings: PictureConfig, harmony: float) -> Iterator[FuseConfig]:
-    """``count`` pictures on the way from one to another, with both ends; each the pool of what is said of both."""
+def between(first: str, second: str, count: int, settings: FuseConfig) -> Iterator[FuseConfig]:
+    """``settings`` for ``count`` images between two, both ends included: pools of the two posteriors."""
     for number in range(count):
         share = number / max(1, count - 1)
-        yield _all_of((f"{first}:{1 - share:.6g}", f"{second}:{share:.6g}"), settings, harmony)
+        yield _all_of((f"{first}:{1 - share:.6g}", f"{second}:{share:.6g}"), settings)
 
 
-def _all_of(
-    pictures: tuple[str, ...],
-    settings: PictureConfig,
-    harmony: float,
-    level_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
-) -> FuseConfig:
-    common = {field.name: getattr(settings, field.name) for field in dataclasses.fields(PictureConfig)}
-    return FuseConfig(
-        **common,
-        pixel=pictures,
-        orientation=pictures,
-        texture=pictures,
-        harmony=harmony,
-        level_weights=level_weights,
-    )
+def _all_of(pictures: tuple[str, ...], settings: FuseConfig) -> FuseConfig:
+    return dataclasses.replace(settings, pixel=pictures, orientation=pictures, texture=pictures)
+
+
+def source_weight(conditioning_scale: float) -> float:
+    """Weight of the sources' experts, geometric from `WEAKEST_TRUST` to 1; 0 ignores the sources.
+
+    >>> source_weight(1), source_weight(0.2) > source_weight(0.1), source_weight(0)
+    (1.0, True, 0.0)
+    """
+    return float(WEAKEST_TRUST ** (1 - conditioning_scale)) if conditioning_scale > 0 else 0.0
 
 
 class Fuser:
@@ -109,33 +106,35 @@ class Fuser:
         for name in VIEW_NAMES:
             if sources[name] and not sum(source.weight for source in sources[name]) > 0:
                 raise ImpastoError(f"--{name}: all weights are 0; leave it out, or give one picture a weight.")
-        self.palette = read_palette(config.palette) if config.palette is not None else None
+        self.output, self.palette = resolved(config.output)
+        """``output`` names colours instead of a file of them."""
         first = [*sources["orientation"], *sources["pixel"], *sources["texture"]][0].picture
         height, width = first.pixels.shape[1:]
-        check_pixel_art(config.pixel_art, height, width, first.name)
-        self.canvas = Canvas.around(height, width, model.config.resolution, config.tile)
+        check_pixel_art(config.output.pixel_art, height, width, first.name)
+        self.canvas = Canvas.around(height, width, model.config.resolution, config.output.tile)
         posterior = self._fused({name: sorted(sources[name], key=lambda s: s.key) for name in VIEW_NAMES})
         if style is not None:
             # As much as the experts that have sources, of which there may be one to three.
-            share = sum(bool(sources[name]) for name in VIEW_NAMES) / len(VIEW_NAMES)
+            has_sources = [bool(sources[name]) and config.conditioning_scale > 0 for name in VIEW_NAMES]
+            share = sum(has_sources) / len(VIEW_NAMES)
             posterior = posterior.with_style(posterior.style.blend(style, 1 / (1 + share)))
         self.condition = Condition(posterior, text, negative_text)
 
     def __call__(self, index: int, on_step: StepCallback | None = None) -> Image.Image:
         """Variation number ``index``."""
-        seeds = [picture_seed(self.config.seed, index)]
+        config, seeds = self.config, [picture_seed(self.config.sampling.seed, index)]
         painted = sample_images(
-            self.model, self.condition, seeds, self.config, repeat=self.config.tile, on_step=on_step
+            self.model, self.condition, seeds, config.sampling, repeat=config.output.tile, on_step=on_step
         )
-        return finished(to_image(self.canvas.take(painted)), self.config, self.palette)
+        return finished(to_image(self.canvas.take(painted)), self.output, self.palette)
 
     def _fused(self, sources: Mapping[str, Sequence[Source]]) -> Posterior:
         """The posterior of all sources."""
         structure = [source.key for source in sources["orientation"] or sources["pixel"]]
-        trust = WEAKEST_TRUST**self.config.harmony
+        trust = source_weight(self.config.conditioning_scale)
         experts, weights = [], []
         for number, name in enumerate(VIEW_NAMES):
-            is_heard = bool(sources[name])
+            is_heard = bool(sources[name]) and trust > 0
             is_placed = is_heard and [source.key for source in sources[name]] == structure
             is_rough = is_heard and name == "pixel" and not is_placed
             expert = self._pooled(sources[name], number, is_placed or is_rough)
@@ -171,7 +170,7 @@ class Fuser:
         if (height, width) != (canvas.height, canvas.width):
             pixels = _covering(pixels, canvas.height, canvas.width)
         placed = canvas.put(pixels).to(next(self.model.parameters()).device)
-        return tiles.encode(self.model.autoencoder, placed, self.config.tile)[expert]
+        return tiles.encode(self.model.autoencoder, placed, self.config.output.tile)[expert]
 
 
 def _rough(output: Gaussian) -> Gaussian:

@@ -1,5 +1,6 @@
 """A hard palette for finished pictures, and the grid of true pixel art."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from impasto.config import PictureConfig
+from impasto.config import Output
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
 
@@ -68,11 +69,19 @@ def check_pixel_art(side: int | None, height: int, width: int, name: str = "the 
         raise ImpastoError(f"--pixel-art {side}: {name} is only {width} x {height} px.")
 
 
-def finished(image: Image.Image, config: PictureConfig, palette: Palette | None) -> Image.Image:
-    """``image`` as ``config`` wants it: white behind it, pixel art, or locked to the ``palette`` that was read."""
-    image = over_white(image) if config.opaque else image
-    if config.pixel_art is not None:
-        return to_pixel_art(image, config.pixel_art, palette or Palette(PIXEL_ART_COLOURS))
+def resolved(output: Output) -> tuple[Output, Palette | None]:
+    """``output`` with the colours of its palette instead of a file, and the palette. Raises as `read_palette` does."""
+    if output.palette is None:
+        return output, None
+    palette = read_palette(output.palette)
+    return dataclasses.replace(output, palette=str(palette)), palette
+
+
+def finished(image: Image.Image, output: Output, palette: Palette | None) -> Image.Image:
+    """``image`` over white, as pixel art, or locked to the ``palette`` that was read, as ``output`` asks for it."""
+    image = over_white(image) if output.opaque else image
+    if output.pixel_art is not None:
+        return to_pixel_art(image, output.pixel_art, palette or Palette(PIXEL_ART_COLOURS))
     return image if palette is None else lock(image, palette)
 
 

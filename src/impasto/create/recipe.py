@@ -4,6 +4,7 @@ import dataclasses
 import json
 import struct
 import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,14 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from impasto.atomic import write_atomically
-from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig, build
+from impasto.config import FuseConfig, GenerateConfig, ImageConfig, StylizeConfig, build
 from impasto.create.picture import over_white
 from impasto.errors import ImpastoError
+from impasto.migration import CURRENT, Kind, migrate
 from impasto.version import __version__
 
-FORMAT = 1
-"""Version of the recipe's JSON."""
-PRECISIONS = ("float32", "bfloat16")
-JOBS: dict[str, type[PictureConfig]] = {"generate": GenerateConfig, "stylize": StylizeConfig, "fuse": FuseConfig}
+DTYPES = ("float32", "bfloat16")
+JOBS: dict[str, type[ImageConfig]] = {"generate": GenerateConfig, "stylize": StylizeConfig, "fuse": FuseConfig}
 """The commands that make pictures, and their settings."""
 KEY = "impasto"
 """Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
@@ -39,24 +39,24 @@ class Recipe:
 
     model: str
     """Folder of the run, as it was given when the picture was made."""
-    identity: str
+    fingerprint: str
     """Hash of the model's weights (16 hexadecimal digits): what the path is checked against."""
-    settings: PictureConfig
-    """Everything that the command was told; its class is the command's."""
+    settings: ImageConfig
+    """All settings of the command; their class is the command's."""
     index: int = 0
     """Number of the picture among those of its seed."""
     content: str | None = None
     """The picture or clip that was redrawn, by its path as it was given; None for a new one."""
-    precision: str = "float32"
-    """Number format in which the flow was followed: another gives a slightly different picture."""
+    dtype: str = "float32"
+    """Floating-point format of the flow: another gives a slightly different image."""
     sources: dict[str, str] = field(default_factory=dict)
     """Every file that was looked at, as it was given, and the hash of its content."""
     impasto: str = __version__
     """Version of Impasto that made the picture."""
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ImpastoError(f"precision {self.precision[:80]!r}: use one of {', '.join(PRECISIONS)}.")
+        if self.dtype not in DTYPES:
+            raise ImpastoError(f"dtype {self.dtype[:80]!r}: use one of {', '.join(DTYPES)}.")
         if self.index < 0:
             raise ImpastoError(f"index {self.index}: use a whole number from 0.")
 
@@ -67,7 +67,7 @@ class Recipe:
 
     def to_json(self) -> str:
         """The recipe as one line of ASCII JSON, which every kind of picture can hold."""
-        return json.dumps({"format": FORMAT, "command": self.command} | dataclasses.asdict(self))
+        return json.dumps({"format": CURRENT, "command": self.command} | dataclasses.asdict(self))
 
 
 def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:
@@ -118,13 +118,10 @@ def read_recipe(path: Path) -> Recipe:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ImpastoError(f"{source} is not JSON.") from error
-    version = values.get("format") if isinstance(values, dict) else None
-    if type(version) is not int or version < 1:
-        raise ImpastoError(f"{source} names no format.")
-    if version > FORMAT:
-        raise ImpastoError(f"{source} is from a newer Impasto ({values.get('impasto')!r}): upgrade to read it.")
+    if not isinstance(values, dict):
+        raise ImpastoError(f"{source} is not an object.")
     try:
-        return _recipe(values, source)
+        return _recipe(migrate(Kind.RECIPE, values, values.get("format"), source), source)
     except OverflowError as error:
         raise ImpastoError(f"{source} has a number that is too large.") from error
     except ImpastoError as error:
@@ -138,14 +135,23 @@ def _recipe(values: dict[str, Any], source: str) -> Recipe:
     if job is None:
         raise ImpastoError(f"{source} names no command that makes pictures.")
     rest = {key: value for key, value in values.items() if key not in ("format", "command")}
-    settings = rest.get("settings", {})
-    # A setting that is missing must not become a default, which a later version may have changed.
+    _check_whole({field.name for field in dataclasses.fields(Recipe)}, rest, source)
+    settings = rest["settings"]
     if not isinstance(settings, dict):
         raise ImpastoError(f"{source} has settings that are no object.")
-    for cls, found in ((Recipe, rest), (job, settings)):
-        if missing := sorted({field.name for field in dataclasses.fields(cls)} - set(found)):
-            raise ImpastoError(f"{source} lacks {missing}.")
+    defaults = job()
+    names = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(job)}
+    _check_whole(names, settings, source)
+    for name, part in names.items():
+        if dataclasses.is_dataclass(part) and isinstance(settings[name], dict):
+            _check_whole({field.name for field in dataclasses.fields(part)}, settings[name], source)
     return build(Recipe, rest | {"settings": build(job, settings, source)}, source)
+
+
+def _check_whole(names: Collection[str], found: Mapping[str, Any], source: str) -> None:
+    """Refuse values that are missing: they must not become defaults, which a later version may have changed."""
+    if missing := sorted(set(names) - set(found)):
+        raise ImpastoError(f"{source} lacks {missing}.")
 
 
 def check_suffix(path: Path) -> None:

@@ -58,13 +58,13 @@ def with_weight(text: str, names: Sequence[str] = ()) -> tuple[str, float]:
 
 @torch.no_grad()
 def pooled_style(
-    model: Impasto, styles: Gaussian | None, references: Sequence[Reference], identity: str
+    model: Impasto, styles: Gaussian | None, references: Sequence[Reference], fingerprint: str
 ) -> tuple[Gaussian | None, dict[str, str]]:
     """The pooled style of ``references``, (1, style_dim), and the content hash of each that is no collection.
 
     A logarithmic opinion pool with weights that sum to one: neither the number of references nor their order changes
-    the strength, and the order changes not even a bit. None where there are no references: any style. ``identity`` is
-    the model's: saved styles of another are refused.
+    the strength, and the order changes not even a bit. None where there are no references: any style. ``fingerprint``
+    is the model's: saved styles of another are refused.
     """
     if not references:
         return None, {}
@@ -78,7 +78,7 @@ def pooled_style(
             found.append((reference.source, reference.weight, styles[[config.collections.index(reference.source)]]))
             continue
         if reference.source.endswith(SUFFIX):
-            saved = read_style(Path(reference.source), identity=identity, style_dim=config.style_dim)
+            saved = read_style(Path(reference.source), fingerprint=fingerprint, style_dim=config.style_dim)
             digest = hashlib.sha256(Path(reference.source).read_bytes()).hexdigest()[:16]
             hashes[reference.source] = digest
             found.append((digest, reference.weight, saved))

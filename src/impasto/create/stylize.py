@@ -11,12 +11,11 @@ from PIL import Image
 from impasto.config import Sampling, StylizeConfig
 from impasto.create.canvas import Canvas
 from impasto.create.generate import picture_seed
-from impasto.create.palette import check_pixel_art, finished, read_palette
+from impasto.create.palette import check_pixel_art, finished, resolved
 from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
 from impasto.create.sampling import decode_modes, sample_images
 from impasto.data import Whole
-from impasto.errors import ImpastoError
 from impasto.model import tiles
 from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
@@ -28,17 +27,17 @@ from impasto.model.levels import MAP_STRIDES
 from impasto.model.prior import Condition, Text
 from impasto.model.sampler import StepCallback
 
-MOVES = {
+SHIFTS = {
     1: ((0, 0),),
     2: ((0, 0), (3, 6)),
     4: ((0, 0), (2, 3), (5, 2), (7, 5)),
     8: ((0, 0), (5, 3), (4, 6), (2, 1), (1, 5), (7, 4), (3, 2), (6, 7)),
 }
-"""Places in a square of the finest map, in pixels: of all, those that leave least of the weave of `painter`."""
+"""Places in a square of the finest map, in pixels: those that leave the weakest grid artefacts of `painter`."""
 
 
-Passes = tuple[tuple[Canvas, Experts], ...]
-"""A picture on canvases, at another place on each, and what the experts say of it there."""
+Shifted = tuple[tuple[Canvas, Experts], ...]
+"""An image on canvases, at another place on each, and the experts' outputs there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class Encoded:
     """A picture, and what the experts say of it, whatever the style and its strength."""
 
     picture: Whole
-    passes: Passes
+    shifted: Shifted
 
 
 class Stylizer:
@@ -63,19 +62,14 @@ class Stylizer:
         """``style`` is the pooled style (1, style_dim) of the references; ``recipe`` all that is known
         beforehand. the texts are vectors, (1, text_dim).
 
-        Raises ImpastoError for an unusable palette, and for several passes along the flow.
+        Raises ImpastoError for an unusable palette, and for settings that do nothing with ``model``.
         """
         assert isinstance(recipe.settings, StylizeConfig)
         self.model, self.style, self.config = model, style, recipe.settings
-        if self.config.passes > 1 and self.config.follows_flow(model.config):
-            raise ImpastoError(
-                f"--passes {self.config.passes}: along the flow each pass would paint another picture; use it with "
-                "--flow off, or with a model that redraws without the flow, like those built in."
-            )
+        self.config.check_model(model.config)
         self.text, self.negative_text = text, negative_text
-        self.palette = read_palette(self.config.palette) if self.config.palette is not None else None
-        palette = str(self.palette) if self.palette is not None else None
-        self._recipe = dataclasses.replace(recipe, settings=dataclasses.replace(self.config, palette=palette))
+        output, self.palette = resolved(self.config.output)
+        self._recipe = dataclasses.replace(recipe, settings=dataclasses.replace(self.config, output=output))
 
     def recipe(self, picture: Whole) -> Recipe:
         """What ``picture`` is redrawn by."""
@@ -92,33 +86,33 @@ class Stylizer:
     def read(self, picture: Whole) -> Encoded:
         """``picture`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
         height, width = picture.pixels.shape[1:]
-        check_pixel_art(self.config.pixel_art, height, width, picture.name)
+        check_pixel_art(self.config.output.pixel_art, height, width, picture.name)
         return Encoded(picture, self.seen(picture.pixels))
 
-    def seen(self, pixels: np.ndarray) -> Passes:
+    def seen(self, pixels: np.ndarray) -> Shifted:
         """uint8 (channels, height, width) as the encoders see it. Raises ImpastoError as `canvases` does."""
         canvases = self.canvases(*pixels.shape[1:])
         return tuple((canvas, self.encode(canvas.put(pixels))) for canvas in canvases)
 
     def canvases(self, height: int, width: int) -> list[Canvas]:
-        """One for each pass over pictures of this size. Raises ImpastoError where it does not allow what is asked."""
+        """One for each shift of images of this size. Raises ImpastoError where it does not allow what is asked."""
         config = self.config
-        canvas = Canvas.around(height, width, self.model.config.resolution, config.tile)
-        return [canvas.moved(*move, config.tile) for move in moves(config.passes)]
+        canvas = Canvas.around(height, width, self.model.config.resolution, config.output.tile)
+        return [canvas.moved(*shift, config.output.tile) for shift in shifts(config.num_shifts)]
 
     def redraw(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
         """What was read at its own size, redrawn."""
-        return self.finished(self.painted(seen.passes, on_step), seen.picture.pixels)
+        return self.finished(self.painted(seen.shifted, on_step), seen.picture.pixels)
 
-    def painted(self, passes: Passes, on_step: StepCallback | None = None) -> np.ndarray:
-        """float32 (channels, height, width) in [0, 1]: the mean of all passes."""
-        painted = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in passes]
+    def painted(self, shifted: Shifted, on_step: StepCallback | None = None) -> np.ndarray:
+        """float32 (channels, height, width) in [0, 1]: the mean over all shifts."""
+        painted = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in shifted]
         return np.mean(painted, 0)
 
     def encode(self, picture: Map) -> Experts:
         """What the experts say of a picture on its canvas."""
         picture = picture.to(self.style.mean.device, memory_format=torch.channels_last)
-        return tiles.encode(self.model.autoencoder, picture, self.config.tile)
+        return tiles.encode(self.model.autoencoder, picture, self.config.output.tile)
 
     @torch.no_grad()
     def posterior(self, experts: Experts) -> Posterior:
@@ -129,16 +123,16 @@ class Stylizer:
         """The canvas in [0, 1]; the flow, if it is used, always starts from the same noise."""
         config = self.config
         if not config.follows_flow(self.model.config):
-            return decode_modes(self.model, posterior, config.tile)
+            return decode_modes(self.model, posterior, config.output.tile)
         condition = Condition(posterior, self.text, self.negative_text)
-        seeds = [picture_seed(config.seed, 0)]
-        return sample_images(self.model, condition, seeds, config, repeat=config.tile, on_step=on_step)
+        seeds = [picture_seed(config.sampling.seed, 0)]
+        return sample_images(self.model, condition, seeds, config.sampling, repeat=config.output.tile, on_step=on_step)
 
     def finished(self, painted: np.ndarray, original: np.ndarray) -> Image.Image:
         """The picture: float32 ``painted`` and uint8 ``original`` are both (channels, height, width)."""
         if self.config.preserve_color:
             painted = with_colours_of(painted, original.astype(np.float32) / 255)
-        return finished(to_image(painted), self.config, self.palette)
+        return finished(to_image(painted), self.config.output, self.palette)
 
 
 @torch.no_grad()
@@ -156,15 +150,16 @@ def stylize_batch(
     return sample_images(model, Condition(posterior), seeds, settings)
 
 
-def moves(passes: int) -> list[tuple[int, int]]:
-    """How far down and right each of 1, 2, 4 or 8 passes moves a picture: to other places in the squares of all maps.
+def shifts(num_shifts: int) -> list[tuple[int, int]]:
+    """Pixels down and right of each of 1, 2, 4 or 8 shifts: to different places in the squares of all maps.
 
-    Averaged over moves, what belongs to the squares and not to the picture is gone (Coifman 1995, "cycle spinning").
+    The average over shifts has no artefacts of the grid of squares (Coifman 1995, "cycle spinning").
 
-    >>> moves(4)
+    >>> shifts(4)
     [(0, 0), (10, 27), (21, 18), (31, 13)]
     """
     fine, squares = MAP_STRIDES[-1], MAP_STRIDES[0] // MAP_STRIDES[-1]
     return [
-        (down + fine * (k % squares), right + fine * (3 * k % squares)) for k, (down, right) in enumerate(MOVES[passes])
+        (down + fine * (k % squares), right + fine * (3 * k % squares))
+        for k, (down, right) in enumerate(SHIFTS[num_shifts])
     ]

@@ -60,8 +60,8 @@ def stylize_clip(
 ) -> Redrawn:
     """Redraw ``clip`` into ``target`` (.webm, .mp4 or .webp); stopped, the same call goes on.
 
-    The style is read once, every frame starts from the same noise, and where the settings want it steady, each hears
-    those before (`impasto.create.steady`). Finished frames wait in a folder beside ``target``. Raises ImpastoError
+    The style is read once, and every frame starts from the same noise. Temporal smoothing averages each frame with
+    those before it (`impasto.create.steady`). Finished frames wait in a folder beside ``target``. Raises ImpastoError
     where ``target`` is a file that Impasto did not make, and where the clip cannot be read or redrawn as asked.
     """
     recipe = stylizer.recipe_of(str(clip.path), _hash_of(clip.path))
@@ -71,7 +71,7 @@ def stylize_clip(
             return Redrawn(target, clip.count, None)
         if not before.startswith('{"format": '):
             raise ImpastoError(f"--out: {target} exists and is not a clip that Impasto made; choose another folder.")
-    check_pixel_art(stylizer.config.pixel_art, clip.height, clip.width, clip.path.name)
+    check_pixel_art(stylizer.config.output.pixel_art, clip.height, clip.width, clip.path.name)
     folder = _work_folder(target, recipe)
     canvases = stylizer.canvases(clip.height, clip.width)
     frames = watch(clip, clip.count)
@@ -98,7 +98,7 @@ def _redraw_frames(
     stylizer: Stylizer, canvases: Sequence[Canvas], frames: Iterable[Frame], folder: Path
 ) -> Iterator[float]:
     """Redraw the frames that are not in ``folder`` yet; yields the time of each."""
-    steady, device = stylizer.config.steady, stylizer.style.mean.device
+    smoothing, device = stylizer.config.temporal_smoothing, stylizer.style.mean.device
     told, shown, last = [SteadyTold() for _ in canvases], SteadyPainted(), _read_last(folder)
     for number, frame in enumerate(frames):
         passes, content = [], torch.from_numpy(_unit(frame)[None])
@@ -106,12 +106,12 @@ def _redraw_frames(
             # Also of frames that are there already: the next one hears it.
             picture = canvas.put(frame.pixels).to(device)
             fused = stylizer.posterior(stylizer.encode(picture))
-            fused = hears(picture, fused) if steady else fused
+            fused = hears(picture, fused) if smoothing else fused
             if number > last.number:
                 passes.append(canvas.take(stylizer.output(fused)))
         if number > last.number:
             painted = torch.from_numpy(np.mean(passes, 0)[None])
-            painted = shown(content, painted) if steady else painted
+            painted = shown(content, painted) if smoothing else painted
             save_picture(stylizer.finished(painted[0].numpy(), frame.pixels), _frame_file(folder, number))
             _write_last(folder, Last(number, painted))
         elif number == last.number:

@@ -15,9 +15,8 @@ import numpy as np
 
 from impasto.atomic import write_atomically
 from impasto.errors import ImpastoError
+from impasto.migration import CURRENT, Kind, migrate
 
-FORMAT = 1
-"""Version of both file formats."""
 MAX_BYTES = 8 * 1024**3
 """Most bytes that the arrays of one file may take in memory."""
 MAX_LEVELS = 16
@@ -32,7 +31,7 @@ class Latents:
     """One name per picture."""
     levels: Mapping[str, np.ndarray]
     """Level name to float32 array: (n, d) for a vector, (n, channels, height, width) for a map."""
-    identity: str
+    fingerprint: str
     """Hash of the weights that these numbers belong to; another model cannot paint them."""
 
     def __post_init__(self) -> None:
@@ -62,8 +61,8 @@ class Latents:
             write_atomically(path, lambda temporary: parquet.write_table(table, temporary))
             return
         arrays: dict[str, Any] = {
-            "format": np.array(FORMAT),
-            "identity": np.array(self.identity),
+            "format": np.array(CURRENT),
+            "fingerprint": np.array(self.fingerprint),
             # Bytes, as an array of unicode would drop zeros at the end and pad every name to the longest.
             "names": np.frombuffer(json.dumps(self.names).encode("ascii"), np.uint8),
         }
@@ -101,11 +100,12 @@ def _from_npz(path: Path) -> Latents:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive)
         with np.load(path, allow_pickle=False) as arrays:
-            _check_format(arrays["format"].item())
+            header = {key: arrays[key] for key in arrays.files if not key.startswith(_LEVEL)}
+            header = migrate(Kind.VECTORS, header, arrays["format"].item(), str(path))
             return Latents(
-                names=_names(bytes(arrays["names"])),
+                names=_names(bytes(header["names"])),
                 levels={key.removeprefix(_LEVEL): arrays[key] for key in arrays.files if key.startswith(_LEVEL)},
-                identity=str(arrays["identity"].item()),
+                fingerprint=str(header["fingerprint"].item()),
             )
     except (ImpastoError, OSError):
         raise
@@ -132,13 +132,6 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
                 raise ImpastoError(f"damaged: {member.filename} promises more than it holds.")
 
 
-def _check_format(version: Any) -> None:
-    if type(version) is not int or version < 1:
-        raise ImpastoError("not a file of vectors from Impasto.")
-    if version > FORMAT:
-        raise ImpastoError(f"format {version} is from a newer Impasto: upgrade to read it.")
-
-
 def _names(text: bytes) -> tuple[str, ...]:
     names = json.loads(text)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -161,7 +154,7 @@ def _to_table(latents: Latents, pyarrow: ModuleType) -> Any:
         flat = pyarrow.array(np.ascontiguousarray(values).reshape(-1))
         columns[name] = pyarrow.FixedSizeListArray.from_arrays(flat, math.prod(values.shape[1:]))
     shapes = {name: values.shape[1:] for name, values in latents.levels.items()}
-    about = {"format": FORMAT, "identity": latents.identity, "shapes": shapes}
+    about = {"format": CURRENT, "fingerprint": latents.fingerprint, "shapes": shapes}
     return pyarrow.table(columns).replace_schema_metadata({"impasto": json.dumps(about)})
 
 
@@ -173,7 +166,7 @@ def _from_parquet(path: Path) -> Latents:
             if sum(group.total_byte_size for group in groups) > MAX_BYTES:
                 raise ImpastoError(f"too large: above {MAX_BYTES >> 30} GiB.")
             about = json.loads((file.schema_arrow.metadata or {}).get(b"impasto", b"{}"))
-            _check_format(about.get("format"))
+            about = migrate(Kind.VECTORS, about, about.get("format"), str(path))
             # Columns can be repeated values of a few bytes, so the shapes are held against the limit as well.
             shapes = {name: tuple(int(side) for side in shape) for name, shape in about["shapes"].items()}
             if file.metadata.num_rows * sum(math.prod(shape) for shape in shapes.values()) * 4 > MAX_BYTES:
@@ -183,7 +176,7 @@ def _from_parquet(path: Path) -> Latents:
             for name, shape in shapes.items():
                 chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table.column(name).chunks]
                 levels[name] = np.concatenate(chunks).reshape(table.num_rows, *shape)
-            return Latents(tuple(table.column("name").to_pylist()), levels, str(about["identity"]))
+            return Latents(tuple(table.column("name").to_pylist()), levels, str(about["fingerprint"]))
     except (pyarrow.ArrowException, LookupError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, ImpastoError):
             raise

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from impasto.config import REDRAWING, Against, EvaluateConfig
+from impasto.config import STYLIZE_SAMPLING, Against, EvaluateConfig
 from impasto.create.stylize import stylize_batch
 from impasto.data import PictureSet, spread
 from impasto.errors import ImpastoError
@@ -80,8 +80,8 @@ def evaluate(
         )
     if not set(pictures.collections) & set(model.config.collections):
         raise ImpastoError("no collection of these pictures is one of the model's: evaluate it on its own folder.")
-    judge = Judge(pictures, next(model.parameters()).device, config.seed, progress, cache=cache)
-    made = make_samples(model, styles, judge, config.samples, config)
+    judge = Judge(pictures, next(model.parameters()).device, config.sampling.seed, progress, cache=cache)
+    made = make_samples(model, styles, judge, config.samples, config.sampling)
     sheets = {"Samples by collection": made.sheet}
 
     def reconstruct(picture: Map) -> list[Map]:
@@ -165,9 +165,8 @@ def _swap(
 
     def redrawn(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         seeds = [judge.seed + int(number) for number in numbers]
-        return stylize_batch(
-            model, content, own[torch.from_numpy(wanted)], strength=config.strength, seeds=seeds, settings=REDRAWING
-        )
+        style = own[torch.from_numpy(wanted)]
+        return stylize_batch(model, content, style, strength=config.strength, seeds=seeds, settings=STYLIZE_SAMPLING)
 
     found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)

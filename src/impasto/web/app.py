@@ -21,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from impasto.built_in import built_in_models
 from impasto.config import Fit
+from impasto.create.clip import is_clip
 from impasto.create.recipe import read_recipe
 from impasto.data import prepare
 from impasto.errors import ImpastoError
@@ -29,6 +30,7 @@ from impasto.web.guard import Guard
 from impasto.web.preview import Previews
 from impasto.web.queue import FullError, JobQueue
 from impasto.web.requests import Chosen, Id, JobRequest, Name, PictureChange, PreviewRequest, Reference, StyleRequest
+from impasto.web.settings import describe_settings
 from impasto.web.store import Job, Picture, Store
 from impasto.web.uploads import TooLargeError, receive
 from impasto.web.work import Workshop
@@ -89,12 +91,12 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
         shape = model.config
         return {
             "name": name,
-            "identity": model.identity,
+            "fingerprint": model.fingerprint,
             "resolution": shape.resolution,
             "channels": shape.channels,
             "collections": shape.collections,
             "reads_text": shape.text_dim > 0,
-            "redraws_alone": shape.decoder_only_stylization,
+            "decoder_only_stylization": shape.decoder_only_stylization,
         }
 
     @app.get("/api/models/{name}/log", summary="Loss terms of a run, oldest first")
@@ -173,6 +175,10 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
 
     # Jobs
 
+    @app.get("/api/settings", summary="Every setting of each kind of job: its default, range and help")
+    def get_settings() -> dict[str, list[dict[str, Any]]]:
+        return describe_settings()
+
     @app.post("/api/jobs", summary="Queue a job", status_code=202, responses={429: {"description": "queue full"}})
     def add_job(body: JobRequest) -> Any:
         request = body.model_dump(mode="json")
@@ -189,10 +195,11 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
             if body.model not in workshop.model_names():
                 raise HTTPException(422, f"there is no model {body.model!r}")
             if body.kind == "stylize":
-                workshop.upload(body.source)
+                source = workshop.upload(body.source)
+                body.settings.check_clip("the upload", is_clip(source), body.clip)
             if body.kind == "fuse":
-                for source in body.sources:
-                    workshop.upload(source.source)
+                for fused in body.sources:
+                    workshop.upload(fused.source)
         try:
             job = jobs.add(body.kind, request)
         except FullError:

@@ -1,5 +1,6 @@
 """What is shown at once, without a job: redrawing beside its sliders, and what styles look like."""
 
+import dataclasses
 import hashlib
 import io
 import threading
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from impasto.atomic import write_atomically
-from impasto.config import GenerateConfig, StylizeConfig
+from impasto.config import GenerateConfig, flat
+from impasto.settings import changed
 from impasto.web.requests import PreviewRequest, Reference
 from impasto.web.work import Workshop
 
 if TYPE_CHECKING:
-    from impasto import Model
+    from impasto import Pipeline
     from impasto.create.stylize import Encoded, Stylizer
 
 LONGEST = (256, 128, 64, 32)
@@ -36,7 +38,7 @@ class Previews:
         self._workshop = workshop
         self._pace: dict[str, int] = {}
         """By model: how far down the ways to make previews its speed has led."""
-        self._encoded: OrderedDict[tuple[str, str, int], Encoded] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, str, int, int, str], Encoded] = OrderedDict()
         self._lock = threading.Lock()
 
     def redraw(self, request: PreviewRequest) -> bytes:
@@ -46,23 +48,18 @@ class Previews:
         ways = [(side, STEPS[0]) for side in sides] + [(sides[-1], steps) for steps in STEPS[1:]]
         style = self._workshop.style_texts(model, request.style)
         with self._lock:
-            pace = self._pace.get(model.identity, 0)
+            pace = self._pace.get(model.fingerprint, 0)
             side, steps = ways[pace]
-            config = StylizeConfig(
-                style=style,
-                strength=request.strength,
-                preserve_color=request.preserve_color,
-                guidance=request.guidance,
-                seed=request.seed,
-                steps=steps,
-                most=side,
-            )
+            config = dataclasses.replace(request.settings, style=style, max_side=min(side, request.settings.max_side))
+            config.check_clip("a preview", False)
+            if config.follows_flow(model.config):
+                config = changed(config, steps=min(steps, config.sampling.steps))
             stylizer = model.stylizer(config)
             seen = self._seen(model, request.source, stylizer)
             began = time.monotonic()
             image = stylizer.redraw(seen)
             if time.monotonic() - began > MOST_SECONDS:
-                self._pace[model.identity] = min(pace + 1, len(ways) - 1)
+                self._pace[model.fingerprint] = min(pace + 1, len(ways) - 1)
         packed = io.BytesIO()
         image.save(packed, "WEBP", quality=90)
         return packed.getvalue()
@@ -71,11 +68,11 @@ class Previews:
         """A few new pictures in one style, side by side, as a WebP; made once for a model and a style."""
         model = self._workshop.model(name)
         style = self._workshop.style_texts(model, [reference])
-        key = hashlib.sha256(f"{model.identity}/{style}".encode()).hexdigest()[:32]
+        key = hashlib.sha256(f"{model.fingerprint}/{style}".encode()).hexdigest()[:32]
         file = self._workshop.folder / "samples" / f"{key}.webp"
         with self._lock:
             if not file.exists():
-                config = GenerateConfig(style=style, steps=SAMPLE_STEPS)
+                config = flat(GenerateConfig, style=style, steps=SAMPLE_STEPS)
                 made = [picture.image for picture in model.generate(SAMPLES, config)]
                 strip = Image.new("RGBA", (sum(image.width for image in made), made[0].height))
                 for number, image in enumerate(made):
@@ -84,10 +81,11 @@ class Previews:
                 write_atomically(file, lambda temporary: strip.save(temporary, "WEBP", quality=90))
         return file.read_bytes()
 
-    def _seen(self, model: "Model", source: str, stylizer: "Stylizer") -> "Encoded":
-        key = model.identity, source, stylizer.config.most
+    def _seen(self, model: "Pipeline", source: str, stylizer: "Stylizer") -> "Encoded":
+        config = stylizer.config
+        key = model.fingerprint, source, config.max_side, config.num_shifts, config.output.tile
         if key not in self._encoded:
-            picture = next(iter(model.whole_pictures(self._workshop.upload(source), stylizer.config.most)))
+            picture = next(iter(model.whole_pictures(self._workshop.upload(source), config.max_side)))
             self._encoded[key] = stylizer.read(picture)
         self._encoded.move_to_end(key)
         while len(self._encoded) > ENCODED_IN_MEMORY:

@@ -1,89 +1,115 @@
-"""What the page may ask for: bodies of the REST interface, checked before anything is queued."""
+"""Bodies of the REST interface, checked before anything is queued; their settings are those of `impasto.config`."""
 
-from typing import Annotated, Literal
+import dataclasses
+import re
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from annotated_types import Interval, MultipleOf
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from impasto.config import REDRAWING, ClipFormat, Repeat, Sampling, Size
+from impasto.config import (
+    FILE_SETTINGS,
+    FUSE_CONFIG,
+    GENERATE_CONFIG,
+    STYLIZE_CONFIG,
+    ClipFormat,
+    FuseConfig,
+    GenerateConfig,
+    ImageConfig,
+    Seed,
+    Size,
+    StylizeConfig,
+    TrainConfig,
+)
+from impasto.training.budget import DEFAULT_MINUTES
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 Name = Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$", examples=["emoji"])]
-Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Steps = Annotated[int, Field(ge=1, le=200)]
-Factor = Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)]
-Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+Weight = Annotated[float, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=1, le=64, description="Number of images.")]
+COLOURS = r"\d{1,3}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6}){1,255}"
+"""Palettes that do not name a file."""
+COUNT = 8
+MAX_TRAIN_MINUTES = 60 * 24 * 7
+S = TypeVar("S", bound=ImageConfig)
 
 
 class Body(BaseModel):
-    """No field that nobody knows."""
+    """No unknown fields, and no infinite numbers; both holds for nested settings as well."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _over(defaults: ImageConfig) -> BeforeValidator:
+    """Fill the settings that a body leaves out from ``defaults``, also inside a part that it gives."""
+    values = dataclasses.asdict(defaults)
+    return BeforeValidator(lambda body: _merged(values, body) if isinstance(body, dict) else body)
+
+
+def _merged(defaults: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(defaults)
+    for name, value in body.items():
+        part = defaults.get(name)
+        merged[name] = _merged(part, value) if isinstance(part, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _without_files(settings: S) -> S:
+    """Refuse paths: a request never names a file of the server."""
+    for name in FILE_SETTINGS:
+        if getattr(settings, name, ()):
+            raise ValueError(f"{name} names files of the server: use the style and the sources of the request")
+    palette = settings.output.palette
+    if palette is not None and not re.fullmatch(COLOURS, palette):
+        raise ValueError("output.palette: use a number of colours, or colours such as ff0000,000000")
+    return settings
+
+
+GenerateSettings = Annotated[GenerateConfig, _over(GENERATE_CONFIG), AfterValidator(_without_files)]
+StylizeSettings = Annotated[StylizeConfig, _over(STYLIZE_CONFIG), AfterValidator(_without_files)]
+FuseSettings = Annotated[FuseConfig, _over(FUSE_CONFIG), AfterValidator(_without_files)]
 
 
 class Reference(Body):
-    """Something that gives a style: a collection of the model, an uploaded picture, or a saved style."""
+    """Something that gives a style: a collection of the model, an uploaded image, or a saved style."""
 
     kind: Literal["collection", "upload", "style"]
     source: str = Field(max_length=200)
     weight: Weight = 1.0
 
 
-class PictureRequest(Body):
-    """What all jobs that make pictures can be told."""
-
-    model: Name
-    count: int = Field(1, ge=1, le=64)
-    seed: int | None = Field(None, ge=0, lt=2**53, description="drawn anew where not given")
-    steps: Steps = Sampling.steps
-    temperature: Factor = 1.0
-    guidance: Factor = Sampling.guidance
-    internal_guidance: Factor = Sampling.internal_guidance
-    tile: Repeat = Repeat.NONE
-    palette: str | None = Field(None, pattern=r"^(\d{1,3}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6}){1,255})$")
-    pixel_art: int | None = Field(None, ge=1, le=4096)
-    opaque: bool = Field(False, description="white instead of transparent")
-    text: str | None = Field(None, max_length=1000)
-    negative_text: str | None = Field(None, max_length=1000)
-
-
-class GenerateRequest(PictureRequest):
-    """New pictures."""
+class GenerateRequest(Body):
+    """New images."""
 
     kind: Literal["generate"] = "generate"
+    model: Name
+    count: Count = COUNT
     style: list[Reference] = Field(default=[], max_length=64)
-    width: Side | None = None
-    height: Side | None = None
+    settings: GenerateSettings = GENERATE_CONFIG
 
 
-class StylizeRequest(PictureRequest):
-    """A picture, the pictures of an archive, or a clip, redrawn."""
+class StylizeRequest(Body):
+    """An image, the images of an archive, or a clip, redrawn in a style."""
 
     kind: Literal["stylize"] = "stylize"
+    model: Name
     source: Id
-    guidance: Factor = REDRAWING.guidance
-    internal_guidance: Factor = REDRAWING.internal_guidance
     style: list[Reference] = Field(min_length=1, max_length=64)
-    strength: Share = 0.5
-    preserve_color: bool = False
-    passes: Literal[1, 2, 4, 8] = 1
-    clip: ClipFormat = ClipFormat.WEBM
+    settings: StylizeSettings = STYLIZE_CONFIG
+    clip: ClipFormat | None = Field(None, description="format of a stylized clip: webm if not given")
 
 
 class PreviewRequest(Body):
-    """A first impression of a picture, redrawn."""
+    """A small version of a stylized image; `steps` and `max_side` are limited to those of a preview."""
 
     model: Name
     source: Id
     style: list[Reference] = Field(min_length=1, max_length=64)
-    strength: Share = 0.5
-    preserve_color: bool = False
-    guidance: Factor = REDRAWING.guidance
-    seed: int = Field(0, ge=0, lt=2**53)
+    settings: StylizeSettings = STYLIZE_CONFIG
 
 
 class FuseSource(Body):
-    """An uploaded picture and how much each expert hears of it."""
+    """An uploaded image and its weight for each expert, and for the style."""
 
     source: Id
     pixel: Weight = 0.0
@@ -92,29 +118,30 @@ class FuseSource(Body):
     style: Weight = 0.0
 
 
-class FuseRequest(PictureRequest):
-    """One picture of several."""
+class FuseRequest(Body):
+    """One image from several."""
 
     kind: Literal["fuse"] = "fuse"
+    model: Name
+    count: Count = COUNT
     sources: list[FuseSource] = Field(min_length=1, max_length=16)
     style: list[Reference] = Field(default=[], max_length=64)
-    harmony: Share = 0.2
-    level_weights: tuple[Share, Share, Share, Share] = (1.0, 1.0, 1.0, 1.0)
+    settings: FuseSettings = FUSE_CONFIG
 
 
 class TrainRequest(Body):
-    """A model of an uploaded archive, or another model adapted to it."""
+    """A model of an uploaded archive, or another model adapted to it; see `impasto.config.TrainConfig`."""
 
     kind: Literal["train"] = "train"
     name: Name
     source: Id
     init: Name | None = None
     """The model to adapt: it decides size and resolution."""
-    size: Size = Size.SMALL
-    minutes: float = Field(30, gt=0, le=60 * 24 * 7, allow_inf_nan=False)
-    resolution: int = Field(64, ge=32, le=512, multiple_of=32)
-    seed: int = Field(0, ge=0, lt=2**53)
-    text: bool = False
+    size: Size = TrainConfig.size
+    minutes: Annotated[float, Field(ge=0.01, le=MAX_TRAIN_MINUTES)] = DEFAULT_MINUTES
+    resolution: Annotated[int, Interval(ge=32, le=512), MultipleOf(32)] = TrainConfig.resolution
+    seed: Seed = TrainConfig.seed
+    text: bool = TrainConfig.text
 
 
 JobRequest = Annotated[

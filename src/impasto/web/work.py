@@ -1,6 +1,6 @@
 """What the worker does with a job: it turns the page's wishes into the package's settings, and keeps what is made."""
 
-import secrets
+import dataclasses
 import threading
 import time
 import uuid
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 import impasto
 from impasto.built_in import FOLDER, built_in_models
-from impasto.config import FuseConfig, GenerateConfig, PictureConfig, StylizeConfig, TrainConfig
+from impasto.config import ClipFormat, FuseConfig, StylizeConfig, TrainConfig
 from impasto.create.clip import Clip, Frame, is_clip
 from impasto.create.recipe import save_picture
 from impasto.errors import ImpastoError
@@ -24,7 +24,6 @@ from impasto.web.requests import (
     FuseRequest,
     GenerateRequest,
     JobRequest,
-    PictureRequest,
     Reference,
     StylizeRequest,
     TrainRequest,
@@ -32,7 +31,7 @@ from impasto.web.requests import (
 from impasto.web.store import Picture, Store
 
 if TYPE_CHECKING:
-    from impasto.api import Generated, Model
+    from impasto.api import Generated, Pipeline
 
 MODELS_IN_MEMORY = 2
 REQUESTS: TypeAdapter[Any] = TypeAdapter(JobRequest)
@@ -46,7 +45,7 @@ class Workshop:
         for name in ("pictures", "uploads", "styles"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         models.mkdir(parents=True, exist_ok=True)
-        self._loaded: OrderedDict[str, tuple[float, Model]] = OrderedDict()
+        self._loaded: OrderedDict[str, tuple[float, Pipeline]] = OrderedDict()
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
@@ -63,7 +62,7 @@ class Workshop:
         run = Run(self.models_folder / name)
         return run if run.folder.exists() or name not in built_in_models() else Run(FOLDER / name)
 
-    def model(self, name: str) -> "Model":
+    def model(self, name: str) -> "Pipeline":
         """The model of a run, kept in memory. Raises ImpastoError where there is none."""
         if name not in self.model_names():
             known = ", ".join(self.model_names()) or "none yet; train one"
@@ -86,7 +85,7 @@ class Workshop:
             raise ImpastoError(f"there is no upload {id}.")
         return self.folder / "uploads" / upload.file
 
-    def style_texts(self, model: "Model", references: Sequence[Reference]) -> tuple[str, ...]:
+    def style_texts(self, model: "Pipeline", references: Sequence[Reference]) -> tuple[str, ...]:
         """References as the package writes them. Raises ImpastoError for those that do not exist."""
         found = []
         for reference in references:
@@ -114,17 +113,18 @@ class Workshop:
         model = self.model(request.model)
         if isinstance(request, GenerateRequest):
             style = self.style_texts(model, request.style)
-            config = GenerateConfig(**_common(request), style=style, width=request.width, height=request.height)
+            config = dataclasses.replace(request.settings, style=style)
             made = model.generate(request.count, config, on_step=context.progress)
             self._keep_all(context, made, _label(request))
         elif isinstance(request, FuseRequest):
             config = self._fusion(model, request)
+            steps = config.sampling.steps
 
             def fused() -> "Iterator[Generated]":
                 for number in range(request.count):
 
-                    def tell(done: int, total: int, before: int = number * request.steps) -> None:
-                        context.progress(before + done, request.count * request.steps)
+                    def tell(done: int, total: int, before: int = number * steps) -> None:
+                        context.progress(before + done, request.count * steps)
 
                     yield from model.fuse(config, start=number, on_step=tell)
 
@@ -133,30 +133,22 @@ class Workshop:
             assert isinstance(request, StylizeRequest)
             self._stylize(context, model, request)
 
-    def _fusion(self, model: "Model", request: FuseRequest) -> FuseConfig:
+    def _fusion(self, model: "Pipeline", request: FuseRequest) -> FuseConfig:
         """The page's strips of sliders, one for each source, as the package has it: one list for each expert."""
         sources: dict[str, Any] = {}
         for name in ("pixel", "orientation", "texture", "style"):
             heard = [(self.upload(source.source), getattr(source, name)) for source in request.sources]
             sources[name] = tuple(f"{path}:{weight:g}" for path, weight in heard if weight > 0)
         sources["style"] += self.style_texts(model, request.style)
-        common = _common(request)
-        return FuseConfig(**common, **sources, harmony=request.harmony, level_weights=request.level_weights)
+        return dataclasses.replace(request.settings, **sources)
 
-    def _stylize(self, context: Context, model: "Model", request: StylizeRequest) -> None:
-        config = StylizeConfig(
-            **_common(request),
-            style=self.style_texts(model, request.style),
-            strength=request.strength,
-            preserve_color=request.preserve_color,
-            passes=request.passes,
-        )
+    def _stylize(self, context: Context, model: "Pipeline", request: StylizeRequest) -> None:
+        config = dataclasses.replace(request.settings, style=self.style_texts(model, request.style))
         source = self.upload(request.source)
         if is_clip(source):
-            self._clip(context, model, source, config, f".{request.clip}")
+            self._clip(context, model, source, config, f".{request.clip or ClipFormat.WEBM}")
             return
-        pictures = model.whole_pictures(source)
-        total = len(pictures)
+        total = len(model.whole_pictures(source, config.max_side))
 
         def redrawn() -> "Iterator[Generated]":
             for number, made in enumerate(model.stylize(source, config), start=1):
@@ -166,7 +158,7 @@ class Workshop:
         context.progress(0, total)
         self._keep_all(context, redrawn(), _label(request))
 
-    def _clip(self, context: Context, model: "Model", source: Path, config: StylizeConfig, suffix: str) -> None:
+    def _clip(self, context: Context, model: "Pipeline", source: Path, config: StylizeConfig, suffix: str) -> None:
         id = uuid.uuid4().hex
         target = self.folder / "pictures" / f"{id}{suffix}"
 
@@ -176,7 +168,7 @@ class Workshop:
                 yield frame
 
         made = model.stylize_clip(source, target, config, watch=watch)
-        size = Clip(source, most=config.most, channels=3)
+        size = Clip(source, most=config.max_side, channels=3)
         self._keep(context, Picture(id, context.job.id, time.time(), False, size.width, size.height, target.name, ""))
         if made.broken_off:
             context.progress(made.frames, made.frames, made.broken_off)
@@ -226,7 +218,7 @@ class Workshop:
             raise CancelledError
 
     def save_style(self, name: str, model_name: str, references: Sequence[Reference]) -> None:
-        """Pool references into a style of this name. Raises ImpastoError as `Model.save_style` does."""
+        """Pool references into a style of this name. Raises ImpastoError as `Pipeline.save_style` does."""
         model = self.model(model_name)
         file = f"{uuid.uuid4().hex}.style"
         model.save_style(self.style_texts(model, references), self.folder / "styles" / file)
@@ -238,26 +230,8 @@ class Workshop:
         (self.folder / "pictures" / picture.file).unlink(missing_ok=True)
 
 
-def _common(request: PictureRequest) -> dict[str, Any]:
-    names = (
-        "steps",
-        "temperature",
-        "guidance",
-        "clarity",
-        "tile",
-        "palette",
-        "pixel_art",
-        "opaque",
-        "text",
-        "negative_text",
-    )
-    values: dict[str, Any] = {name: getattr(request, name) for name in names}
-    assert set(values) | {"seed"} == set(PictureConfig.__dataclass_fields__)
-    return values | {"seed": request.seed if request.seed is not None else secrets.randbelow(2**31)}
-
-
-def _label(request: PictureRequest) -> str:
+def _label(request: GenerateRequest | StylizeRequest | FuseRequest) -> str:
     """What the gallery finds pictures by."""
-    parts = [request.kind, request.model, request.text or ""]  # pyrefly: ignore
-    parts += [reference.source for reference in request.style if reference.kind != "upload"]  # pyrefly: ignore
+    parts = [request.kind, request.model, request.settings.prompt.text or ""]
+    parts += [reference.source for reference in request.style if reference.kind != "upload"]
     return " ".join(part for part in parts if part)

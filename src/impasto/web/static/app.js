@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 const TABS = ["mix", "redraw", "styles", "train", "gallery"];
 const EXPERTS = ["pixel", "orientation", "texture", "style"];
 const state = { model: null, sources: [], mixStyles: new Map(), redraw: null, redrawStyles: new Map(), styleSources: [],
-  train: null, jobs: new Map(), chosen: new Set(), oldest: null, saved: [], models: [] };
+  train: null, jobs: new Map(), chosen: new Set(), oldest: null, saved: [], models: [], settings: {} };
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -103,13 +103,12 @@ function pushSource(found) {
   showSources();
 }
 
-// The same picture again, its finest level drawn anew.
+// Variations of a picture, with the defaults of the command vary.
 async function vary(id) {
   const { id: source } = await ask(`/api/pictures/${id}/source`, { method: "POST" });
-  roll();
   show("mix");
-  watch(await ask("/api/jobs", { json: { kind: "fuse", ...common(), sources: [{ source, pixel: 1, orientation: 1, texture: 1 }], style: [],
-    harmony: 0.3, level_weights: [1, 1, 1, 0] } }));
+  const settings = bodyOf("vary", { ...defaultsOf("vary"), seed: randomSeed() });
+  watch(await ask("/api/jobs", { json: { kind: "fuse", model: modelName(), sources: [{ source, pixel: 1, orientation: 1, texture: 1 }], ...settings } }));
 }
 
 async function useAsSource(id) {
@@ -117,9 +116,9 @@ async function useAsSource(id) {
   show("mix");
 }
 
-function slider(name, value, max, step, set) {
+function slider(name, value, { min = 0, max, step }, set) {
   const output = element("output", { textContent: value });
-  const input = element("input", { type: "range", min: 0, max, step, value, ariaLabel: word(name) });
+  const input = element("input", { type: "range", min, max, step, value, ariaLabel: word(name) });
   input.dataset.name = name;
   input.addEventListener("input", () => { output.textContent = input.value; set(Number(input.value)); });
   return element("label", { className: "slider" }, element("span", { textContent: word(name) }), input, output);
@@ -128,7 +127,7 @@ function slider(name, value, max, step, set) {
 function showSources() {
   $("sources").replaceChildren(...state.sources.map((source) => {
     const picture = element("img", { src: `/api/uploads/${source.id}/picture`, alt: source.name });
-    const strips = element("div", {}, ...EXPERTS.map((name) => slider(name, source[name], 2, 0.05, (value) => { source[name] = value; })));
+    const strips = element("div", {}, ...EXPERTS.map((name) => slider(name, source[name], { max: 2, step: 0.05 }, (value) => { source[name] = value; })));
     const remove = element("button", { type: "button", textContent: "×", ariaLabel: `${word("remove")} ${source.name}` });
     remove.addEventListener("click", () => { state.sources = state.sources.filter((other) => other !== source); showSources(); });
     return element("div", { className: "source" }, picture, strips, remove);
@@ -152,7 +151,7 @@ async function chooseModel() {
   localStorage.setItem("model", $("model").value);
   state.model = await ask(`/api/models/${encodeURIComponent($("model").value)}`);
   for (const id of ["text", "negative_text"]) $(id).closest("label").hidden = !state.model.reads_text;
-  $("passes").closest("label").hidden = !state.model.redraws_alone;
+  showSettings();
   await loadStyles();
 }
 
@@ -191,72 +190,125 @@ function cardOf(kind, source, model) {
 
 const referencesOf = (chosen) => [...chosen.values()].map(({ kind, source }) => ({ kind, source, weight: 1 }));
 
-// Settings
+// Settings: the server describes each one (default, range, choices), and every tab keeps values of its own.
 
-const FIELDS = { steps: 8, count: 8, width: "", height: "", tile: "none", palette: "", pixel_art: "", transparent: true };
-const SLIDERS = { harmony: [0.2, 1, 0.05], guidance: [1.5, 8, 0.1], clarity: [4, 8, 0.1], temperature: [1, 1.5, 0.05] };
-const values = Object.fromEntries(Object.entries(SLIDERS).map(([name, [value]]) => [name, value]));
-// Most of a redrawn picture is told: it needs no guidance.
-const redrawing = { strength: 0.5, guidance: 1, steps: 8 };
-const trainFields = { name: "my-style", init: "", size: "small", minutes: 30, resolution: 64, captions: false };
+const SHOWN = {
+  mix: { jobs: ["generate", "fuse"], sliders: ["conditioning_scale", "guidance", "internal_guidance", "temperature"],
+    fields: ["steps", "count", "width", "height", "tile", "palette", "pixel_art", "opaque"] },
+  redraw: { jobs: ["stylize"], sliders: ["strength", "guidance"], fields: ["steps", "num_shifts", "palette", "pixel_art", "opaque"], other: ["preserve_color"] },
+  train: { jobs: ["train"], sliders: [], fields: ["size", "minutes", "resolution", "text"] },
+};
+const LABELS = { train: { text: "captions" } };
+const values = { mix: {}, redraw: {}, train: {} };
+const training = { name: "my-style", init: "" };
 
-function field(name, value, set) {
+const modelName = () => state.model?.name ?? "";
+const rowOf = (tab, name) => SHOWN[tab].jobs.flatMap((job) => state.settings[job]).find((row) => row.name === name);
+const defaultsOf = (job) => Object.fromEntries(state.settings[job].map((row) => [row.name, row.default]));
+
+async function loadSettings() {
+  state.settings = await ask("/api/settings");
+  for (const [tab, { sliders, fields, other = [] }] of Object.entries(SHOWN)) {
+    for (const name of [...sliders, ...fields, ...other]) values[tab][name] = rowOf(tab, name).default;
+  }
+  $("preserve_color").checked = values.redraw.preserve_color;
+}
+
+// The part of a job's body that holds those of its settings that are in `given`, by name.
+function bodyOf(job, given) {
+  const body = {};
+  for (const { name, path } of state.settings[job]) {
+    if (!(name in given)) continue;
+    const keys = path.split("."), last = keys.pop();
+    keys.reduce((place, key) => (place[key] ||= {}), body)[last] = given[name];
+  }
+  return body;
+}
+
+// Whether a setting acts when this model stylizes: sampling needs the flow, and shifts need the decoder alone.
+function acts(name) {
+  if (name === "num_shifts") return Boolean(state.model?.decoder_only_stylization);
+  return !state.model?.decoder_only_stylization || !rowOf("redraw", name).path.startsWith("settings.sampling.");
+}
+
+function field(label, row, value, set) {
   let input;
-  const options = { tile: ["none", "x", "y", "xy"], size: ["tiny", "small", "base"], init: ["", ...state.models] }[name];
-  if (options) {
-    input = element("select", {}, ...options.map((v) => element("option", { value: v, textContent: ["", "none"].includes(v) ? word("none") : v })));
+  const option = (v) => element("option", { value: v, textContent: ["", "none"].includes(v) ? word("none") : v });
+  if (row.choices?.length) {
+    input = element("select", {}, ...row.choices.map(option));
     input.value = value;
-  } else if (typeof value === "boolean") input = element("input", { type: "checkbox", checked: value });
-  else input = element("input", { type: name === "palette" || name === "name" ? "text" : "number", value });
-  input.dataset.name = name;
-  input.addEventListener("change", () => set(input.type === "checkbox" ? input.checked : input.value));
-  return element("label", {}, element("span", { textContent: word(name) }), input);
+  } else if (row.type === "boolean") input = element("input", { type: "checkbox", checked: value });
+  else if (row.type === "string") input = element("input", { type: "text", value: value ?? "" });
+  else {
+    const step = row.multiple_of ?? row.step ?? (row.type === "integer" ? 1 : "any");
+    input = element("input", { type: "number", min: row.minimum ?? "", max: row.maximum ?? "", step, value: value ?? "" });
+  }
+  input.dataset.name = row.name;
+  input.addEventListener("change", () => {
+    if (row.type === "boolean") set(input.checked);
+    else if (row.choices?.length) set(row.choices.find((choice) => String(choice) === input.value));
+    else if (input.value === "") set(row.default);
+    else set(row.type === "string" ? input.value : Number(input.value));
+  });
+  return element("label", {}, element("span", { textContent: word(label) }), input);
+}
+
+function showTab(tab, changed = () => {}) {
+  const isShown = (name) => tab !== "redraw" || acts(name);
+  const set = (name) => (value) => { values[tab][name] = value; changed(); };
+  const sliders = SHOWN[tab].sliders.filter(isShown).map((name) => {
+    const row = rowOf(tab, name);
+    return slider(name, values[tab][name], { min: row.minimum, max: row.usual_maximum ?? row.maximum, step: row.step }, set(name));
+  });
+  const fields = SHOWN[tab].fields.filter(isShown).map((name) => field(LABELS[tab]?.[name] ?? name, rowOf(tab, name), values[tab][name], set(name)));
+  return { sliders, fields };
 }
 
 function showSettings() {
-  $("mix-sliders").replaceChildren(...Object.entries(SLIDERS).map(([name, [, max, step]]) => slider(name, values[name], max, step, (v) => { values[name] = v; })));
-  $("mix-fields").replaceChildren(...Object.entries(FIELDS).map(([name, value]) => field(name, value, (v) => { FIELDS[name] = v; })));
-  const redrawSlider = (name, max, step) => slider(name, redrawing[name], max, step, (v) => { redrawing[name] = v; showPreview(); });
-  $("redraw-sliders").replaceChildren(redrawSlider("strength", 1, 0.05), redrawSlider("guidance", 8, 0.1));
-  $("redraw-fields").replaceChildren(field("steps", redrawing.steps, (v) => { redrawing.steps = Number(v); }));
+  const mix = showTab("mix"), redraw = showTab("redraw", showPreview);
+  $("mix-sliders").replaceChildren(...mix.sliders);
+  $("mix-fields").replaceChildren(...mix.fields);
+  $("redraw-sliders").replaceChildren(...redraw.sliders);
+  $("redraw-fields").replaceChildren(...redraw.fields);
   showTrainFields();
 }
 
 function showTrainFields() {
-  $("train-fields").replaceChildren(...Object.entries(trainFields).map(([name, value]) => field(name, value, (v) => { trainFields[name] = v; })));
+  const name = field("name", { name: "name", type: "string", default: "" }, training.name, (value) => { training.name = value; });
+  const init = field("init", { name: "init", choices: ["", ...state.models] }, training.init, (value) => { training.init = value; });
+  $("train-fields").replaceChildren(name, init, ...showTab("train").fields);
 }
 
-function common() {
-  const number = (value) => (value === "" || value === null ? null : Number(value));
-  return { model: state.model?.name ?? "", count: Number(FIELDS.count), steps: Number(FIELDS.steps), temperature: values.temperature,
-    guidance: values.guidance, clarity: values.clarity, tile: FIELDS.tile, palette: FIELDS.palette || null,
-    pixel_art: number(FIELDS.pixel_art), opaque: !FIELDS.transparent, seed: number($("seed").value), text: $("text").value || null, negative_text: $("negative_text").value || null };
-}
-
-function roll() { $("seed").value = crypto.getRandomValues(new Uint32Array(1))[0]; }
+const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+function roll() { $("seed").value = randomSeed(); }
 
 async function make() {
   if (!$("lock").checked || $("seed").value === "") roll();
-  const style = referencesOf(state.mixStyles);
-  const number = (value) => (value === "" ? null : Number(value));
-  const body = state.sources.length
-    ? { kind: "fuse", ...common(), style, harmony: values.harmony,
-      sources: state.sources.map(({ id, pixel, orientation, texture, style: own }) => ({ source: id, pixel, orientation, texture, style: own })) }
-    : { kind: "generate", ...common(), style, width: number(FIELDS.width), height: number(FIELDS.height) };
+  const job = state.sources.length ? "fuse" : "generate";
+  const given = { ...values.mix, seed: Number($("seed").value) };
+  if (state.model?.reads_text) Object.assign(given, { text: $("text").value || null, negative_text: $("negative_text").value || null });
+  const body = { kind: job, model: modelName(), style: referencesOf(state.mixStyles), ...bodyOf(job, given) };
+  if (job === "fuse") {
+    body.sources = state.sources.map(({ id, pixel, orientation, texture, style }) => ({ source: id, pixel, orientation, texture, style }));
+  }
   watch(await ask("/api/jobs", { json: body }));
+}
+
+// The body of a stylization, with the settings that act.
+function redrawBody() {
+  const given = Object.fromEntries(Object.entries(values.redraw).filter(([name]) => acts(name)));
+  return { model: modelName(), source: state.redraw.id, style: referencesOf(state.redrawStyles), ...bodyOf("stylize", given) };
 }
 
 // One preview is on its way at most; what was wished for meanwhile is asked for when it is here.
 const preview = { busy: false, again: false };
 async function showPreview() {
-  const style = referencesOf(state.redrawStyles), image = $("redraw-preview");
-  if (!state.redraw || state.redraw.kind === "clip" || !style.length) { image.hidden = true; return; }
+  const image = $("redraw-preview");
+  if (!state.redraw || state.redraw.kind === "clip" || !state.redrawStyles.size) { image.hidden = true; return; }
   if (preview.busy) { preview.again = true; return; }
   preview.busy = true;
   try {
-    const body = { model: state.model?.name ?? "", source: state.redraw.id, style, strength: redrawing.strength, guidance: redrawing.guidance,
-      preserve_color: $("preserve_color").checked, seed: Number($("seed").value || 0) };
-    const picture = await ask("/api/preview", { json: body });
+    const picture = await ask("/api/preview", { json: redrawBody() });
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(picture);
     image.hidden = false;
@@ -267,30 +319,34 @@ async function showPreview() {
 
 async function redraw() {
   if (!state.redraw) { notify(word("drop_any")); return; }
-  const body = { kind: "stylize", ...common(), ...redrawing, count: 1, source: state.redraw.id, style: referencesOf(state.redrawStyles),
-    preserve_color: $("preserve_color").checked, passes: $("passes").checked && state.model?.redraws_alone ? 4 : 1 };
-  watch(await ask("/api/jobs", { json: body }));
+  watch(await ask("/api/jobs", { json: { kind: "stylize", ...redrawBody() } }));
 }
 
+// The settings of a recipe, on the tab that makes such pictures; returns the tab.
 function restore(recipe) {
-  const settings = recipe.settings;
-  const own = "strength" in settings ? redrawing : {};
-  for (const name of Object.keys(own)) own[name] = settings[name];
-  for (const name of Object.keys(SLIDERS)) if (name in settings && !(name in own)) values[name] = settings[name];
-  for (const name of Object.keys(FIELDS)) if (settings[name] !== undefined && settings[name] !== null && !(name in own)) FIELDS[name] = settings[name];
-  FIELDS.transparent = !settings.opaque;
-  if ("strength" in settings) { $("preserve_color").checked = settings.preserve_color; $("passes").checked = settings.passes > 1; }
-  $("seed").value = settings.seed;
-  $("lock").checked = true;
-  $("text").value = settings.text || "";
-  $("negative_text").value = settings.negative_text || "";
-  state.mixStyles.clear();
-  for (const name of settings.style || []) {
+  const tab = recipe.command === "stylize" ? "redraw" : "mix";
+  const found = {};
+  for (const { name, path } of state.settings[recipe.command]) {
+    const value = path.split(".").reduce((place, key) => place?.[key], recipe);
+    if (value !== undefined) found[name] = value;
+  }
+  for (const name of Object.keys(values[tab])) if (name in found) values[tab][name] = found[name];
+  if (tab === "redraw") $("preserve_color").checked = values.redraw.preserve_color;
+  else {
+    $("seed").value = found.seed;
+    $("lock").checked = true;
+    $("text").value = found.text || "";
+    $("negative_text").value = found.negative_text || "";
+  }
+  const styles = tab === "redraw" ? state.redrawStyles : state.mixStyles;
+  styles.clear();
+  for (const name of recipe.settings.style || []) {
     const source = name.replace(/:[\d.]+$/, "");
-    if (state.model?.collections.includes(source)) state.mixStyles.set(source, { kind: "collection", source });
+    if (state.model?.collections.includes(source)) styles.set(source, { kind: "collection", source });
   }
   showSettings();
   loadStyles();
+  return tab;
 }
 
 // Jobs
@@ -362,8 +418,13 @@ async function view(picture) {
     bar.append(zoom);
     const recipe = await ask(`/api/pictures/${picture.id}/recipe`);
     bar.append(button("use", () => useAsSource(picture.id)), button("vary", () => vary(picture.id)),
-      button("again", async () => { restore(recipe); show("mix"); }),
-      button("other_style", async () => { restore(recipe); state.mixStyles.clear(); loadStyles(); show("mix"); }));
+      button("again", async () => show(restore(recipe))),
+      button("other_style", async () => {
+        const tab = restore(recipe);
+        (tab === "redraw" ? state.redrawStyles : state.mixStyles).clear();
+        loadStyles();
+        show(tab);
+      }));
     body.append(element("pre", { textContent: JSON.stringify(recipe, null, 1), tabIndex: 0 }));
   }
   bar.append(button("like", async () => {
@@ -406,15 +467,15 @@ async function removeChosen() {
 async function takeArchive(file) {
   state.train = await upload(file);
   if (state.train.kind !== "archive") { notify(word("drop_zip")); state.train = null; return; }
-  const audit = await ask(`/api/uploads/${state.train.id}/audit?resolution=${trainFields.resolution}`, { method: "POST" });
+  const audit = await ask(`/api/uploads/${state.train.id}/audit?resolution=${values.train.resolution}`, { method: "POST" });
   $("audit").hidden = false;
   $("audit").textContent = audit.text;
 }
 
 async function train() {
   if (!state.train) { notify(word("drop_zip")); return; }
-  const { name, init, size, minutes, resolution, captions } = trainFields;
-  watch(await ask("/api/jobs", { json: { kind: "train", name, source: state.train.id, init: init || null, size, minutes: Number(minutes), resolution: Number(resolution), text: captions } }));
+  const body = { kind: "train", name: training.name, source: state.train.id, init: training.init || null, ...bodyOf("train", values.train) };
+  watch(await ask("/api/jobs", { json: body }));
   curves = {};
 }
 
@@ -500,7 +561,7 @@ async function refreshJobs() {
   }
 }
 
-function start() {
+async function start() {
   $("tabs").append(...TABS.map((tab, i) => {
     const button = element("button", { type: "button", id: `tab-${tab}`, role: "tab" });
     button.setAttribute("role", "tab");
@@ -530,7 +591,7 @@ function start() {
   $("style-save").addEventListener("click", async () => {
     const style = state.styleSources.map((source) => ({ kind: "upload", source: source.id, weight: 1 }));
     if (!style.length) { notify(word("drop_style")); return; }
-    await ask("/api/styles", { json: { name: $("style-name").value, model: state.model?.name ?? "", style } });
+    await ask("/api/styles", { json: { name: $("style-name").value, model: modelName(), style } });
     notify(word("saved"));
     state.styleSources = [];
     $("style-sources").replaceChildren();
@@ -545,7 +606,7 @@ function start() {
   };
   dropZone("redraw-drop", takeRedraw, false);
   folderButton("redraw-folder", takeRedraw);
-  $("preserve_color").addEventListener("change", showPreview);
+  $("preserve_color").addEventListener("change", () => { values.redraw.preserve_color = $("preserve_color").checked; showPreview(); });
   dropZone("style-drop", async (file) => {
     const found = await upload(file);
     state.styleSources.push(found);
@@ -557,9 +618,10 @@ function start() {
     const files = [...event.clipboardData.files];
     if (files.length && !$("mix").hidden) files.forEach((file) => addSource(file).catch(() => {}));
   });
+  await loadSettings();
   speak();
   show(TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "mix");
   loadModels().catch(() => {}).then(listen);
 }
 
-start();
+start().catch(() => {});

@@ -1,0 +1,199 @@
+"""Settings as data: every leaf of composed dataclasses with its range, default and help."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import math
+import textwrap
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, GroupedMetadata, Le, MultipleOf
+
+from impasto.errors import ImpastoError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The part of a wide range that is worth trying, from its minimum: what a slider covers."""
+
+    maximum: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values a setting takes."""
+
+    type: Any
+    """Without annotations and without None."""
+    optional: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    multiple_of: int | None = None
+    usual: Usual | None = None
+
+    @property
+    def demand(self) -> str:
+        """What to use instead of a wrong value, for an error message; empty if every value of the type is allowed."""
+        if choices := choices_of(self.type):
+            *first, last = map(str, choices)
+            return f"{', '.join(first)} or {last}"
+        if self.minimum is None and self.maximum is None and self.multiple_of is None:
+            return ""
+        noun = "a whole number" if self.type is int else "a number"
+        noun = f"a multiple of {self.multiple_of}" if self.multiple_of else noun
+        start = f" from {self.minimum}" if self.minimum is not None else ""
+        return noun + start + (f" to {self.maximum}" if self.maximum is not None else "")
+
+    def allows(self, value: Any) -> bool:
+        """Whether ``value`` is in the range; its type is not looked at."""
+        if value is None:
+            return self.optional
+        if choices := choices_of(self.type):
+            return value in choices
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        return not (
+            (self.minimum is not None and value < self.minimum)
+            or (self.maximum is not None and value > self.maximum)
+            or (self.multiple_of is not None and value % self.multiple_of)
+        )
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One setting of composed dataclasses."""
+
+    path: tuple[str, ...]
+    """Names of the fields that lead to it; the last is its own."""
+    hint: Any
+    """Its annotation."""
+    default: Any
+    help: str
+
+    @property
+    def name(self) -> str:
+        """Its own name, which no other leaf of the same settings has."""
+        return self.path[-1]
+
+    @property
+    def flag(self) -> str:
+        """How it is called on the command line."""
+        return flag_of(self.name)
+
+    def of(self, settings: Any) -> Any:
+        """Its value in ``settings``."""
+        return functools.reduce(getattr, self.path, settings)
+
+
+def leaves(settings: Any) -> Iterator[Leaf]:
+    """Every leaf of ``settings``, whose values are the defaults."""
+    cls = type(settings)
+    for name, hint in hints_of(cls).items():
+        value = getattr(settings, name)
+        if dataclasses.is_dataclass(value):
+            for leaf in leaves(value):
+                yield dataclasses.replace(leaf, path=(name, *leaf.path))
+        else:
+            yield Leaf((name,), hint, value, docs_of(cls).get(name, ""))
+
+
+def changed(settings: T, **values: Any) -> T:
+    """``settings`` with other values for some leaves, by their own names. Raises TypeError for unknown names."""
+    own = [field.name for field in dataclasses.fields(settings)]  # pyrefly: ignore
+    direct = {name: values.pop(name) for name in own if name in values}
+    for name in own:
+        part = getattr(settings, name)
+        if dataclasses.is_dataclass(part) and name not in direct:
+            inner = {leaf.name for leaf in leaves(part)} & set(values)
+            if inner:
+                direct[name] = changed(part, **{key: values.pop(key) for key in inner})
+    if values:
+        raise TypeError(f"{type(settings).__name__} has no settings {sorted(values)}")
+    return dataclasses.replace(settings, **direct)  # pyrefly: ignore
+
+
+def flat(cls: type[T], **values: Any) -> T:
+    """``cls`` with leaves by their own names, the others at the defaults of ``cls``.
+
+    ``flat(StylizeConfig, seed=3)`` keeps the guidance of stylization; ``StylizeConfig(Sampling(seed=3))`` does not.
+    """
+    return changed(cls(), **values)
+
+
+def check(settings: Any) -> None:
+    """Raise ImpastoError, naming the flag, for a value of ``settings`` that is outside the range of its field."""
+    for name, hint in hints_of(type(settings)).items():
+        value = getattr(settings, name)
+        if isinstance(value, tuple):
+            for element, inner in zip(value, typing.get_args(hint), strict=False):
+                kind = kind_of(inner)
+                if kind.demand and not kind.allows(element):
+                    plural = kind.demand.replace("a number", "numbers")
+                    raise ImpastoError(f"{flag_of(name)} {element}: use {plural}.")
+            continue
+        kind = kind_of(hint)
+        if kind.demand and not kind.allows(value):
+            raise ImpastoError(f"{flag_of(name)} {value}: use {kind.demand}.")
+
+
+def kind_of(hint: Any) -> Kind:
+    """What an annotation allows: ``Annotated[T, Interval(...)]``, or that with ``| None``."""
+    optional = False
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        arguments = typing.get_args(hint)
+        optional = types.NoneType in arguments
+        hint = next(argument for argument in arguments if argument is not types.NoneType)
+    if typing.get_origin(hint) is not Annotated:
+        return Kind(hint, optional)
+    inner, *metadata = typing.get_args(hint)
+    limits: dict[str, Any] = {}
+    for item in itertools.chain.from_iterable(m if isinstance(m, GroupedMetadata) else (m,) for m in metadata):
+        match item:
+            case Ge(ge):
+                limits["minimum"] = ge
+            case Le(le):
+                limits["maximum"] = le
+            case MultipleOf(multiple_of):
+                limits["multiple_of"] = multiple_of
+            case Usual():
+                limits["usual"] = item
+    return Kind(inner, optional, **limits)
+
+
+def choices_of(type: Any) -> tuple[Any, ...]:
+    """The values of a ``Literal``; empty for other types."""
+    return typing.get_args(type) if typing.get_origin(type) is Literal else ()
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+@functools.cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotations of a dataclass's fields."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # pyrefly: ignore
+
+
+@functools.cache
+def docs_of(cls: type) -> dict[str, str]:
+    """The docstrings of a dataclass's fields, which stand below them in its source."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, text in itertools.pairwise(definition.body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(content))):
+                found[name] = " ".join(content.split())
+    return found
