@@ -95,7 +95,9 @@ def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
     assert client.get("/api/models").json() == [{"name": name} for name in ("emoji", *built_in_models())]
     model = client.get("/api/models/emoji").json()
     assert model["collections"] == ["a", "b"] and model["resolution"] == 32 and not model["reads_text"]
-    assert not model["decoder_only_stylization"] and client.get("/api/models/painter").json()["decoder_only_stylization"]
+    assert (
+        not model["decoder_only_stylization"] and client.get("/api/models/painter").json()["decoder_only_stylization"]
+    )
     style = [{"kind": "collection", "source": "a", "weight": 1}]
     job = finished(client, {"kind": "generate", "count": 3, "style": style, **FAST, "settings": seeded(5)})
     assert job["state"] == "done" and len(job["pictures"]) == 3 and job["done"] == job["total"] > 0

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.flags import flags
 from impasto.cli.outputs import check_folder, check_free
 from impasto.cli.progress import Progress
+from impasto.cli.vary import DECIDED
 from impasto.config import INTERPOLATE_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_FRAMES = 10_000
-DECIDED = ("pixel", "orientation", "texture", "style", "level_weights", "max_side")
-"""Settings of a fusion that the command decides."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""impasto vary: one picture again, some of its levels drawn anew."""
+"""impasto vary: one image again, with some of its levels sampled again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ DECIDED = ("pixel", "orientation", "texture", "style", "level_weights", "max_sid
 
 @dataclass(frozen=True, kw_only=True)
 class Vary:
-    """Make variations of a picture: some levels are drawn anew, the others are kept.
+    """Make variations of an image: some levels are sampled again, the others are kept.
 
     impasto vary runs/emoji cat.png -n 8 --out cats
 
@@ -36,7 +36,7 @@ class Vary:
     count: Annotated[int, arg(aliases=["-n"])] = 8
     """How many variations."""
     resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("stride8",)
-    """Levels that are drawn anew: style, stride32, stride16, stride8."""
+    """Levels that are sampled again: style, stride32, stride16, stride8."""
     settings: Annotated[FuseConfig, flags(omit=DECIDED)] = VARY_CONFIG
     device: str = "auto"
     """auto, cpu, cuda or mps."""

@@ -23,6 +23,7 @@ from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.model.levels import LEVEL_NAMES
+from impasto.settings import leaves
 
 MOST_LIKELIHOODS = 128
 IMPORTANCE_SAMPLES = 16
@@ -109,7 +110,7 @@ def evaluate(
         swap=swapped,
     )
     progress("done", 1, 1)
-    settings = dataclasses.asdict(config) | {
+    settings = {leaf.name: leaf.of(config) for leaf in leaves(config)} | {
         "features": network.name if network is not None else "lite2",
         "train": len(pictures.train),
         "held_out": len(pictures.held_out),
