@@ -19,7 +19,7 @@ import torch
 from common import options, write
 from impasto import api
 from impasto.config import Size, TrainConfig
-from impasto.data import PictureSet, prepare
+from impasto.data import ImageSet, prepare
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
 from impasto.evaluate.swap import Pairs, Redraw, held_out_pairs, swap
 from impasto.model.fuser import pool
@@ -35,7 +35,7 @@ MOST_PAIRS = 128
 
 
 def unpack(archive: Path, folder: Path, names: list[str]) -> Path:
-    """Some pictures of an archive, with their lines of metadata, in a folder of their own."""
+    """Some images of an archive, with their lines of metadata, in a folder of their own."""
     if folder.exists():
         return folder
     unfinished = folder.with_name(f"{folder.name}.part")
@@ -51,32 +51,32 @@ def unpack(archive: Path, folder: Path, names: list[str]) -> Path:
     return unfinished.rename(folder)
 
 
-def some_of(pictures: PictureSet, maker: str, count: int) -> list[str]:
-    """Names of so many training pictures of a maker, evenly from all."""
-    members = [i for i in pictures.train.tolist() if pictures.entries[i].collection == maker]
-    return [pictures.entries[members[i]].name for i in np.linspace(0, len(members) - 1, count).astype(int)]
+def some_of(images: ImageSet, maker: str, count: int) -> list[str]:
+    """Names of so many training images of a maker, evenly from all."""
+    members = [i for i in images.train.tolist() if images.entries[i].collection == maker]
+    return [images.entries[members[i]].name for i in np.linspace(0, len(members) - 1, count).astype(int)]
 
 
-def pairs_for(pictures: PictureSet, maker: str) -> Pairs:
+def pairs_for(images: ImageSet, maker: str) -> Pairs:
     """Held-out things that the maker and another have drawn: the other's drawing, and the maker's."""
-    pairs = held_out_pairs(pictures, 1_000_000, 0)
-    mine = np.flatnonzero(pictures.collection_ids[pairs.target] == pictures.collections.index(maker))
+    pairs = held_out_pairs(images, 1_000_000, 0)
+    mine = np.flatnonzero(images.collection_ids[pairs.target] == images.collections.index(maker))
     chosen = mine[np.linspace(0, len(mine) - 1, min(MOST_PAIRS, len(mine))).astype(int)]
     return Pairs(pairs.content[chosen], pairs.target[chosen])
 
 
 def ways(
-    base: api.Pipeline, adapted: api.Pipeline, adain: AdaIn, pictures: PictureSet, mine: Path, maker: str
+    base: api.Pipeline, adapted: api.Pipeline, adain: AdaIn, images: ImageSet, mine: Path, maker: str
 ) -> Iterator[tuple[str, api.Pipeline | None, Redraw]]:
     """What is compared: by name, whose it is, and how it redraws. Whatever style is wanted, it is the maker's."""
     seen = base.read([mine])
     pixels = torch.from_numpy(seen.pixels).to(base.device).float() / 255
     with torch.no_grad():
         references = base.network.autoencoder.posterior(pixels)[0]
-    pooled = pool(references, pixels.new_full((len(pictures.collections), len(pixels)), 1 / len(pixels)))
+    pooled = pool(references, pixels.new_full((len(images.collections), len(pixels)), 1 / len(pixels)))
     assert adapted.styles is not None
     own = adapted.styles[adapted.config.collections.index(maker)].to(adapted.device)
-    learned = Gaussian(*own.expand(len(pictures.collections), 2, -1).unbind(1))
+    learned = Gaussian(*own.expand(len(images.collections), 2, -1).unbind(1))
     for strength in STRENGTHS:
         yield f"un-adapted, strength {strength:g}", base, by_impasto(base, pooled, strength)
         yield f"adapted, strength {strength:g}", adapted, by_impasto(adapted, learned, strength)
@@ -86,7 +86,7 @@ def ways(
 def main() -> None:
     """Train, adapt, compare."""
     parser = options(__doc__)
-    parser.add_argument("pictures", type=Path, help="a .zip whose metadata.jsonl names collections and keys")
+    parser.add_argument("images", type=Path, help="a .zip whose metadata.jsonl names collections and keys")
     parser.add_argument("--maker", required=True)
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--base", type=Path, help="a run on all other collections, instead of training one")
@@ -101,12 +101,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     maker, device = arguments.maker, arguments.device
 
-    pictures = prepare(arguments.pictures, resolution=arguments.resolution, cache=folder / "cache")
-    if maker not in pictures.collections:
-        raise SystemExit(f"--maker {maker}: use one of {', '.join(pictures.collections)}.")
-    others = [entry.name for entry in pictures.entries if entry.collection != maker]
-    mine = unpack(arguments.pictures, folder / "mine", some_of(pictures, maker, arguments.references))
-    rest = unpack(arguments.pictures, folder / "others", others)
+    images = prepare(arguments.images, resolution=arguments.resolution, cache=folder / "cache")
+    if maker not in images.collections:
+        raise SystemExit(f"--maker {maker}: use one of {', '.join(images.collections)}.")
+    others = [entry.name for entry in images.entries if entry.collection != maker]
+    mine = unpack(arguments.images, folder / "mine", some_of(images, maker, arguments.references))
+    rest = unpack(arguments.images, folder / "others", others)
     base_run = arguments.base or folder / "base"
     if arguments.base is None:
         minutes, size, resolution = arguments.base_minutes, arguments.size, arguments.resolution
@@ -121,17 +121,17 @@ def main() -> None:
     seconds = 60 * (arguments.base_minutes + arguments.minutes)
     train_peer(adain, learned_from, engine, seconds, folder / "adain.pt")
 
-    judge = Judge(pictures, engine.device, 0, cache=folder / "cache")
-    pairs = pairs_for(pictures, maker)
+    judge = Judge(images, engine.device, 0, cache=folder / "cache")
+    pairs = pairs_for(images, maker)
     result: dict[str, object] = {"maker": maker, "references": arguments.references, "pairs": len(pairs.content)}
     rows, labels = [judge.batch(pairs.content[:COLUMNS])], ["content"]
-    for name, model, way in ways(base, adapted, adain, pictures, mine, maker):
+    for name, model, way in ways(base, adapted, adain, images, mine, maker):
         found = swap(judge, pairs, way, (model or base).network.autoencoder.reconstruct)
         redrawn, copied = float(found.redrawn.mean()), float(found.copied.mean())
         result[name] = {"redrawn": redrawn, "of copying": redrawn / copied}
         result |= {"copied": copied, "nearest other drawing": float(found.other.mean())}
         print(name, result[name], flush=True)
-        rows.append(found.pictures[:COLUMNS])
+        rows.append(found.images[:COLUMNS])
         labels.append(name)
     rows.append(judge.batch(pairs.target[:COLUMNS]))
     sheet_of(rows, [*labels, "the maker's own"]).save(folder / "redrawn.png")

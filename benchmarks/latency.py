@@ -1,4 +1,4 @@
-"""How long does a person wait? `impasto --help`, 16 pictures of 64 px with guidance, redrawn photos, as JSON.
+"""How long does a person wait? `impasto --help`, 16 images of 64 px with guidance, redrawn photos, as JSON.
 
 python benchmarks/latency.py --out latency.json
 
@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from impasto.create.redraw import redraw
 
 from common import options, write
 from impasto.api import Pipeline
 from impasto.config import STYLIZE_SAMPLING, GenerateConfig, Size, StylizeConfig, flat, sized_model
-from impasto.create.redraw import redraw
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--prior-size", type=Size, help="default: that of --size")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--redraws-alone", action="store_true", help="a model whose decoder redraws without the flow")
-    parser.add_argument("--count", type=int, default=16, help="pictures at a time")
-    parser.add_argument("--quick", action="store_true", help="only to see that it runs: one repetition, few pictures")
+    parser.add_argument("--count", type=int, default=16, help="images at a time")
+    parser.add_argument("--quick", action="store_true", help="only to see that it runs: one repetition, few images")
     arguments = parser.parse_args()
     repetitions, count = (1, 2) if arguments.quick else (5, arguments.count)
     command = [sys.executable, "-m", "impasto", "--help"]
@@ -95,7 +95,7 @@ def main() -> None:
         "size": arguments.size,
         "prior_size": arguments.prior_size or arguments.size,
         "resolution": arguments.resolution,
-        "pictures": count,
+        "images": count,
         "guidance": 1.5,
         "generation_seconds_by_steps": generation,
         "redrawing_steps": redrawing_steps,
@@ -103,9 +103,9 @@ def main() -> None:
     }
     print(f"{seconds_of_help:8.2f} s  impasto --help")
     for steps, seconds in generation.items():
-        print(f"{seconds:8.2f} s  {count} pictures of {arguments.resolution} px, {steps} steps")
+        print(f"{seconds:8.2f} s  {count} images of {arguments.resolution} px, {steps} steps")
     for size, seconds in redrawing.items():
-        print(f"{seconds:8.2f} s  a picture of {size} px redrawn, {redrawing_steps} steps")
+        print(f"{seconds:8.2f} s  an image of {size} px redrawn, {redrawing_steps} steps")
     write(result, arguments.out)
 
 

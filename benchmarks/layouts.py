@@ -1,4 +1,4 @@
-"""Which token layout of the prior gives the best pictures for the same minutes? Frechet distance, as JSON.
+"""Which token layout of the prior gives the best images for the same minutes? Frechet distance, as JSON.
 
 python benchmarks/layouts.py runs/emoji emoji128.zip --minutes 15 --out layouts.json
 
@@ -30,37 +30,37 @@ LAYOUTS = {
     "36 tokens: 4 + 16 + 16": (1, 1, 2),
     "84 tokens: 4 + 16 + 64": (1, 1, 1),
 }
-"""Sides of the squares that make one token at strides 32, 16 and 8; counted for pictures of 64 px, without style."""
+"""Sides of the squares that make one token at strides 32, 16 and 8; counted for images of 64 px, without style."""
 
 
 def main() -> None:
     """Train each layout, measure, print."""
     parser = options(__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--real", type=int, help="training pictures to compare with (default: all)")
+    parser.add_argument("--real", type=int, help="training images to compare with (default: all)")
     parser.add_argument("--width", type=int, help="of the prior (default: the run's)")
     parser.add_argument("--depth", type=int, help="of the prior (default: the run's)")
     parser.add_argument("--delays", type=float, nargs=4, default=[0.0] * 4, help="of the levels, coarse to fine")
-    parser.add_argument("--look-dim", type=int, default=0, help="numbers that say what a picture shows, drawn first")
+    parser.add_argument("--look-dim", type=int, default=0, help="numbers that say what an image shows, drawn first")
     parser.add_argument("--learning-rate", type=float, help="highest (default: by the width)")
     parser.add_argument("--only", nargs="*", default=list(LAYOUTS))
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
     assert model.styles is not None
-    pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=arguments.run / "cache")
+    images = prepare(arguments.images, resolution=model.config.resolution, cache=arguments.run / "cache")
     config = TrainConfig(
-        pictures=arguments.pictures,
+        images=arguments.images,
         out=arguments.run,
         resolution=model.config.resolution,
         prior_learning_rate=arguments.learning_rate,
     )
     width, depth = arguments.width or model.config.prior_width, arguments.depth or model.config.prior_depth
     engine = Engine("cpu")
-    judge = Judge(pictures, engine.device, 0, most=arguments.real, cache=arguments.run / "cache")
-    cache = LatentCache(model.network.autoencoder, pictures, engine)
+    judge = Judge(images, engine.device, 0, most=arguments.real, cache=arguments.run / "cache")
+    cache = LatentCache(model.network.autoencoder, images, engine)
     results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
         if name in results:
@@ -78,7 +78,7 @@ def main() -> None:
         network.prior.precision = engine.precision
         network.autoencoder.load_state_dict(model.network.autoencoder.state_dict())
         network.to(memory_format=torch.channels_last).autoencoder.eval().requires_grad_(False)
-        stage = PriorStage(config, engine, network.prior, cache, pictures)
+        stage = PriorStage(config, engine, network.prior, cache, images)
         seen, start, limit = 0, time.monotonic(), 60 * arguments.minutes
         losses: list[float] = []
         while (elapsed := time.monotonic() - start) < limit:
@@ -96,7 +96,7 @@ def main() -> None:
             "look_dim": arguments.look_dim,
             "learning_rate": arguments.learning_rate,
             "parameters": sum(p.numel() for p in network.prior.parameters()),
-            "pictures_per_second": seen / limit,
+            "images_per_second": seen / limit,
             "loss_of_last_tenth": sum(losses[-len(losses) // 10 :]) / max(1, len(losses[-len(losses) // 10 :])),
             "frechet_lite2": frechet_distance(judge.train.pooled, made.looks.pooled),
         }

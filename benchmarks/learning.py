@@ -1,4 +1,4 @@
-"""How much does the autoencoder learn from so many pictures? Held-out PSNR and rates by level, as JSON.
+"""How much does the autoencoder learn from so many images? Held-out PSNR and rates by level, as JSON.
 
 python benchmarks/learning.py emoji128.zip --images 9600
 python benchmarks/learning.py emoji128.zip --images 9600 --set sketch_weight=0 level_dropout=0.2
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from impasto.training.measure import held_out_scores
 
 from common import options, write
 from impasto.config import ObjectiveConfig, Size, TrainConfig, sized_model
@@ -22,14 +23,13 @@ from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.engine import Engine
-from impasto.training.measure import held_out_scores
 
 
 def main() -> None:
     """Train, measure, print."""
     parser = options(__doc__)
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("--images", type=int, default=9600, help="pictures seen")
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--images", type=int, default=9600, help="images seen")
     parser.add_argument("--size", type=Size, default=Size.SMALL)
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -44,7 +44,7 @@ def main() -> None:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
-            arguments.pictures,
+            arguments.images,
             Path(folder),
             size=arguments.size,
             resolution=arguments.resolution,
@@ -53,27 +53,27 @@ def main() -> None:
             linear_start=arguments.linear_start,
             objective=ObjectiveConfig(**weights),
         )
-        pictures = prepare(config.pictures, resolution=config.resolution, cache=config.out)
+        images = prepare(config.images, resolution=config.resolution, cache=config.out)
         shape = sized_model(
             config.size,
-            channels=pictures.channels,
+            channels=images.channels,
             resolution=config.resolution,
-            collections=pictures.collections,
+            collections=images.collections,
             linear_experts=config.linear_start,
         )
         model = channels_last(Impasto(shape).to(engine.device)).autoencoder
-        stage = AutoencoderStage(config, engine, model, pictures)
+        stage = AutoencoderStage(config, engine, model, images)
         stage.begin()
         steps, start = arguments.images // config.batch_size, time.monotonic()
         for step in range(steps):
             stage.step(step, step * config.batch_size, step / steps)
         seconds = time.monotonic() - start
-        scores = held_out_scores(model, pictures, engine.device)
-    print(f"{steps * config.batch_size / seconds:.1f} pictures/s, {stage.optimizer.skipped} updates skipped")
+        scores = held_out_scores(model, images, engine.device)
+    print(f"{steps * config.batch_size / seconds:.1f} images/s, {stage.optimizer.skipped} updates skipped")
     print(scores.text())
     result = {
         "device": engine.reason,
-        "pictures_seen": steps * config.batch_size,
+        "images_seen": steps * config.batch_size,
         "size": config.size,
         "batch_size": config.batch_size,
         "learning_rate": config.learning_rate,

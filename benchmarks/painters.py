@@ -1,15 +1,15 @@
 """Photos redrawn in the manner of painters: how far the look comes, how much structure stays, and AdaIN beside it.
 
-python benchmarks/painters.py runs/painter painter-pictures photos-measure-only.zip --out painters
+python benchmarks/painters.py runs/painter painter-images photos-measure-only.zip --out painters
 
 The photos are any that the model has not seen; the painters are the collections with most held-out works, but for
-those that --without names: photos of the training pictures.
+those that --without names: photos of the training images.
 
 look       how much of the way from the photos to a painter's held-out works is gone: distances of early statistics to
            the mean of the painter's works; 0 as far as photos, 1 as near as those held out
 structure  cosine of edges with those of the photo, as a part of what the model's reconstruction has
 
-AdaIN is trained on the same pictures for as long as the run was, or --minutes; with 0 it is left out. Interrupted, its
+AdaIN is trained on the same images for as long as the run was, or --minutes; with 0 it is left out. Interrupted, its
 training goes on.
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.config import TrainConfig, from_json
-from impasto.data import PictureSet, prepare, spread
+from impasto.data import ImageSet, prepare, spread
 from impasto.evaluate.judge import BATCH, COLUMNS, Judge, sheet_of
 from impasto.evaluate.swap import Redraw
 from impasto.model.blocks import Map
@@ -53,20 +53,20 @@ class Painter:
 class Bench:
     """The judge, the photos and the painters."""
 
-    def __init__(self, pictures: PictureSet, photos: Map, without: list[str], most: int | None, cache: Path) -> None:
-        self.judge = Judge(pictures, photos.device, 0, most=most, cache=cache)
+    def __init__(self, images: ImageSet, photos: Map, without: list[str], most: int | None, cache: Path) -> None:
+        self.judge = Judge(images, photos.device, 0, most=most, cache=cache)
         self.photos = photos
         self.eye = Eye(self.judge)
         train_ids, held_ids = (
-            torch.from_numpy(pictures.collection_ids[chosen])
+            torch.from_numpy(images.collection_ids[chosen])
             for chosen in (self.judge.train_indices, self.judge.held_indices)
         )
-        order = held_ids.bincount(minlength=len(pictures.collections)).argsort(descending=True, stable=True).tolist()
+        order = held_ids.bincount(minlength=len(images.collections)).argsort(descending=True, stable=True).tolist()
         self.painters = []
-        for number in [number for number in order if pictures.collections[number] not in without][:PAINTERS]:
+        for number in [number for number in order if images.collections[number] not in without][:PAINTERS]:
             goal = self.eye.train[train_ids == number].mean(0)
             own = float((self.eye.held_out[held_ids == number] - goal).norm(dim=1).mean())
-            self.painters.append(Painter(number, pictures.collections[number], goal, own))
+            self.painters.append(Painter(number, images.collections[number], goal, own))
         self.seen = self.eye(photos)
 
     def measure(self, way: Redraw, reconstruction: Map, sheet: Path) -> dict[str, object]:
@@ -96,11 +96,11 @@ def main() -> None:
     """Train AdaIN, redraw, measure, print."""
     parser = options(__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("pictures", type=Path, help="what the run was trained on")
+    parser.add_argument("images", type=Path, help="what the run was trained on")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--without", nargs="*", default=["clothing", "kodak", "skimage_data"], metavar="COLLECTION")
     parser.add_argument("--count", type=int, default=48, help="photos to redraw")
-    parser.add_argument("--real", type=int, help="training pictures that the judge looks at (default: all)")
+    parser.add_argument("--real", type=int, help="training images that the judge looks at (default: all)")
     parser.add_argument("--minutes", type=float, help="of training for AdaIN (default: those of the run)")
     parser.add_argument("--device", default="auto")
     parser.set_defaults(out=Path("painters"))
@@ -113,8 +113,8 @@ def main() -> None:
     minutes = trained.minutes if arguments.minutes is None else arguments.minutes
     if minutes is None:
         parser.error("the run has no --minutes: say how many AdaIN shall have.")
-    pictures = prepare(
-        arguments.pictures,
+    images = prepare(
+        arguments.images,
         resolution=trained.resolution,
         fit=trained.fit,
         zoom=trained.zoom,
@@ -124,21 +124,21 @@ def main() -> None:
 
     seen = torch.from_numpy(model.read([arguments.photos]).pixels)
     photos = seen[spread(np.arange(len(seen)), arguments.count)].to(model.device).float() / 255
-    bench = Bench(pictures, photos, arguments.without, arguments.real, folder / "cache")
+    bench = Bench(images, photos, arguments.without, arguments.real, folder / "cache")
     reconstruction = torch.cat([model.network.autoencoder.reconstruct(part) for part in photos.split(BATCH)])
-    styles = styles_of(model, pictures)
+    styles = styles_of(model, images)
     ways = {f"impasto, strength {strength:g}": by_impasto(model, styles, strength) for strength in STRENGTHS}
     if model.config.redraws_alone:
         ways |= {
-            f"impasto, strength {strength:g}, {count} shifts": by_shifts(model, pictures.collections, strength, count)
+            f"impasto, strength {strength:g}, {count} shifts": by_shifts(model, images.collections, strength, count)
             for count in NUM_SHIFTS
             for strength in STRENGTHS
         }
     if minutes:
         peer = AdaIn()
         with torch.enable_grad():
-            train_peer(peer, pictures, engine, 60 * minutes, folder / "adain.pt")
-        ways["AdaIN"] = by_adain(peer, references_from(pictures))
+            train_peer(peer, images, engine, 60 * minutes, folder / "adain.pt")
+        ways["AdaIN"] = by_adain(peer, references_from(images))
     result: dict[str, object] = {"painters": [p.name for p in bench.painters], "photos": len(photos)}
     result |= {"minutes": minutes, "device": engine.reason}
     for name, way in ways.items():

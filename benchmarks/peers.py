@@ -1,11 +1,11 @@
-"""Impasto and its peers on the same pictures for the same minutes: a table with ratios, sample grids, JSON.
+"""Impasto and its peers on the same images for the same minutes: a table with ratios, sample grids, JSON.
 
 python benchmarks/peers.py emoji128.zip --minutes 20 --out peers/emoji
 python benchmarks/peers.py tiles32.zip --resolution 32 --minutes 5 --out peers/tiles
 python benchmarks/peers.py emoji128.zip --minutes 60 --only impasto "diffusers pixel DDPM" --out peers/emoji-60
 
 Systems run one after another with all threads, in the precision that `impasto train` chooses, on the same training
-pictures (RGB over white), and are judged by the same code with the same seed on the same held-out pictures.
+images (RGB over white), and are judged by the same code with the same seed on the same held-out images.
 Interrupted, it goes on where it stopped: finished systems are kept, the running one resumes from its last two minutes.
 The peers come from an extra: pip install "impasto[peers]".
 """
@@ -26,7 +26,7 @@ from impasto import api
 from impasto.atomic import write_atomically
 from impasto.config import Against, EvaluateConfig, GenerateConfig, Size, TrainConfig, flat
 from impasto.create.grid import FONT_SIZE, GAP, INK
-from impasto.data import PictureSet, prepare
+from impasto.data import ImageSet, prepare
 from impasto.evaluate.judge import Judge, sheet_of
 from impasto.evaluate.scores import Best, Measured, average
 from impasto.evaluate.swap import Redraw, held_out_pairs, swap
@@ -81,7 +81,7 @@ def build(kind: type[System], resolution: int, num_collections: int) -> System:
     return kind(resolution)  # pyrefly: ignore
 
 
-def train(system: System, pictures: PictureSet, engine: Engine, seconds: float, state: Path) -> dict[str, float]:
+def train(system: System, images: ImageSet, engine: Engine, seconds: float, state: Path) -> dict[str, float]:
     """Train for ``seconds`` over all resumes; returns what was seen."""
     system.to(engine.device)
     seen, spent, last_saved = 0, 0.0, time.monotonic()
@@ -91,16 +91,16 @@ def train(system: System, pictures: PictureSet, engine: Engine, seconds: float, 
         for name, optimizer in system.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
         seen, spent = saved["seen"], saved["spent"]
-    order = Order(pictures.train, 0, "peers")
+    order = Order(images.train, 0, "peers")
     system.train()
     before = time.monotonic()
     while spent < seconds:
         chosen = order.take(seen, system.batch_size)
-        batch = torch.from_numpy(pictures.batch(chosen, np.random.default_rng(seen)))[:, :3]
-        picture = (batch.to(engine.device).float() / 255).contiguous(memory_format=torch.channels_last)
-        labels = torch.from_numpy(pictures.collection_ids[chosen]).to(engine.device)
+        batch = torch.from_numpy(images.batch(chosen, np.random.default_rng(seen)))[:, :3]
+        image = (batch.to(engine.device).float() / 255).contiguous(memory_format=torch.channels_last)
+        labels = torch.from_numpy(images.collection_ids[chosen]).to(engine.device)
         with engine.autocast():
-            loss = system.step(picture, labels, spent / seconds)
+            loss = system.step(image, labels, spent / seconds)
         seen += system.batch_size
         now = time.monotonic()
         spent, before = spent + now - before, now
@@ -108,16 +108,16 @@ def train(system: System, pictures: PictureSet, engine: Engine, seconds: float, 
             optimizers = {name: optimizer.state_dict() for name, optimizer in system.optimizers.items()}
             whole = {"system": system.state_dict(), "optimizers": optimizers, "seen": seen, "spent": spent}
             write_atomically(state, lambda temporary, whole=whole: torch.save(whole, temporary))
-            print(f"  {spent / 60:5.1f} min  {seen:,} pictures  loss {loss:.4f}", flush=True)
+            print(f"  {spent / 60:5.1f} min  {seen:,} images  loss {loss:.4f}", flush=True)
             last_saved = before = time.monotonic()
     system.eval()
-    return {"pictures_seen": seen, "minutes": seconds / 60}
+    return {"images_seen": seen, "minutes": seconds / 60}
 
 
-def peer(kind: type[System], pictures: PictureSet, engine: Engine, minutes: float, folder: Path) -> Trained:
+def peer(kind: type[System], images: ImageSet, engine: Engine, minutes: float, folder: Path) -> Trained:
     """A trained peer."""
-    system = build(kind, pictures.resolution, len(pictures.collections))
-    trained = train(system, pictures, engine, 60 * minutes, folder / "state.pt")
+    system = build(kind, images.resolution, len(images.collections))
+    trained = train(system, images, engine, 60 * minutes, folder / "state.pt")
     facts: dict[str, object] = {"settings": kind.settings, "latent_numbers": system.latent_numbers(), **trained}
     facts["parameters"] = sum(p.numel() for p in system.parameters() if p.requires_grad)
 
@@ -127,20 +127,20 @@ def peer(kind: type[System], pictures: PictureSet, engine: Engine, minutes: floa
             return system.sample(labels.to(engine.device), torch.Generator().manual_seed(number)).float().cpu()
 
     @torch.no_grad()
-    def reconstruct(picture: Map) -> Map:
-        painted = system.reconstruct(picture[:, :3])
+    def reconstruct(image: Map) -> Map:
+        painted = system.reconstruct(image[:, :3])
         assert painted is not None
         return painted
 
     if isinstance(system, AdaIn):
-        return Trained(facts, redraw=by_adain(system, references_from(pictures)))
-    known = system.reconstruct(torch.zeros(1, 3, pictures.resolution, pictures.resolution, device=engine.device))
+        return Trained(facts, redraw=by_adain(system, references_from(images)))
+    known = system.reconstruct(torch.zeros(1, 3, images.resolution, images.resolution, device=engine.device))
     return Trained(facts, sample, reconstruct if known is not None else None)
 
 
-def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, folder: Path, size: Size) -> Trained:
+def ours(source: Path, images: ImageSet, engine: Engine, minutes: float, folder: Path, size: Size) -> Trained:
     """Impasto, trained as `impasto train` does it; it resumes by itself."""
-    config = TrainConfig(source, folder / "run", size=size, resolution=pictures.resolution, minutes=minutes)
+    config = TrainConfig(source, folder / "run", size=size, resolution=images.resolution, minutes=minutes)
     model = api.train(config)
     shapes = sum(int(np.prod(shape)) for shape in latent_shapes(model.config))
     lines = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
@@ -148,7 +148,7 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
     facts: dict[str, object] = {
         "settings": f"impasto train --size {size} --minutes {minutes:g}",
         "latent_numbers": shapes,
-        "pictures_seen": seen,
+        "images_seen": seen,
         "minutes": minutes,
         "parameters": sum(p.numel() for p in model.network.parameters()),
     }
@@ -156,15 +156,15 @@ def ours(source: Path, pictures: PictureSet, engine: Engine, minutes: float, fol
     def sample(labels: Tensor, number: int) -> Tensor:
         start, made = number * SAMPLES_AT_A_TIME, []
         for label, count in zip(*labels.unique_consecutive(return_counts=True), strict=True):
-            config = flat(GenerateConfig, style=(pictures.collections[int(label)],))
+            config = flat(GenerateConfig, style=(images.collections[int(label)],))
             made += [_over_white(new.image) for new in model.generate(int(count), config, start=start)]
             start += int(count)
         return torch.stack(made)
 
-    def reconstruct(picture: Map) -> Map:
-        return model.network.autoencoder.reconstruct(picture)
+    def reconstruct(image: Map) -> Map:
+        return model.network.autoencoder.reconstruct(image)
 
-    return Trained(facts, sample, reconstruct, by_impasto(model, styles_of(model, pictures), STRENGTH))
+    return Trained(facts, sample, reconstruct, by_impasto(model, styles_of(model, images), STRENGTH))
 
 
 def _over_white(image: Image.Image) -> Tensor:
@@ -180,18 +180,18 @@ def judge_system(judge: Judge, trained: Trained, samples: int, folder: Path) -> 
         scores += judge_samples(judge, trained, samples, folder)
     if trained.reconstruct is not None:
         one = trained.reconstruct
-        faithful, sheet = judge.reconstruction(lambda picture: [one(picture)], ["reconstruction"])
+        faithful, sheet = judge.reconstruction(lambda image: [one(image)], ["reconstruction"])
         scores += faithful
         sheet.save(folder / "reconstructions.png")
-    pairs = held_out_pairs(judge.pictures, MOST_SWAPS, 0)
+    pairs = held_out_pairs(judge.images, MOST_SWAPS, 0)
     if trained.redraw is not None and len(pairs.content):
-        copy = trained.reconstruct or (lambda picture: picture)
+        copy = trained.reconstruct or (lambda image: image)
         found = swap(judge, pairs, trained.redraw, copy)
         bounds = {"copying the content": found.copied, "nearest other drawing": found.other}
         references = {name: float(values.mean()) for name, values in bounds.items()}
         scores.append(average("swap_distance", found.redrawn, Best.LOW, references))
         content, target = (judge.batch(i[:COLUMNS]) for i in (pairs.content, pairs.target))
-        rows = [content, found.pictures[:COLUMNS], target]
+        rows = [content, found.images[:COLUMNS], target]
         sheet_of(rows, ["content", "redrawn", "own drawing"]).save(folder / "swaps.png")
     return {score.name: score.record() for score in scores}
 
@@ -200,7 +200,7 @@ def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) ->
     """Scores of samples, collections in their real proportions."""
     sample = trained.sample
     assert sample is not None
-    labels = judge.labels(judge.pictures.collections, samples)
+    labels = judge.labels(judge.images.collections, samples)
     kept: list[Tensor] = []
 
     def batches() -> Iterator[Tensor]:
@@ -214,7 +214,7 @@ def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) ->
     if closest is not None:
         closest.save(folder / "closest.png")
     made = torch.cat(kept)
-    sheet_of([made[labels == c][:COLUMNS] for c in labels.unique()], judge.pictures.collections).save(
+    sheet_of([made[labels == c][:COLUMNS] for c in labels.unique()], judge.images.collections).save(
         folder / "samples.png"
     )
     repainted = judge.repaint(trained.reconstruct, samples) if trained.reconstruct is not None else None
@@ -223,7 +223,7 @@ def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) ->
 
 def table(results: dict[str, dict]) -> str:
     """Markdown: headlines of every system and their ratio to Impasto's; above, in brackets, Impasto's references."""
-    lines = ["| system | parameters | latent numbers | pictures seen | " + " | ".join(HEADLINES) + " |"]
+    lines = ["| system | parameters | latent numbers | images seen | " + " | ".join(HEADLINES) + " |"]
     lines.append("|---" * (len(HEADLINES) + 4) + "|")
     mine = results.get(OURS, {}).get("scores", {})
     references = [mine.get(headline, {}).get("references", {}) for headline in HEADLINES]
@@ -232,7 +232,7 @@ def table(results: dict[str, dict]) -> str:
         cells = ["-" if value is None else f"{value:.4g}" for value in values]
         lines.append("| " + " | ".join([f"({bound})", "", "", "", *cells]) + " |")
     for name, result in results.items():
-        seen = result["pictures_seen"]
+        seen = result["images_seen"]
         seen = " + ".join(f"{part:,}" for part in seen.values()) if isinstance(seen, dict) else f"{seen:,}"
         numbers = result["latent_numbers"]
         cells = [name, f"{result['parameters'] / 1e6:.1f} M", f"{numbers:,}" if numbers else "-", seen]
@@ -271,7 +271,7 @@ def main() -> None:
     """Train, judge, print."""
     names = [OURS, *(kind.name for kind in PEERS)]
     parser = options(__doc__)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0, help="of training for each system")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--size", type=Size, default=Size.SMALL, help="of Impasto's model")
@@ -284,7 +284,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     engine = Engine(arguments.device)
     print(engine.reason)
-    pictures = prepare(arguments.pictures, resolution=arguments.resolution, cache=folder / "cache")
+    images = prepare(arguments.images, resolution=arguments.resolution, cache=folder / "cache")
     judge: Judge | None = None
     results_file = folder / "results.json"
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
@@ -295,11 +295,11 @@ def main() -> None:
         own = folder_of(folder, name)
         own.mkdir(exist_ok=True)
         if name == OURS:
-            trained = ours(arguments.pictures, pictures, engine, arguments.minutes, own, arguments.size)
+            trained = ours(arguments.images, images, engine, arguments.minutes, own, arguments.size)
         else:
             kind = next(kind for kind in PEERS if kind.name == name)
-            trained = peer(kind, pictures, engine, arguments.minutes, own)
-        judge = judge or Judge(pictures, engine.device, 0, cache=folder / "cache")
+            trained = peer(kind, images, engine, arguments.minutes, own)
+        judge = judge or Judge(images, engine.device, 0, cache=folder / "cache")
         scores = judge_system(judge, trained, arguments.samples, own)
         results[name] = trained.facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)

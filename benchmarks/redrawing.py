@@ -1,26 +1,26 @@
-"""Ways to redraw pictures in the style of others, and how their look and structure are measured."""
+"""Ways to redraw images in the style of others, and how their look and structure are measured."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from impasto.create.redraw import redraw
+from impasto.objective.mixture import structure_error
 from torch import Tensor
 
 from impasto import api
 from impasto.backbone import channel_statistics
 from impasto.config import STYLIZE_SAMPLING, StylizeConfig
-from impasto.create.redraw import redraw
-from impasto.data import PictureSet
+from impasto.data import ImageSet
 from impasto.evaluate import style as look
 from impasto.evaluate.judge import BATCH, Judge
 from impasto.evaluate.swap import Redraw
 from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
-from impasto.objective.mixture import structure_error
 from systems.adain import AdaIn
 
 REFERENCES = 16
-"""Pictures of a collection whose statistics AdaIN averages."""
+"""Images of a collection whose statistics AdaIN averages."""
 
 
 def by_impasto(model: api.Pipeline, styles: Gaussian, strength: float) -> Redraw:
@@ -51,7 +51,7 @@ def by_shifts(model: api.Pipeline, names: Sequence[str], strength: float, num_sh
 
 
 def by_adain(system: AdaIn, references: Callable[[int], Map]) -> Redraw:
-    """With the averaged statistics of a collection's pictures, which ``references`` finds by its number."""
+    """With the averaged statistics of a collection's images, which ``references`` finds by its number."""
 
     def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         made = torch.empty_like(content[:, :3])
@@ -63,22 +63,22 @@ def by_adain(system: AdaIn, references: Callable[[int], Map]) -> Redraw:
     return way
 
 
-def references_from(pictures: PictureSet) -> Callable[[int], Map]:
-    """Finds some training pictures of a collection by its number, evenly from all: RGB in [0, 1]."""
-    ids = pictures.collection_ids[pictures.train]
+def references_from(images: ImageSet) -> Callable[[int], Map]:
+    """Finds some training images of a collection by its number, evenly from all: RGB in [0, 1]."""
+    ids = images.collection_ids[images.train]
 
     def references(collection: int) -> Map:
-        members = pictures.train[ids == collection]
+        members = images.train[ids == collection]
         some = members[np.linspace(0, len(members) - 1, min(REFERENCES, len(members))).astype(int)]
-        return torch.from_numpy(pictures.batch(some)[:, :3]).float() / 255
+        return torch.from_numpy(images.batch(some)[:, :3]).float() / 255
 
     return references
 
 
-def styles_of(model: api.Pipeline, pictures: PictureSet) -> Gaussian:
-    """What the model knows of the pictures' collections, one row for each in their order."""
+def styles_of(model: api.Pipeline, images: ImageSet) -> Gaussian:
+    """What the model knows of the images' collections, one row for each in their order."""
     assert model.styles is not None
-    order = [model.config.collections.index(name) for name in pictures.collections]
+    order = [model.config.collections.index(name) for name in images.collections]
     styles = model.styles[order].to(model.device)
     return Gaussian(styles[:, 0], styles[:, 1])
 
@@ -92,12 +92,12 @@ class Eye:
         self.train = judge.train.statistics.double() / self.scale
         self.held_out = judge.held_out.statistics.double() / self.scale
 
-    def __call__(self, picture: Map) -> Tensor:
-        """One row for each picture in [0, 1]."""
-        parts = [channel_statistics(self.judge.backbone(part)).cpu() for part in picture.split(BATCH)]
+    def __call__(self, image: Map) -> Tensor:
+        """One row for each image in [0, 1]."""
+        parts = [channel_statistics(self.judge.backbone(part)).cpu() for part in image.split(BATCH)]
         return torch.cat(parts).double() / self.scale
 
 
 def structure_kept(made: Map, content: Map) -> Tensor:
-    """Cosine between the double-angle channels of both pictures' edges, for each picture."""
+    """Cosine between the double-angle channels of both images' edges, for each image."""
     return 1 - structure_error(made, content).cpu()

@@ -1,16 +1,17 @@
-"""Do pictures show what they were asked for? The right caption among ten, as a probe of real pictures finds, as JSON.
+"""Do images show what they were asked for? The right caption among ten, as a probe of real images finds, as JSON.
 
-python benchmarks/retrieval.py icons icons-pictures --count 500 --out retrieval.json
+python benchmarks/retrieval.py icons icons-images --count 500 --out retrieval.json
 
 The probe is a ridge regression from EfficientNet-Lite2's pooled features, which no loss has seen, to text vectors; it
-has read real training pictures and their captions. Captions are those of held-out pictures, each asked for in the style
-of its own collection. Bounds: the held-out pictures themselves, and chance.
+has read real training images and their captions. Captions are those of held-out images, each asked for in the style
+of its own collection. Bounds: the held-out images themselves, and chance.
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
+from impasto.training.captions import captions_of
 from torch import Tensor
 
 from common import options, write
@@ -19,14 +20,13 @@ from impasto.config import Sampling
 from impasto.create.generate import generate_each
 from impasto.data import prepare, spread
 from impasto.evaluate.judge import BATCH, Judge
-from impasto.training.captions import captions_of
 
 CHOICES = 10
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
 
 class Probe:
-    """Ridge regression from features to text vectors; the penalty is the best on every tenth picture."""
+    """Ridge regression from features to text vectors; the penalty is the best on every tenth image."""
 
     def __init__(self, features: Tensor, vectors: Tensor) -> None:
         self.mean, self.deviation = features.mean(0), features.std(0).clamp(min=1e-3)
@@ -52,7 +52,7 @@ class Probe:
 
 
 def found(said: Tensor, captions: Tensor, rng: np.random.Generator) -> float:
-    """How often a picture's own caption is nearer to what the probe says than nine other captions."""
+    """How often an image's own caption is nearer to what the probe says than nine other captions."""
     said, captions = (torch.nn.functional.normalize(v) for v in (said, captions))
     hits = []
     for row in range(len(said)):
@@ -72,34 +72,32 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--count", type=int, default=500)
-    parser.add_argument("--real", type=int, default=4000, help="training pictures that the probe reads")
+    parser.add_argument("--real", type=int, default=4000, help="training images that the probe reads")
     parser.add_argument("--guidance", type=float, default=2.5)
     parser.add_argument("--steps", type=int, default=Sampling.steps)
     arguments = parser.parse_args()
     model = api.load(arguments.run, "cpu")
     assert model.styles is not None
     with model.cache() as cache:
-        pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=cache)
-        judge = Judge(pictures, model.device, 0, tell, most=arguments.real, cache=cache)
-        probe = Probe(judge.train.pooled, captions_of(pictures, judge.train_indices))
-        chosen = spread(pictures.held_out, arguments.count)
-        vectors = captions_of(pictures, chosen)
+        images = prepare(arguments.images, resolution=model.config.resolution, cache=cache)
+        judge = Judge(images, model.device, 0, tell, most=arguments.real, cache=cache)
+        probe = Probe(judge.train.pooled, captions_of(images, judge.train_indices))
+        chosen = spread(images.held_out, arguments.count)
+        vectors = captions_of(images, chosen)
         if len(torch.unique(vectors.float().round(decimals=3), dim=0)) < CHOICES:
-            raise SystemExit(
-                f"the held-out pictures have fewer than {CHOICES} captions: more pictures, or more --count"
-            )
+            raise SystemExit(f"the held-out images have fewer than {CHOICES} captions: more images, or more --count")
         told = model.styles[
-            [model.config.collections.index(pictures.entries[index].collection) for index in chosen.tolist()]
+            [model.config.collections.index(images.entries[index].collection) for index in chosen.tolist()]
         ]
         settings = Sampling(guidance=arguments.guidance, steps=arguments.steps)
-        made = judge.look(generate_each(model.network, told, settings, texts=vectors), "making pictures", len(chosen))
+        made = judge.look(generate_each(model.network, told, settings, texts=vectors), "making images", len(chosen))
         real = judge.look((judge.batch(chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)), "", 0)
     rng = np.random.default_rng(0)
     result: dict[str, object] = {
         "generated": found(probe(made.pooled), vectors - probe.centre, rng),
-        "real held-out pictures": found(probe(real.pooled), vectors - probe.centre, rng),
+        "real held-out images": found(probe(real.pooled), vectors - probe.centre, rng),
         "chance": 1 / CHOICES,
         "count": len(chosen),
         "guidance": arguments.guidance,

@@ -1,10 +1,10 @@
-"""Which settings of the sampler give the best pictures? Frechet distance, unity and probe accuracy, as JSON.
+"""Which settings of the sampler give the best images? Frechet distance, unity and probe accuracy, as JSON.
 
 python benchmarks/sampling.py runs/emoji emoji128.zip --guidance 1.5 1 3 --internal-guidance 4 2 6 --out sampling.json
 
 One setting after another, each at the best of those before and the first of those after: guidance, internal guidance,
-steps, temperature. The best has the lowest Frechet distance. The same seeds throughout; real pictures are training
-pictures. Beside each number stands that of other real pictures.
+steps, temperature. The best has the lowest Frechet distance. The same seeds throughout; real images are training
+images. Beside each number stands that of other real images.
 """
 
 import dataclasses
@@ -25,20 +25,20 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.5, 1.0, 2.5, 4.0])
     parser.add_argument("--internal-guidance", type=float, nargs="+", default=[4.0, 1.0, 2.0, 6.0])
     parser.add_argument("--steps", type=int, nargs="+", default=[8, 4, 16, 32])
     parser.add_argument("--temperature", type=float, nargs="+", default=[1.0, 0.9])
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--real", type=int, help="training pictures to compare with (default: all)")
+    parser.add_argument("--real", type=int, help="training images to compare with (default: all)")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     model = api.load(arguments.run, arguments.device)
     assert model.styles is not None
     with model.cache() as cache:
-        pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=cache)
-        judge = Judge(pictures, model.device, 0, most=arguments.real, cache=cache)
+        images = prepare(arguments.images, resolution=model.config.resolution, cache=cache)
+        judge = Judge(images, model.device, 0, most=arguments.real, cache=cache)
         results: dict[str, dict[str, object]] = {}
 
         def distance(settings: Sampling) -> float:

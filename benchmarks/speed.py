@@ -3,9 +3,9 @@
 python benchmarks/speed.py --out speed.json
 
 Each system runs in a process of its own, one after another: seconds to import what it needs, training steps on
-pictures that examples/shapes.py draws (as `benchmarks/peers.py` makes them, in the precision that `impasto train`
+images that examples/shapes.py draws (as `benchmarks/peers.py` makes them, in the precision that `impasto train`
 chooses), their share of the peak that benchmarks/throughput.py measures in the same run, seconds of generation by
-number of pictures, and the most memory that was held.
+number of images, and the most memory that was held.
 """
 
 import json
@@ -42,27 +42,27 @@ def measure(name: str, resolution: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(__file__).parents[1] / "examples" / "shapes.py"
         subprocess.run([sys.executable, script, f"{folder}/shapes", "--count", "120"], check=True, capture_output=True)
-        pictures = prepare(Path(folder) / "shapes", resolution=resolution, cache=Path(folder) / "cache")
+        images = prepare(Path(folder) / "shapes", resolution=resolution, cache=Path(folder) / "cache")
     if name == OURS:
-        result |= _ours(pictures, engine, resolution, seconds)
+        result |= _ours(images, engine, resolution, seconds)
     else:
         kind = next(kind for kind in PEERS if kind.name == name)
-        system = build(kind, resolution, len(pictures.collections)).to(engine.device).train()
-        chosen = pictures.train[: system.batch_size]
-        picture = torch.from_numpy(pictures.batch(chosen)[:, :3]).to(engine.device).float() / 255
-        labels = torch.from_numpy(pictures.collection_ids[chosen]).to(engine.device)
+        system = build(kind, resolution, len(images.collections)).to(engine.device).train()
+        chosen = images.train[: system.batch_size]
+        image = torch.from_numpy(images.batch(chosen)[:, :3]).to(engine.device).float() / 255
+        labels = torch.from_numpy(images.collection_ids[chosen]).to(engine.device)
         result["training"] = {}
         for progress in (0.2, 0.8):
 
             def step(progress: float = progress) -> None:
                 with engine.autocast():
-                    system.step(picture, labels, progress)
+                    system.step(image, labels, progress)
 
             with FlopCounterMode(display=False) as counter:
                 step()
             times = seconds_of(step, engine.device, seconds)
             result["training"][f"progress {progress}"] = {
-                "pictures_per_second": system.batch_size * len(times) / sum(times),
+                "images_per_second": system.batch_size * len(times) / sum(times),
                 "gflop_per_second": counter.get_total_flops() * len(times) / sum(times) / 1e9,
             }
         if kind.name != "AdaIN":
@@ -74,14 +74,14 @@ def measure(name: str, resolution: int, seconds: float) -> dict[str, Any]:
                     system.sample(asked, torch.Generator().manual_seed(0))
 
             result["generation_seconds"] = {
-                f"{count} pictures": min(seconds_of(lambda n=count: sample(n), engine.device, 0)) for count in COUNTS
+                f"{count} images": min(seconds_of(lambda n=count: sample(n), engine.device, 0)) for count in COUNTS
             }
     scale = 1 if sys.platform == "darwin" else 1024
     result["memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
     return result
 
 
-def _ours(pictures: Any, engine: Any, resolution: int, seconds: float) -> dict[str, Any]:
+def _ours(images: Any, engine: Any, resolution: int, seconds: float) -> dict[str, Any]:
     import torch
 
     from impasto.api import Pipeline
@@ -93,18 +93,18 @@ def _ours(pictures: Any, engine: Any, resolution: int, seconds: float) -> dict[s
     from throughput import measure as measure_stage
     from throughput import seconds_of
 
-    config = TrainConfig(Path("pictures"), Path("run"), resolution=resolution)
-    shape = sized_model(Size.SMALL, channels=pictures.channels, resolution=resolution, collections=pictures.collections)
+    config = TrainConfig(Path("images"), Path("run"), resolution=resolution)
+    shape = sized_model(Size.SMALL, channels=images.channels, resolution=resolution, collections=images.collections)
     network = channels_last(Impasto(shape).to(engine.device))
-    first = AutoencoderStage(config, engine, network.autoencoder, pictures)
+    first = AutoencoderStage(config, engine, network.autoencoder, images)
     training = {f"stage 1, progress {p}": measure_stage(first, p, engine.device, seconds) for p in (0.4, 0.9)}
-    second = PriorStage(config, engine, network.prior, LatentCache(network.autoencoder, pictures, engine), pictures)
+    second = PriorStage(config, engine, network.prior, LatentCache(network.autoencoder, images, engine), images)
     training["stage 2"] = measure_stage(second, 0.4, engine.device, seconds)
-    style = torch.zeros(len(pictures.collections), 2, shape.style_dim, device=engine.device)
+    style = torch.zeros(len(images.collections), 2, shape.style_dim, device=engine.device)
     model = Pipeline(network.eval().requires_grad_(False), style, Path("random"), "0" * 16, engine.precision)
-    name = pictures.collections[0]
+    name = images.collections[0]
     generation = {
-        f"{count} pictures, {steps} steps": min(
+        f"{count} images, {steps} steps": min(
             seconds_of(
                 lambda n=count, s=steps: list(model.generate(n, flat(GenerateConfig, style=(name,), steps=s))),
                 engine.device,
@@ -143,9 +143,7 @@ def main() -> None:
         print(name, f"import {results[name]['import_seconds']:.1f} s, memory {results[name]['memory_gib']:.2f} GiB")
         for stage, values in results[name]["training"].items():
             values["share_of_peak"] = values["gflop_per_second"] / max(highest.values())
-            print(
-                f"  {stage}: {values['pictures_per_second']:.0f} pictures/s, {values['share_of_peak']:.0%} of the peak"
-            )
+            print(f"  {stage}: {values['images_per_second']:.0f} images/s, {values['share_of_peak']:.0%} of the peak")
         for what, seconds in results[name].get("generation_seconds", {}).items():
             print(f"  {what}: {seconds:.2f} s")
         write(results, arguments.out)

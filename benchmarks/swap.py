@@ -1,25 +1,25 @@
-"""Does mixing work? Content of one picture in the style of others, with bounds beside each score, as JSON.
+"""Does mixing work? Content of one image in the style of others, with bounds beside each score, as JSON.
 
 python benchmarks/swap.py runs/emoji emoji128.zip --out swap.json
 
-identity   one picture as colours, structure and texture, against its plain reconstruction
+identity   one image as colours, structure and texture, against its plain reconstruction
 swap       held-out things drawn by one maker in the style of another, against the other's own drawing, by strength
 strengths  11 strengths of `stylize`: style must come nearer to the references, structure must be given up
-leak       references of stripes and checks must not paste their geometry into other pictures
+leak       references of stripes and checks must not paste their geometry into other images
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
+from impasto.create.paint import paint
+from impasto.create.redraw import redraw
 from scipy.stats import spearmanr
 
 from common import options, write
 from impasto import api
 from impasto.backbone import channel_statistics, feature_distance
 from impasto.config import STYLIZE_SAMPLING, Sampling
-from impasto.create.paint import paint
-from impasto.create.redraw import redraw
 from impasto.data import prepare, spread
 from impasto.evaluate import style as look
 from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
@@ -39,36 +39,36 @@ class Bench:
     def __init__(self, model: api.Pipeline, source: Path, cache: Path, most: int | None) -> None:
         self.model = model
         network = model.network
-        pictures = prepare(source, resolution=network.config.resolution, cache=cache)
-        self.judge = Judge(pictures, self.model.device, 0, most=most, cache=cache)
-        self.styles = styles_of(model, pictures)
+        images = prepare(source, resolution=network.config.resolution, cache=cache)
+        self.judge = Judge(images, self.model.device, 0, most=most, cache=cache)
+        self.styles = styles_of(model, images)
         self.eye = Eye(self.judge)
-        self.collections = torch.from_numpy(pictures.collection_ids[self.judge.train_indices])
+        self.collections = torch.from_numpy(images.collection_ids[self.judge.train_indices])
         self.probe = look.Probe(self.judge.train.statistics, self.collections)
 
     def identity(self, count: int) -> dict[str, float]:
-        """Feature distances to the picture itself."""
-        picture = self.judge.batch(spread(self.judge.pictures.held_out, count))
+        """Feature distances to the image itself."""
+        image = self.judge.batch(spread(self.judge.images.held_out, count))
         network = self.model.network
-        posterior = network.autoencoder.posterior(picture)
-        fused = paint(network, posterior, range(len(picture)), Sampling(guidance=1, internal_guidance=1, temperature=0))
-        maps = self.judge.backbone(picture)
+        posterior = network.autoencoder.posterior(image)
+        fused = paint(network, posterior, range(len(image)), Sampling(guidance=1, internal_guidance=1, temperature=0))
+        maps = self.judge.backbone(image)
         ours, plain = (
             float(feature_distance(self.judge.backbone(made), maps).mean())
-            for made in (fused, network.autoencoder.reconstruct(picture))
+            for made in (fused, network.autoencoder.reconstruct(image))
         )
         return {"fused from itself": ours, "reconstructed": plain, "ratio": ours / plain}
 
     def swaps(self, count: int, out: Path | None) -> dict[str, dict[str, float]]:
         """Distances to the other maker's own drawing, and whose the probe says it is, by strength."""
         judge = self.judge
-        pairs = held_out_pairs(judge.pictures, count, 0)
-        wanted = torch.from_numpy(judge.pictures.collection_ids[pairs.target])
+        pairs = held_out_pairs(judge.images, count, 0)
+        wanted = torch.from_numpy(judge.images.collection_ids[pairs.target])
         result = {}
         for strength in SWAPPED_AT:
             redrawn = by_impasto(self.model, self.styles, strength)
             found = swap(judge, pairs, redrawn, self.model.network.autoencoder.reconstruct)
-            statistics = [channel_statistics(judge.backbone(part)).cpu() for part in found.pictures.split(32)]
+            statistics = [channel_statistics(judge.backbone(part)).cpu() for part in found.images.split(32)]
             redrawn_mean, copied = float(found.redrawn.mean()), float(found.copied.mean())
             result[f"strength {strength:g}"] = {
                 "redrawn": redrawn_mean,
@@ -81,7 +81,7 @@ class Bench:
             print(strength, result[f"strength {strength:g}"], flush=True)
             if out:
                 some = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
-                rows = [judge.batch(pairs.content[some]), found.pictures[some], judge.batch(pairs.target[some])]
+                rows = [judge.batch(pairs.content[some]), found.images[some], judge.batch(pairs.target[some])]
                 sheet = sheet_of(rows, ["content", f"redrawn, strength {strength:g}", "own drawing"])
                 sheet.save(out.with_suffix(f".strength{strength:g}.png"))
         return result
@@ -89,9 +89,9 @@ class Bench:
     def strengths(self, count: int, out: Path | None) -> dict[str, object]:
         """Distance of the look to the references' and structure kept, over strengths of `stylize`."""
         judge = self.judge
-        content = judge.batch(spread(judge.pictures.held_out, count))
-        ids = judge.pictures.collection_ids[spread(judge.pictures.held_out, count)]
-        others = torch.from_numpy((ids + 1) % len(judge.pictures.collections))
+        content = judge.batch(spread(judge.images.held_out, count))
+        ids = judge.images.collection_ids[spread(judge.images.held_out, count)]
+        others = torch.from_numpy((ids + 1) % len(judge.images.collections))
         goals = torch.stack([self.eye.train[self.collections == other].mean(0) for other in others.tolist()])
         distances, kept, rows = [], [], [content[:COLUMNS]]
         for strength in STRENGTHS:
@@ -111,8 +111,8 @@ class Bench:
         }
 
     def leak(self, count: int, strength: float) -> dict[str, float]:
-        """Cosine of the edges of redrawn pictures with those of their reference, and with those of another one."""
-        content = self.judge.batch(spread(self.judge.pictures.held_out, count))
+        """Cosine of the edges of redrawn images with those of their reference, and with those of another one."""
+        content = self.judge.batch(spread(self.judge.images.held_out, count))
         references = geometry(content.shape[1], content.shape[2]).to(content.device)
         styles = self.model.network.autoencoder.posterior(references)[0]
         own, other = [], []
@@ -134,8 +134,8 @@ def geometry(channels: int, side: int) -> Map:
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     patterns = torch.stack([x // 4 % 2, y // 4 % 2, (x // 8 + y // 8) % 2]).float()[:, None]
     ink = torch.tensor([0.1, 0.1, 0.4])[:, None, None]
-    picture = 1 - patterns * (1 - ink)
-    return torch.cat([picture, picture.new_ones(3, channels - 3, side, side)], 1)
+    image = 1 - patterns * (1 - ink)
+    return torch.cat([image, image.new_ones(3, channels - 3, side, side)], 1)
 
 
 @torch.no_grad()
@@ -143,14 +143,14 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("--count", type=int, default=128, help="pictures or pairs for each measurement")
-    parser.add_argument("--real", type=int, help="training pictures that the judge looks at (default: all)")
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--count", type=int, default=128, help="images or pairs for each measurement")
+    parser.add_argument("--real", type=int, help="training images that the judge looks at (default: all)")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     model = api.load(arguments.run, arguments.device)
     with model.cache() as cache:
-        bench = Bench(model, arguments.pictures, cache, arguments.real)
+        bench = Bench(model, arguments.images, cache, arguments.real)
         result: dict[str, object] = {"identity": bench.identity(arguments.count)}
         print(result, flush=True)
         result["strengths"] = bench.strengths(min(48, arguments.count), arguments.out)

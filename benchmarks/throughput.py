@@ -4,7 +4,7 @@ python benchmarks/throughput.py --out throughput.json
 
 First the peaks in float32 and, where the machine has it, bfloat16: the best of several convolutions and a matrix
 product, forward and backward, measured before and after training, the higher of the two. Then whole training steps of
-both stages in each precision, as `impasto train` makes them, on pictures that examples/shapes.py draws: stage 1 without
+both stages in each precision, as `impasto train` makes them, on images that examples/shapes.py draws: stage 1 without
 (progress 0.4) and with (progress 0.9) feature loss and discriminator. FLOPs are those of convolutions and matrix
 products (torch.utils.flop_counter); shares are of the peak of the same precision.
 """
@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common import options, write
 from impasto.config import Size, TrainConfig, sized_model
-from impasto.data import PictureSet, prepare
+from impasto.data import ImageSet, prepare
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto
 from impasto.training.autoencoder_stage import AutoencoderStage
@@ -100,28 +100,28 @@ def rate(forward: Callable[[], torch.Tensor], flops: int, device: torch.device, 
 
 
 def measure(stage: TrainingStage, progress: float, device: torch.device, limit: float) -> dict[str, float]:
-    """Pictures a second of whole steps, and the FLOPs of one."""
+    """Images a second of whole steps, and the FLOPs of one."""
     with FlopCounterMode(display=False) as counter:
         stage.step(0, 0, progress)
     times = seconds_of(lambda: stage.step(0, 0, progress), device, limit)
     seconds = sum(times) / len(times)
     return {
-        "gflop_per_picture": counter.get_total_flops() / stage.batch_size / 1e9,
-        "pictures_per_second": stage.batch_size / seconds,
+        "gflop_per_image": counter.get_total_flops() / stage.batch_size / 1e9,
+        "images_per_second": stage.batch_size / seconds,
         "gflop_per_second": counter.get_total_flops() / seconds / 1e9,
     }
 
 
 def train_in(
-    precision: torch.dtype, config: TrainConfig, pictures: PictureSet, engine: Engine, limit: float
+    precision: torch.dtype, config: TrainConfig, images: ImageSet, engine: Engine, limit: float
 ) -> dict[str, dict[str, float]]:
     """What both stages reach in one precision."""
     engine.keep_precision(bfloat16=precision == torch.bfloat16)
-    shape = sized_model(config.size, channels=4, resolution=config.resolution, collections=pictures.collections)
+    shape = sized_model(config.size, channels=4, resolution=config.resolution, collections=images.collections)
     model = channels_last(Impasto(shape).to(engine.device))
-    first = AutoencoderStage(config, engine, model.autoencoder, pictures)
+    first = AutoencoderStage(config, engine, model.autoencoder, images)
     stages = {f"stage 1, progress {p}": measure(first, p, engine.device, limit) for p in (0.4, 0.9)}
-    second = PriorStage(config, engine, model.prior, LatentCache(model.autoencoder, pictures, engine), pictures)
+    second = PriorStage(config, engine, model.prior, LatentCache(model.autoencoder, images, engine), images)
     return stages | {"stage 2": measure(second, 0.4, engine.device, limit)}
 
 
@@ -150,9 +150,9 @@ def main() -> None:
             resolution=arguments.resolution,
             batch_size=arguments.batch_size,
         )
-        pictures = prepare(config.pictures, resolution=config.resolution, cache=folder / "cache")
+        images = prepare(config.images, resolution=config.resolution, cache=folder / "cache")
         for precision in precisions:
-            training[name_of(precision)] = train_in(precision, config, pictures, engine, limit)
+            training[name_of(precision)] = train_in(precision, config, images, engine, limit)
     after = peak(engine.device, precisions, limit / 15)
     kernels = {name: max(value, after[name]) for name, value in before.items()}
     for name, value in kernels.items():
@@ -163,8 +163,8 @@ def main() -> None:
             values["share_of_peak"] = values["gflop_per_second"] / highest
             print(
                 f"{values['gflop_per_second']:10,.0f} GFLOP/s  {precision}, {name}: "
-                f"{values['share_of_peak']:.0%} of the peak, {values['pictures_per_second']:.1f} pictures/s "
-                f"of {values['gflop_per_picture']:.2f} GFLOP each"
+                f"{values['share_of_peak']:.0%} of the peak, {values['images_per_second']:.1f} images/s "
+                f"of {values['gflop_per_image']:.2f} GFLOP each"
             )
     scale = 1 if sys.platform == "darwin" else 1024
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30

@@ -3,8 +3,8 @@
 python examples/shapes.py shapes
 
 makes the folder `shapes` with three collections, `outlined`, `pixel` and `shaded`, and `metadata.jsonl`, which
-gives every picture a text and a key. The same key is the same thing in another style, so that a model can learn what
-a style changes and what it keeps. Needs Pillow only; the same pictures every time.
+gives every image a text and a key. The same key is the same thing in another style, so that a model can learn what
+a style changes and what it keeps. Needs Pillow only; the same images every time.
 """
 
 import argparse
@@ -122,14 +122,14 @@ def union(masks: list[Image.Image]) -> Image.Image:
 
 def outlined(parts: list[Layer]) -> Image.Image:
     """Flat colours within thick dark lines."""
-    picture = Image.new("RGBA", (LARGE, LARGE), (*INK, 0))
+    image = Image.new("RGBA", (LARGE, LARGE), (*INK, 0))
     for mask, _ in parts:
-        picture.paste((*INK, 255), mask=mask.filter(ImageFilter.GaussianBlur(6)).point(lambda v: 255 * (v > 24)))
+        image.paste((*INK, 255), mask=mask.filter(ImageFilter.GaussianBlur(6)).point(lambda v: 255 * (v > 24)))
     for mask, colour in parts:
         line = mask.filter(ImageFilter.GaussianBlur(2)).point(lambda v: 255 * (v > 24))
-        picture.paste((*INK, 255), mask=line)
-        picture.paste((*colour, 255), mask=mask)
-    return picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        image.paste((*INK, 255), mask=line)
+        image.paste((*colour, 255), mask=mask)
+    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
 def pixel(parts: list[Layer]) -> Image.Image:
@@ -137,14 +137,14 @@ def pixel(parts: list[Layer]) -> Image.Image:
     grid = (PIXELS, PIXELS)
     small = [(mask.resize(grid, Image.Resampling.BOX).point(lambda v: 255 * (v > 110)), c) for mask, c in parts]
     whole = union([mask for mask, _ in small])
-    picture = Image.new("RGBA", grid, (*INK, 0))
-    picture.paste((*INK, 255), mask=whole.filter(ImageFilter.MaxFilter(3)))
+    image = Image.new("RGBA", grid, (*INK, 0))
+    image.paste((*INK, 255), mask=whole.filter(ImageFilter.MaxFilter(3)))
     for mask, colour in small:
-        picture.paste((*colour, 255), mask=mask)
+        image.paste((*colour, 255), mask=mask)
     for shift, ground in ((-1, INK), (1, (255, 255, 255))):
         edge = ImageChops.subtract(whole, ImageChops.offset(whole, shift, shift))
-        picture.paste((*ground, 255), mask=edge.point(lambda v: v * 2 // 5))
-    return picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        image.paste((*ground, 255), mask=edge.point(lambda v: v * 2 // 5))
+    return image.resize((SIDE, SIDE), Image.Resampling.NEAREST)
 
 
 def shaded(parts: list[Layer]) -> Image.Image:
@@ -161,10 +161,10 @@ def shaded(parts: list[Layer]) -> Image.Image:
     lit.paste((255, 255, 255), mask=ImageChops.multiply(glint.filter(ImageFilter.GaussianBlur(9)), whole))
     shadow = Image.new("L", (LARGE, LARGE))
     ImageDraw.Draw(shadow).ellipse((56, 214, 200, 244), 110)
-    picture = Image.new("RGBA", (LARGE, LARGE), (0, 0, 0, 0))
-    picture.putalpha(shadow.filter(ImageFilter.GaussianBlur(7)))
+    image = Image.new("RGBA", (LARGE, LARGE), (0, 0, 0, 0))
+    image.putalpha(shadow.filter(ImageFilter.GaussianBlur(7)))
     lit.putalpha(whole)
-    return Image.alpha_composite(picture, lit).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return Image.alpha_composite(image, lit).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
 STYLES = {"outlined": outlined, "pixel": pixel, "shaded": shaded}
@@ -174,7 +174,7 @@ def main() -> None:
     """Draw everything and say where it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--count", type=int, default=240, help="how many pictures, in all three styles together")
+    parser.add_argument("--count", type=int, default=240, help="how many images, in all three styles together")
     arguments = parser.parse_args()
     lines = []
     for number in range(-(-arguments.count // len(STYLES))):
@@ -189,7 +189,7 @@ def main() -> None:
             lines.append({"file_name": name, "text": f"a {hue_name} {thing}", "key": f"{number:04}"})
     lines = lines[: arguments.count]
     (arguments.out / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    print(f"{len(lines)} pictures in {arguments.out}")
+    print(f"{len(lines)} images in {arguments.out}")
 
 
 if __name__ == "__main__":

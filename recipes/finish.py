@@ -1,6 +1,6 @@
 """The last minutes of a decoder: it alone learns on, from latents all but free of noise, as the prior will give them.
 
-python recipes/finish.py runs/icons-course-1 runs/icons-pictures --out runs/icons-course-2 --minutes 28
+python recipes/finish.py runs/icons-course-1 runs/icons-images --out runs/icons-course-2 --minutes 28
 
 In training the decoder sees latents with all their noise, some levels left out, and hears a discriminator. Here it
 only learns to paint cleanly what it is given. Encoders and prior stay as they are, so every latent keeps its meaning.
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from impasto.backbone import Backbone, Lite, feature_distance
-from impasto.data import PictureSet, prepare
+from impasto.data import ImageSet, prepare
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.decoder import possible
@@ -34,7 +34,7 @@ WARMUP = 30
 DECAY = 0.995
 
 
-def finish(autoencoder: Autoencoder, pictures: PictureSet, minutes: float, batch_size: int, seed: int) -> None:
+def finish(autoencoder: Autoencoder, images: ImageSet, minutes: float, batch_size: int, seed: int) -> None:
     """Train the decoder for so long, on the device where it is; its averaged weights take its place."""
     decoder, device = autoencoder.decoder.requires_grad_(True), next(autoencoder.parameters()).device
     features = Backbone(Lite.LITE1).to(device)
@@ -43,16 +43,16 @@ def finish(autoencoder: Autoencoder, pictures: PictureSet, minutes: float, batch
         decoder,
         avg_fn=lambda old, new, count: torch.lerp(old, new, 1 - min(DECAY, (2 + int(count)) / (11 + int(count)))),
     )
-    order, began, step = Order(pictures.train, seed, Stage.AUTOENCODER), time.monotonic(), 0
+    order, began, step = Order(images.train, seed, Stage.AUTOENCODER), time.monotonic(), 0
     while (progress := (time.monotonic() - began) / (60 * minutes)) < 1:
         for group in adam.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
-        picture = to_device(pictures.batch(order.take(step * batch_size, batch_size)), device)
+        image = to_device(images.batch(order.take(step * batch_size, batch_size)), device)
         with torch.no_grad():
-            latents = [g.sample(torch.randn_like(g.mean), NOISE) for g in autoencoder.posterior(picture)]
-            real = features(picture)
+            latents = [g.sample(torch.randn_like(g.mean), NOISE) for g in autoencoder.posterior(image)]
+            real = features(image)
         painted = decoder((latents[0], latents[1], latents[2], latents[3]))
-        pixels = reconstruction_loss(painted, picture).mean()
+        pixels = reconstruction_loss(painted, image).mean()
         look = feature_distance(features(possible(painted)), real).mean()
         (pixels + FEATURE_WEIGHT * look).backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
@@ -62,7 +62,7 @@ def finish(autoencoder: Autoencoder, pictures: PictureSet, minutes: float, batch
         step += 1
         if step % 50 == 0:
             print(
-                f"{100 * progress:.0f} %, {step * batch_size:,} pictures: {float(pixels):.4f}, {float(look):.4f}",
+                f"{100 * progress:.0f} %, {step * batch_size:,} images: {float(pixels):.4f}, {float(look):.4f}",
                 flush=True,
             )
     decoder.load_state_dict(average.module.state_dict())
@@ -72,7 +72,7 @@ def main() -> None:
     """Read, finish, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--minutes", type=float, default=28.0)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
@@ -87,8 +87,8 @@ def main() -> None:
     model, styles = load_model(run.model)
     device, _ = choose_device(arguments.device)
     model.to(device)
-    pictures = prepare(arguments.pictures, resolution=model.config.resolution, cache=run.cache)
-    finish(model.autoencoder, pictures, arguments.minutes, arguments.batch_size, arguments.seed)
+    images = prepare(arguments.images, resolution=model.config.resolution, cache=run.cache)
+    finish(model.autoencoder, images, arguments.minutes, arguments.batch_size, arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     save_model(model, target, styles=styles, half=True)
     print(target)

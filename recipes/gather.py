@@ -1,4 +1,4 @@
-"""What the recipes beside this file share: several archives as one folder of pictures, and a training of it."""
+"""What the recipes beside this file share: several archives as one folder of images, and a training of it."""
 
 import argparse
 import subprocess
@@ -59,9 +59,9 @@ def cook(
     parser.add_argument("--processes", type=int, default=1, help="that share each batch; on a CPU one for each core")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    pictures = gather([arguments.data / f"{name}.zip" for name in archives], out.with_name(f"{out.name}-pictures"))
+    images = gather([arguments.data / f"{name}.zip" for name in archives], out.with_name(f"{out.name}-images"))
     several = ["-m", "torch.distributed.run", "--nproc-per-node", str(arguments.processes)]
-    trained = [sys.executable, *(several if arguments.processes > 1 else []), "-m", "impasto", "train", str(pictures)]
+    trained = [sys.executable, *(several if arguments.processes > 1 else []), "-m", "impasto", "train", str(images)]
     common = {
         "--resolution": arguments.resolution,
         "--batch-size": arguments.batch_size,
@@ -74,7 +74,7 @@ def cook(
         budget = {"--out": folder, "--minutes": minutes}
         if course.script is not None:
             script = Path(__file__).with_name(course.script)
-            run([sys.executable, str(script), str(folders[number - 1]), str(pictures)], budget)
+            run([sys.executable, str(script), str(folders[number - 1]), str(images)], budget)
         else:
             start = {"--start-from": folders[number - 1]} if number else {}
             run(trained, budget | common | start | course.flags)

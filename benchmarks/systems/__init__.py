@@ -1,1 +1,1 @@
-"""What Impasto is compared with: every system learns from the same pictures through the same few calls."""
+"""What Impasto is compared with: every system learns from the same images through the same few calls."""

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.backbone import Backbone, Lite, channel_statistics
-from systems.system import Labels, Pictures, System, annealed
+from systems.system import Images, Labels, System, annealed
 
 CONTENT_MAP = 2
 """Which of the backbone's maps is the content: stride 8, the nearest to VGG's relu4_1."""
@@ -18,7 +18,7 @@ class AdaIn(System):
     settings = (
         "as its paper: content loss on the normalised map, style loss on means and deviations of four maps, weight 10, "
         "Adam 1e-4, batch 8; EfficientNet-Lite1 (strides 2 to 16, content at stride 8) instead of VGG; content and "
-        "style pictures of one batch paired at random; in use, statistics averaged over the references"
+        "style images of one batch paired at random; in use, statistics averaged over the references"
     )
     batch_size = 8
 
@@ -42,13 +42,13 @@ class AdaIn(System):
     def _features(self) -> Backbone:
         return self.__dict__["features"]
 
-    def step(self, picture: Pictures, labels: Labels, progress: float) -> float:
-        """Each picture's content with the style of another of the batch."""
+    def step(self, image: Images, labels: Labels, progress: float) -> float:
+        """Each image's content with the style of another of the batch."""
         annealed(self.optimizers["adam"], 1e-4, progress)
-        features = self._features.to(picture.device)
-        style = picture[torch.randperm(len(picture), device=picture.device)]
+        features = self._features.to(image.device)
+        style = image[torch.randperm(len(image), device=image.device)]
         with torch.no_grad():
-            content_map = features(picture)[CONTENT_MAP].float()
+            content_map = features(image)[CONTENT_MAP].float()
             style_maps = features(style)
             wanted = _statistics(style_maps[CONTENT_MAP])
             target = _renormalised(content_map, *wanted)
@@ -61,13 +61,13 @@ class AdaIn(System):
         self.optimizers["adam"].step()
         return loss.item()
 
-    def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
+    def sample(self, labels: Labels, generator: torch.Generator) -> Images:
         """It makes nothing new."""
         raise NotImplementedError("AdaIN only redraws")
 
     @torch.no_grad()
-    def redraw(self, content: Pictures, references: Pictures) -> Pictures:
-        """Pictures with the averaged statistics of the references."""
+    def redraw(self, content: Images, references: Images) -> Images:
+        """Images with the averaged statistics of the references."""
         features = self._features.to(content.device)
         mean, deviation = (part.mean(0, keepdim=True) for part in _statistics(features(references)[CONTENT_MAP]))
         return self.decoder(_renormalised(features(content)[CONTENT_MAP].float(), mean, deviation)).float().clamp(0, 1)

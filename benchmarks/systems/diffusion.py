@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.backbone import Backbone, Lite, feature_distance
-from systems.system import Labels, Pictures, System, annealed
+from systems.system import Images, Labels, System, annealed
 
 SAMPLING_STEPS = 50
 
@@ -96,7 +96,7 @@ class PixelDiffusion(_Diffusion):
         "diffusers 0.42.1 UNet2DModel, widths 32/64/64/128 instead of its example's 128/128/256/256/512/512, attention "
         "in the two coarse levels, collections as class labels; the example script's AdamW (0.95, 0.999), batch 16, "
         "gradient clipping and EMA; rate 1e-3 instead of 1e-4 (tried on two cores, tiles32, 90 s: noise predicted with "
-        "an error of 0.271 at 1e-4, 0.152 at 4e-4, 0.118 at 1e-3; 64/128/128/256 sees a third of the pictures and has "
+        "an error of 0.271 at 1e-4, 0.152 at 4e-4, 0.118 at 1e-3; 64/128/128/256 sees a third of the images and has "
         "0.271 at 1e-4, 0.151 at 4e-4); the velocity predicted, not the noise, from which DDIM made nothing but noise "
         "after five minutes; DDIM, 50 steps"
     )
@@ -106,12 +106,12 @@ class PixelDiffusion(_Diffusion):
         unet = _unet(resolution, 3, num_collections, (32, 64, 64, 128))
         super().__init__(unet, (3, resolution, resolution), clip=True)
 
-    def step(self, picture: Pictures, labels: Labels, progress: float) -> float:
+    def step(self, image: Images, labels: Labels, progress: float) -> float:
         """One update."""
-        return self.denoise(picture * 2 - 1, labels, 1e-3, progress)
+        return self.denoise(image * 2 - 1, labels, 1e-3, progress)
 
-    def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
-        """New pictures of these collections."""
+    def sample(self, labels: Labels, generator: torch.Generator) -> Images:
+        """New images of these collections."""
         return (self.draw(labels, generator) / 2 + 0.5).clamp(0, 1)
 
 
@@ -121,9 +121,9 @@ class LatentDiffusion(_Diffusion):
     name = "diffusers AutoencoderKL + latent UNet"
     settings = (
         "diffusers 0.42.1 AutoencoderKL (4 times smaller maps of 8 channels; widths 64/128/128, 32/64/64 from 64 px, "
-        "which sees three times the pictures on two cores and is about as far after 75 s), absolute error + feature "
+        "which sees three times the images on two cores and is about as far after 75 s), absolute error + feature "
         "loss (Lite1, weight 0.1) + KL 1e-6, AdamW 4e-4; a third of the budget; then UNet2DModel (widths 64/128/128; "
-        "128/256/256 sees a third of the pictures) on scaled latents, collections as class labels, the velocity "
+        "128/256/256 sees a third of the images) on scaled latents, collections as class labels, the velocity "
         "predicted, AdamW 5e-4, batch 16, EMA; DDIM, 50 steps"
     )
     batch_size = 16
@@ -150,38 +150,38 @@ class LatentDiffusion(_Diffusion):
         self.__dict__["features"] = Backbone(Lite.LITE1)
         self.optimizers["autoencoder"] = torch.optim.AdamW(self.autoencoder.parameters(), lr=4e-4)
 
-    def step(self, picture: Pictures, labels: Labels, progress: float) -> float:
+    def step(self, image: Images, labels: Labels, progress: float) -> float:
         """First the autoencoder, then the prior."""
         if progress < self.stage1_share:
-            return self._autoencode(picture, progress / self.stage1_share)
+            return self._autoencode(image, progress / self.stage1_share)
         with torch.no_grad():
-            latent = self.autoencoder.encode(picture * 2 - 1).latent_dist.sample().float()
+            latent = self.autoencoder.encode(image * 2 - 1).latent_dist.sample().float()
             if float(self.scale) == 0:
                 self.scale.copy_(1 / latent.std())
         rest = (progress - self.stage1_share) / (1 - self.stage1_share)
         return self.denoise(latent * self.scale, labels, 5e-4, rest)
 
-    def _autoencode(self, picture: Pictures, progress: float) -> float:
+    def _autoencode(self, image: Images, progress: float) -> float:
         annealed(self.optimizers["autoencoder"], 4e-4, progress)
-        posterior = self.autoencoder.encode(picture * 2 - 1).latent_dist
+        posterior = self.autoencoder.encode(image * 2 - 1).latent_dist
         painted = self.autoencoder.decode(posterior.sample()).sample.float() / 2 + 0.5
-        features: Backbone = self.__dict__["features"].to(picture.device)
-        far = feature_distance(features(painted[::4]), features(picture[::4])).mean()
-        loss = (painted - picture).abs().mean() + 0.1 * far + 1e-6 * posterior.kl().mean()
+        features: Backbone = self.__dict__["features"].to(image.device)
+        far = feature_distance(features(painted[::4]), features(image[::4])).mean()
+        loss = (painted - image).abs().mean() + 0.1 * far + 1e-6 * posterior.kl().mean()
         self.optimizers["autoencoder"].zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.autoencoder.parameters(), 1.0)
         self.optimizers["autoencoder"].step()
         return loss.item()
 
-    def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
-        """New pictures of these collections."""
+    def sample(self, labels: Labels, generator: torch.Generator) -> Images:
+        """New images of these collections."""
         latent = self.draw(labels, generator) / self.scale
         return (self.autoencoder.decode(latent).sample.float() / 2 + 0.5).clamp(0, 1)
 
-    def reconstruct(self, picture: Pictures) -> Pictures:
+    def reconstruct(self, image: Images) -> Images:
         """Decoded posterior means."""
-        latent = self.autoencoder.encode(picture * 2 - 1).latent_dist.mode()
+        latent = self.autoencoder.encode(image * 2 - 1).latent_dist.mode()
         return (self.autoencoder.decode(latent).sample.float() / 2 + 0.5).clamp(0, 1)
 
     def latent_numbers(self) -> int:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from systems.system import Labels, Pictures, System, annealed
+from systems.system import Images, Labels, System, annealed
 
 
 class PlainVae(System):
@@ -41,34 +41,34 @@ class PlainVae(System):
         self.decoder = nn.Sequential(*up, nn.Conv2d(64, 3, 3, 1, 1))
         self.optimizers["adam"] = torch.optim.AdamW(self.parameters(), lr=1e-3)
 
-    def step(self, picture: Pictures, labels: Labels, progress: float) -> float:
+    def step(self, image: Images, labels: Labels, progress: float) -> float:
         """Absolute error plus KL divergence."""
         annealed(self.optimizers["adam"], 1e-3, progress)
-        mean, log_variance = self._encode(picture)
+        mean, log_variance = self._encode(image)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         rate = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        loss = (self._decode(z) - picture).abs().mean() + 2e-5 * rate
+        loss = (self._decode(z) - image).abs().mean() + 2e-5 * rate
         self.optimizers["adam"].zero_grad()
         loss.backward()
         self.optimizers["adam"].step()
         return loss.item()
 
-    def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
+    def sample(self, labels: Labels, generator: torch.Generator) -> Images:
         """Decoded samples of the standard normal prior."""
         noise = torch.randn(len(labels), self.latent, generator=generator)
         return self._decode(noise.to(labels.device)).clamp(0, 1)
 
-    def reconstruct(self, picture: Pictures) -> Pictures:
+    def reconstruct(self, image: Images) -> Images:
         """Decoded posterior means."""
-        return self._decode(self._encode(picture)[0]).clamp(0, 1)
+        return self._decode(self._encode(image)[0]).clamp(0, 1)
 
     def latent_numbers(self) -> int:
         """Of the one vector."""
         return self.latent
 
-    def _encode(self, picture: Pictures) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.encoder(picture * 2 - 1).float().chunk(2, 1)
+    def _encode(self, image: Images) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encoder(image * 2 - 1).float().chunk(2, 1)
         return mean, F.hardtanh(log_variance, -10, 10)
 
-    def _decode(self, z: Tensor) -> Pictures:
+    def _decode(self, z: Tensor) -> Images:
         return self.decoder(z).float() + 0.5

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from systems.system import Labels, Pictures, System
+from systems.system import Images, Labels, System
 
 
 def _networks(resolution: int) -> Any:
@@ -46,22 +46,22 @@ class PythaeVae(System):
         self.latent = config.latent_dim
         self.optimizers["adam"] = torch.optim.Adam(self.model.parameters(), lr=self.learning_rate)
 
-    def step(self, picture: Pictures, labels: Labels, progress: float) -> float:
+    def step(self, image: Images, labels: Labels, progress: float) -> float:
         """pythae's own loss."""
-        loss = self.model({"data": picture}).loss
+        loss = self.model({"data": image}).loss
         self.optimizers["adam"].zero_grad()
         loss.backward()
         self.optimizers["adam"].step()
         return loss.item()
 
-    def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
+    def sample(self, labels: Labels, generator: torch.Generator) -> Images:
         """Its NormalSampler: decoded samples of N(0, 1)."""
         noise = torch.randn(len(labels), self.latent, generator=generator).to(labels.device)
         return self.model.decoder(noise).reconstruction.float().clamp(0, 1)
 
-    def reconstruct(self, picture: Pictures) -> Pictures:
+    def reconstruct(self, image: Images) -> Images:
         """Decoded posterior means."""
-        return self.model.decoder(self.model.encoder(picture).embedding).reconstruction.float().clamp(0, 1)
+        return self.model.decoder(self.model.encoder(image).embedding).reconstruction.float().clamp(0, 1)
 
     def latent_numbers(self) -> int:
         """Of the one vector."""
@@ -99,9 +99,9 @@ class PythaeVaegan(PythaeVae):
             network: nn.Module = getattr(self.model, part)
             self.optimizers[part] = torch.optim.Adam(network.parameters(), lr=3e-4)
 
-    def step(self, picture: Pictures, labels: Labels, progress: float) -> float:
+    def step(self, image: Images, labels: Labels, progress: float) -> float:
         """The updates of its CoupledOptimizerAdversarialTrainer, each part's gradients from its own loss."""
-        output = self.model({"data": picture})
+        output = self.model({"data": image})
         gradients = {}
         for part, optimizer in self.optimizers.items():
             if output[f"update_{part}"]:

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-Pictures = Float[Tensor, "batch 3 height width"]
+Images = Float[Tensor, "batch 3 height width"]
 """RGB over white, in [0, 1]."""
 Labels = Int[Tensor, " batch"]
-"""Which collection a picture is of."""
+"""Which collection an image is of."""
 
 
 class System(ABC, nn.Module):
@@ -29,19 +29,19 @@ class System(ABC, nn.Module):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
 
     @abstractmethod
-    def step(self, picture: Pictures, labels: Labels, progress: float) -> float:
+    def step(self, image: Images, labels: Labels, progress: float) -> float:
         """One update; ``progress`` is the part of the budget that is spent. Returns a loss, to be watched."""
 
     @abstractmethod
-    def sample(self, labels: Labels, generator: torch.Generator) -> Pictures:
-        """New pictures of these collections, or of any where the system does not know them."""
+    def sample(self, labels: Labels, generator: torch.Generator) -> Images:
+        """New images of these collections, or of any where the system does not know them."""
 
-    def reconstruct(self, picture: Pictures) -> Pictures | None:
-        """Pictures through the system's bottleneck and back; None where it has none."""
+    def reconstruct(self, image: Images) -> Images | None:
+        """Images through the system's bottleneck and back; None where it has none."""
         return None
 
     def latent_numbers(self) -> int | None:
-        """How many numbers a picture becomes."""
+        """How many numbers an image becomes."""
         return None
 
 

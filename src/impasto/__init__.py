@@ -1,4 +1,4 @@
-"""Impasto learns a style from a folder of pictures and makes more pictures in it."""
+"""Impasto learns a style from a folder of images and makes more images in it."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -28,15 +28,15 @@ from impasto.config import (
 from impasto.create.clip import Clip, is_clip
 from impasto.create.fuse import Fuser, Source
 from impasto.create.generate import generate
+from impasto.create.image import to_image
 from impasto.create.palette import check_pixel_art, finished, resolved
-from impasto.create.picture import to_image
 from impasto.create.recipe import DTYPES, Recipe
 from impasto.create.style import parse_reference, pooled_style, with_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
 from impasto.create.stylize_clip import Redrawn, Watch, stylize_clip
 from impasto.create.vectors import Latents
-from impasto.data import Loaded, WholePictures, prepare, read_pictures
+from impasto.data import Loaded, WholeImages, prepare, read_images
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
 from impasto.model.autoencoder import modes
@@ -54,12 +54,12 @@ from impasto.training.run import Run, model_file, read_config
 if TYPE_CHECKING:
     from impasto.evaluate.evaluate import Report
 
-PICTURES_AT_A_TIME = 8
+IMAGES_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A new picture, and the recipe that makes it again."""
+    """A new image, and the recipe that makes it again."""
 
     image: Image.Image
     recipe: Recipe
@@ -67,7 +67,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A picture as the model was given it, and painted from coarse prefixes of its levels."""
+    """An image as the model was given it, and painted from coarse prefixes of its levels."""
 
     name: str
     original: Image.Image
@@ -77,14 +77,14 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Likeness:
-    """A sentence or the name of a picture, and how well it fits: the cosine of text vectors."""
+    """A sentence or the name of an image, and how well it fits: the cosine of text vectors."""
 
     name: str
     cosine: float
 
 
 class Pipeline:
-    """A trained model, ready to make pictures."""
+    """A trained model, ready to make images."""
 
     def __init__(
         self,
@@ -128,15 +128,15 @@ class Pipeline:
         start: int = 0,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Iterator[Generated]:
-        """Yield pictures number ``start`` to ``start + count`` of a seed; each is the same however many are made.
+        """Yield images number ``start`` to ``start + count`` of a seed; each is the same however many are made.
 
-        ``on_step`` is told (steps done, steps) over all pictures. Raises ImpastoError for unknown styles and unusable
-        palettes, and for pictures smaller than the model's own.
+        ``on_step`` is told (steps done, steps) over all images. Raises ImpastoError for unknown styles and unusable
+        palettes, and for images smaller than the model's own.
         """
         config = config or GenerateConfig()
         size = (config.height or self.config.resolution, config.width or self.config.resolution)
         if min(size) < self.config.resolution:
-            raise ImpastoError(f"{min(size)} px: this model makes pictures from {self.config.resolution} px up.")
+            raise ImpastoError(f"{min(size)} px: this model makes images from {self.config.resolution} px up.")
         check_pixel_art(config.output.pixel_art, *size)
         output, colours = resolved(config.output)
         told, sources = self._style(config.style)
@@ -166,7 +166,7 @@ class Pipeline:
         """
         told, _ = self._style(style)
         if told is None:
-            raise ImpastoError("STYLE is missing: name collections of the model, or pictures.")
+            raise ImpastoError("STYLE is missing: name collections of the model, or images.")
         save_style(path, told, fingerprint=self.fingerprint, sources=tuple(style))
 
     def stylizer(self, config: StylizeConfig) -> Stylizer:
@@ -181,15 +181,15 @@ class Pipeline:
         recipe = Recipe(self.name, self.fingerprint, config, dtype=self.dtype, sources=sources)
         return Stylizer(self.network, told, recipe, *self._text(config))
 
-    def stylize(self, pictures: Path, config: StylizeConfig) -> Iterator[Generated]:
-        """Yield the pictures of a file, a folder or an archive, redrawn in a style, each at its own size.
+    def stylize(self, images: Path, config: StylizeConfig) -> Iterator[Generated]:
+        """Yield the images of a file, a folder or an archive, redrawn in a style, each at its own size.
 
-        Raises ImpastoError where there are none, for unknown styles, and for pictures that cannot be redrawn as asked.
+        Raises ImpastoError where there are none, for unknown styles, and for images that cannot be redrawn as asked.
         """
-        config.check_clip(str(pictures), is_clip(pictures))
+        config.check_clip(str(images), is_clip(images))
         redrawn = self.stylizer(config)
-        for picture in self.whole_pictures(pictures, config.max_side):
-            yield Generated(redrawn(picture), redrawn.recipe(picture))
+        for image in self.whole_images(images, config.max_side):
+            yield Generated(redrawn(image), redrawn.recipe(image))
 
     def stylize_clip(
         self,
@@ -214,9 +214,9 @@ class Pipeline:
         start: int = 0,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Iterator[Generated]:
-        """Yield variations ``start`` to ``start + count`` of one picture of several, see `impasto.create.fuse`.
+        """Yield variations ``start`` to ``start + count`` of one image of several, see `impasto.create.fuse`.
 
-        Raises ImpastoError for pictures that cannot be read, unusable weights, and sizes that do not allow what is
+        Raises ImpastoError for images that cannot be read, unusable weights, and sizes that do not allow what is
         asked.
         """
         config.check_sources()
@@ -227,21 +227,21 @@ class Pipeline:
         style, style_sources = self._style(config.style)
         fuser = Fuser(self.network, sources, config, style, *self._text(config))
         settings = dataclasses.replace(config, output=fuser.output)
-        hashes = {s.picture.given: s.picture.content_hash for found in sources.values() for s in found} | style_sources
+        hashes = {s.image.given: s.image.content_hash for found in sources.values() for s in found} | style_sources
         recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=hashes)
         for index in range(start, start + count):
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
 
     def _sources(self, text: str, most: int) -> list[Source]:
-        """The picture, or the pictures of a folder or archive, which share the weight."""
+        """The image, or the images of a folder or archive, which share the weight."""
         path, weight = with_weight(text)
-        found = list(self.whole_pictures(Path(path), most))
+        found = list(self.whole_images(Path(path), most))
         if not found:
-            raise ImpastoError(f"there is no readable picture in {path}.")
-        return [Source(picture, weight / len(found)) for picture in found]
+            raise ImpastoError(f"there is no readable image in {path}.")
+        return [Source(image, weight / len(found)) for image in found]
 
     def again(self, recipe: Recipe) -> Generated:
-        """The identical picture that ``recipe`` was written for, whichever job made it.
+        """The identical image that ``recipe`` was written for, whichever job made it.
 
         Raises ImpastoError for a recipe of another model, and where a file that it names is not there or has changed.
         """
@@ -256,7 +256,7 @@ class Pipeline:
         finally:
             self.network.prior.dtype = before
         if changed := [name for name, digest in recipe.sources.items() if made.recipe.sources.get(name) != digest]:
-            raise ImpastoError(f"{', '.join(changed)} has changed since the picture was made.")
+            raise ImpastoError(f"{', '.join(changed)} has changed since the image was made.")
         return made
 
     def _made_again(self, recipe: Recipe) -> Generated:
@@ -270,9 +270,9 @@ class Pipeline:
             raise ImpastoError(f"it comes from the clip {recipe.content}: make that again with impasto stylize.")
         return next(self.stylize(Path(recipe.content), settings.without_idle(self.config)))
 
-    def whole_pictures(self, path: Path, most: int = MAX_SIDE) -> WholePictures:
-        """The pictures of a file, folder or archive at their own sizes, with this model's channels."""
-        return WholePictures(path, most=most, channels=self.config.channels)
+    def whole_images(self, path: Path, most: int = MAX_SIDE) -> WholeImages:
+        """The images of a file, folder or archive at their own sizes, with this model's channels."""
+        return WholeImages(path, most=most, channels=self.config.channels)
 
     def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, dict[str, str]]:
         references = [parse_reference(text, self.config.collections) for text in style]
@@ -294,35 +294,35 @@ class Pipeline:
         if not self.config.text_dim:
             raise ImpastoError(f"{self.path} has learned no captions; train with --text on a captioned folder.")
 
-    def read(self, pictures: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
+    def read(self, images: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
         """Read files, folders and archives at the model's resolution and with its channels.
 
         What lies in a folder and cannot be read is skipped, and told to ``listeners`` with its reason. Raises
         ImpastoError for a file given by name that cannot be read, and where nothing can.
         """
-        loaded = read_pictures(list(pictures), resolution=self.config.resolution, channels=self.config.channels)
+        loaded = read_images(list(images), resolution=self.config.resolution, channels=self.config.channels)
         for name, reason in loaded.skipped.items():
             for listener in listeners:
                 listener(Warned(f"skipped {name}: {reason}"))
         return loaded
 
     @torch.no_grad()
-    def reconstruct(self, pictures: Loaded | Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
-        """Encode pictures and paint them again; with ``levels`` from every coarse prefix of levels."""
-        loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
+    def reconstruct(self, images: Loaded | Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
+        """Encode images and paint them again; with ``levels`` from every coarse prefix of levels."""
+        loaded = images if isinstance(images, Loaded) else self.read(images)
         autoencoder = self.network.autoencoder
         for names, pixels in _batches(loaded):
             posterior = autoencoder.posterior(to_images(pixels, self.device))
             prefixes = autoencoder.prefixes(posterior) if levels else [autoencoder.decode(modes(posterior))]
             painted = [prefix.cpu().numpy() for prefix in prefixes]
             for row, name in enumerate(names):
-                images = tuple(to_image(prefix[row]) for prefix in painted)
-                yield Reconstruction(name, to_image(pixels[row]), images)
+                outputs = tuple(to_image(prefix[row]) for prefix in painted)
+                yield Reconstruction(name, to_image(pixels[row]), outputs)
 
     @torch.no_grad()
-    def encode(self, pictures: Loaded | Sequence[Path]) -> Latents:
-        """The posterior means of pictures at every level, style first."""
-        loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
+    def encode(self, images: Loaded | Sequence[Path]) -> Latents:
+        """The posterior means of images at every level, style first."""
+        loaded = images if isinstance(images, Loaded) else self.read(images)
         batches: list[list[np.ndarray]] = [[] for _ in LEVEL_NAMES]
         for _, pixels in _batches(loaded):
             latents = modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))
@@ -332,28 +332,28 @@ class Pipeline:
         return Latents(loaded.names, levels, self.fingerprint)
 
     @torch.no_grad()
-    def text_vectors(self, pictures: Loaded | Sequence[Path]) -> tuple[tuple[str, ...], TextVectors]:
-        """Names, and for each picture the vector, of unit length, of a sentence that would say what it shows.
+    def text_vectors(self, images: Loaded | Sequence[Path]) -> tuple[tuple[str, ...], TextVectors]:
+        """Names, and for each image the vector, of unit length, of a sentence that would say what it shows.
 
         Raises ImpastoError where the model has learned no captions.
         """
         self._check_captions()
         predictor = self.network.caption_predictor
         assert predictor is not None
-        loaded = pictures if isinstance(pictures, Loaded) else self.read(pictures)
+        loaded = images if isinstance(images, Loaded) else self.read(images)
         found = []
         for _, pixels in _batches(loaded):
             found.append(predictor(modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))).cpu())
         return loaded.names, torch.cat(found)
 
     def caption(
-        self, pictures: Loaded | Sequence[Path], vocabulary: Sequence[str] = (), most: int = 3
+        self, images: Loaded | Sequence[Path], vocabulary: Sequence[str] = (), most: int = 3
     ) -> Iterator[tuple[str, list[Likeness]]]:
-        """Yield each picture's name and the sentences of ``vocabulary`` that say best what it shows, best first.
+        """Yield each image's name and the sentences of ``vocabulary`` that say best what it shows, best first.
 
-        Without a vocabulary the captions of the training pictures are used.
+        Without a vocabulary the captions of the training images are used.
         """
-        names, vectors = self.text_vectors(pictures)
+        names, vectors = self.text_vectors(images)
         sentences = list(vocabulary) or self._known_captions()
         likeness = vectors @ self._encoder()(sentences).T
         for name, row in zip(names, likeness, strict=True):
@@ -363,9 +363,9 @@ class Pipeline:
                 [Likeness(sentences[i], v) for v, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
             )
 
-    def search(self, pictures: Loaded | Sequence[Path], text: str) -> list[Likeness]:
-        """The names of the pictures, those first that show most likely what ``text`` says."""
-        names, vectors = self.text_vectors(pictures)
+    def search(self, images: Loaded | Sequence[Path], text: str) -> list[Likeness]:
+        """The names of the images, those first that show most likely what ``text`` says."""
+        names, vectors = self.text_vectors(images)
         likeness = vectors @ self._encoder()([text])[0]
         return [Likeness(names[i], float(likeness[i])) for i in likeness.argsort(descending=True).tolist()]
 
@@ -381,22 +381,22 @@ class Pipeline:
 
     @torch.no_grad()
     def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
-        """Paint latents; yields (name, picture). Raises ImpastoError where they do not fit this model."""
+        """Paint latents; yields (name, image). Raises ImpastoError where they do not fit this model."""
         for name, shape in zip(LEVEL_NAMES, latent_shapes(self.config), strict=True):
             if name not in latents.levels:
                 raise ImpastoError(f"the latents have no level {name!r}; this model needs {', '.join(LEVEL_NAMES)}.")
             if latents.levels[name].shape[1:] != shape:
                 found = latents.levels[name].shape[1:]
-                raise ImpastoError(f"level {name} is {found} for each picture; this model needs {shape}.")
-        for start in range(0, len(latents.names), PICTURES_AT_A_TIME):
-            part = slice(start, start + PICTURES_AT_A_TIME)
+                raise ImpastoError(f"level {name} is {found} for each image; this model needs {shape}.")
+        for start in range(0, len(latents.names), IMAGES_AT_A_TIME):
+            part = slice(start, start + IMAGES_AT_A_TIME)
             values = Levels.of(torch.from_numpy(latents.levels[name][part]).to(self.device) for name in LEVEL_NAMES)
             painted = self.network.autoencoder.decode(values).cpu().numpy()
             yield from zip(latents.names[part], map(to_image, painted), strict=True)
 
     def evaluate(
         self,
-        pictures: Path,
+        images: Path,
         config: EvaluateConfig | None = None,
         *,
         fit: Fit | None = None,
@@ -405,8 +405,8 @@ class Pipeline:
     ) -> "Report":
         """Measure this model on the folder or archive that it was trained on; see `impasto.evaluate.evaluate`.
 
-        ``fit`` is how pictures become square, as in training where not given; ``features`` an ONNX network on whose
-        features distances are measured too, see `impasto.evaluate.network`. Raises ImpastoError where the pictures
+        ``fit`` is how images become square, as in training where not given; ``features`` an ONNX network on whose
+        features distances are measured too, see `impasto.evaluate.network`. Raises ImpastoError where the images
         do not fit the model, and where the extra for measuring is not installed.
         """
         from impasto.evaluate.evaluate import evaluate
@@ -418,7 +418,7 @@ class Pipeline:
         with self.cache() as cache:
             trained = self._trained()
             found = prepare(
-                pictures,
+                images,
                 resolution=self.config.resolution,
                 fit=fit or (trained.fit if trained else Fit.AUTO),
                 zoom=trained.zoom if trained else 1.0,
@@ -463,13 +463,13 @@ def train(
 ) -> Pipeline:
     """Train a model, or resume training; ``cancel`` is asked once a step. Returns the model as saved.
 
-    Raises ImpastoError when pictures or folders are not usable.
+    Raises ImpastoError when images or folders are not usable.
     """
     run = _train(config, listeners, cancel)
     return load(run.folder, config.device)
 
 
 def _batches(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    for start in range(0, len(loaded.names), PICTURES_AT_A_TIME):
-        part = slice(start, start + PICTURES_AT_A_TIME)
+    for start in range(0, len(loaded.names), IMAGES_AT_A_TIME):
+        part = slice(start, start + IMAGES_AT_A_TIME)
         yield loaded.names[part], loaded.pixels[part]

@@ -18,10 +18,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from impasto.errors import ImpastoError
 
-Pictures = Float[Tensor, "_batch _channel _height _width"]
+Images = Float[Tensor, "_batch _channel _height _width"]
 NUM_EARLY_MAPS = 4
 MEASURED_SIDE = 128
-"""For measuring, smaller pictures are enlarged to this: at 32 px pooled features are all but zero."""
+"""For measuring, smaller images are enlarged to this: at 32 px pooled features are all but zero."""
 
 
 class Lite(StrEnum):
@@ -34,14 +34,14 @@ class Lite(StrEnum):
 
 
 class Backbone(nn.Module):
-    """EfficientNet-Lite (Tan & Le 2019): early maps say how a picture looks, pooled features what is in it.
+    """EfficientNet-Lite (Tan & Le 2019): early maps say how an image looks, pooled features what is in it.
 
-    Gradients flow to the picture, never to the weights, which are read as tensors only. Raises ImpastoError where the
+    Gradients flow to the image, never to the weights, which are read as tensors only. Raises ImpastoError where the
     package with the weights is not installed.
     """
 
     num_features = 1280
-    """Pooled features of a picture."""
+    """Pooled features of an image."""
 
     def __init__(self, which: Lite) -> None:
         super().__init__()
@@ -72,28 +72,28 @@ class Backbone(nn.Module):
         """Stays in evaluation mode: its batch statistics are frozen too."""
         return super().train(False)
 
-    def forward(self, picture: Pictures) -> list[Pictures]:
-        """The last map before each halving, strides 2, 4, 8 and 16, of pictures in [0, 1].
+    def forward(self, image: Images) -> list[Images]:
+        """The last map before each halving, strides 2, 4, 8 and 16, of images in [0, 1].
 
         Only the first three channels, RGB over white, are looked at.
         """
-        x = self.stem(self._prepared(picture))
+        x = self.stem(self._prepared(image))
         maps = []
         for stage in itertools.islice(self.stages, NUM_EARLY_MAPS):
             x = stage(x)
             maps.append(x)
         return maps
 
-    def look(self, picture: Pictures) -> tuple[list[Pictures], Float[Tensor, "batch feature"]]:
+    def look(self, image: Images) -> tuple[list[Images], Float[Tensor, "batch feature"]]:
         """The early maps, and the pooled features."""
-        maps = self(picture)
+        maps = self(image)
         x = maps[-1]
         for stage in itertools.islice(self.stages, NUM_EARLY_MAPS, None):
             x = stage(x)
         return maps, self.head(x).mean((2, 3))
 
-    def _prepared(self, picture: Pictures) -> Pictures:
-        x = (picture[:, :3] * 255 - 127) / 128
+    def _prepared(self, image: Images) -> Images:
+        x = (image[:, :3] * 255 - 127) / 128
         scale = self.least_side / min(x.shape[2:])
         return F.interpolate(x, scale_factor=scale, mode="bilinear") if scale > 1 else x
 
@@ -117,7 +117,7 @@ def _folded(convolution: Any, norm: nn.BatchNorm2d) -> nn.Module:
     return folded
 
 
-def channel_statistics(maps: list[Pictures]) -> Float[Tensor, "_batch statistic"]:
+def channel_statistics(maps: list[Images]) -> Float[Tensor, "_batch statistic"]:
     """Mean and standard deviation of every channel of every map (Huang & Belongie 2017 match these to move style)."""
     parts = []
     for early in maps:
@@ -132,7 +132,7 @@ def deviations_in(statistics: Float[Tensor, " statistic"], channels: Sequence[in
     return list(parts[1::2])
 
 
-def feature_distance(painted: list[Pictures], real: list[Pictures]) -> Float[Tensor, " batch"]:
+def feature_distance(painted: list[Images], real: list[Images]) -> Float[Tensor, " batch"]:
     """Squared distance of features made unit length at each position, averaged over positions and maps; 0 to 4.
 
     The form of Zhang 2018 ("The unreasonable effectiveness of deep features") without its learned weights.

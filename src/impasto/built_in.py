@@ -34,7 +34,7 @@ def built_in_models() -> tuple[str, ...]:
 
 
 def is_built_in(model: Path) -> bool:
-    """Whether a built-in model is meant: a folder of pictures that happens to have the name does not matter."""
+    """Whether a built-in model is meant: a folder of images that happens to have the name does not matter."""
     is_model = model.is_file() or (model / WEIGHTS).is_file() or (model / "config.json").is_file()
     return not is_model and str(model) in built_in_models()
 

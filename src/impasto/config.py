@@ -36,7 +36,7 @@ class Size(StrEnum):
 
 
 class Fit(StrEnum):
-    """How a picture that is not square becomes square."""
+    """How an image that is not square becomes square."""
 
     AUTO = "auto"
     PAD = "pad"
@@ -44,7 +44,7 @@ class Fit(StrEnum):
 
 
 class Repeat(StrEnum):
-    """Along which axes copies of a picture meet without a seam."""
+    """Along which axes copies of an image meet without a seam."""
 
     NONE = "none"
     X = "x"
@@ -63,7 +63,7 @@ class Repeat(StrEnum):
 
 
 class Flow(StrEnum):
-    """Whether a redrawn picture goes along the prior flow, or from what is told of it straight to the decoder."""
+    """Whether a redrawn image goes along the prior flow, or from what is told of it straight to the decoder."""
 
     AUTO = "auto"
     ON = "on"
@@ -79,7 +79,7 @@ class ClipFormat(StrEnum):
 
 
 class Against(StrEnum):
-    """Which real pictures samples are compared with."""
+    """Which real images samples are compared with."""
 
     HELD_OUT = "held-out"
     ALL = "all"

@@ -33,7 +33,7 @@ class Stepped:
 
     stage: Stage
     images_seen: int
-    """Pictures that this stage has seen, over all processes and resumes."""
+    """Images that this stage has seen, over all processes and resumes."""
     stage_progress: float
     """Part of this stage's budget that is spent, 0 to 1."""
     total_progress: float
@@ -48,7 +48,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Previewed:
-    """A preview picture was written."""
+    """A preview image was written."""
 
     path: Path
 

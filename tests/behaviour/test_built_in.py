@@ -28,7 +28,7 @@ def test_cards_say_what_is_in_the_file(name: str) -> None:
     assert card.scores and all(card.scores.values())
     text = whole_card(name)
     for maker in model.config.collections:
-        assert maker in text, f"the card does not say whose pictures {maker} are"
+        assert maker in text, f"the card does not say whose images {maker} are"
     for words in (card.licence, *card.scores.values()):
         assert words in text
     assert model.styles is not None and len(model.styles) == len(model.config.collections)
@@ -41,7 +41,7 @@ def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     assert located(Path("icons")) == FOLDER / "icons"
     (tmp_path / "icons").mkdir()
-    assert located(Path("icons")) == FOLDER / "icons", "a folder of pictures"
+    assert located(Path("icons")) == FOLDER / "icons", "a folder of images"
     (tmp_path / "icons" / "model.safetensors").touch()
     assert located(Path("icons")) == Path("icons")
     assert known_as(FOLDER / "icons") == "icons"
@@ -65,13 +65,13 @@ def test_models_lists_them_and_prints_a_card(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.strip() == whole_card("icons").strip()
 
 
-def test_pictures_of_a_built_in_model_are_made_again_by_its_name(tmp_path: Path) -> None:
+def test_images_of_a_built_in_model_are_made_again_by_its_name(tmp_path: Path) -> None:
     out, again = tmp_path / "new", tmp_path / "again"
     assert main(["generate", "icons", "-n", "1", "--steps", "1", "--style", "noto", "--out", str(out)]) == 0
-    (picture,) = out.glob("*.png")
-    assert read_recipe(picture).model == "icons"
-    assert main(["generate", "--recipe", str(picture), "--out", str(again)]) == 0
-    assert next(again.glob("*.png")).read_bytes() == picture.read_bytes()
+    (image,) = out.glob("*.png")
+    assert read_recipe(image).model == "icons"
+    assert main(["generate", "--recipe", str(image), "--out", str(again)]) == 0
+    assert next(again.glob("*.png")).read_bytes() == image.read_bytes()
 
 
 def test_text_changes_what_is_drawn() -> None:

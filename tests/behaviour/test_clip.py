@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import impasto
+from images import noise
 from impasto.cli.main import main
 from impasto.config import StylizeConfig, flat
 from impasto.create.clip import Clip, comment_of, frame_difference, write_clip
@@ -18,7 +19,6 @@ from impasto.create.steady import SteadyPainted, SteadyTold
 from impasto.create.stylize import Stylizer
 from impasto.errors import ImpastoError
 from impasto.model.gaussian import Gaussian
-from pictures import noise
 
 av = pytest.importorskip("av")
 RATE = Fraction(10)
@@ -47,11 +47,11 @@ def add_sound(path: Path, codec: str, suffix: str) -> Path:
         tone.writeframes(b"".join(struct.pack("<h", int(9000 * np.sin(n / 20))) for n in range(48_000)))
     target = path.with_name(f"sounding{suffix}")
     with av.open(str(path)) as video, av.open(str(path.with_suffix(".wav"))) as tone, av.open(str(target), "w") as out:
-        picture = out.add_stream_from_template(video.streams.video[0])
+        image = out.add_stream_from_template(video.streams.video[0])
         sound = out.add_stream(codec, rate=48_000)
         for packet in video.demux(video.streams.video[0]):
             if packet.dts is not None:
-                packet.stream = picture
+                packet.stream = image
                 out.mux(packet)
         for frame in tone.decode(audio=0):
             out.mux(sound.encode(frame))
@@ -213,8 +213,8 @@ def test_what_is_painted_is_carried_along_what_moves_and_forgets_at_a_cut() -> N
     shown = [steady(frame, painted) for frame, painted in zip(frames, flickering, strict=True)]
     assert torch.equal(shown[0], flickering[0])
 
-    def error(pictures: list[torch.Tensor]) -> float:
-        return float((pictures[-1] - frames[-1])[..., 16:-32].abs().mean())
+    def error(images: list[torch.Tensor]) -> float:
+        return float((images[-1] - frames[-1])[..., 16:-32].abs().mean())
 
     assert error(shown) < 0.6 * error(flickering), "no trail, and the flicker is averaged"
     dark = torch.zeros_like(ground[..., 32:96, :128])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from images import encode, noise
 from impasto.config import Fit
 from impasto.data import decode as decoding
 from impasto.data.decode import quiet_pillow
 from impasto.data.source import SkippedError
-from pictures import encode, noise
 
 
 def decode(data: bytes, resolution: int = 32, fit: Fit = Fit.AUTO) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_reads_every_kind(kind):
 
 
 @pytest.mark.parametrize(
-    ("picture", "kind", "expected"),
+    ("image", "kind", "expected"),
     [
         (flat("1", 1), "PNG", (255, 255, 255)),
         (flat("L", 77), "PNG", (77, 77, 77)),
@@ -47,8 +47,8 @@ def test_reads_every_kind(kind):
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
 )
-def test_opaque_modes(picture, kind, expected):
-    pixels = decode(encode(picture, kind))
+def test_opaque_modes(image, kind, expected):
+    pixels = decode(encode(image, kind))
     assert pixels.shape == (3, 32, 32)
     assert np.abs(pixels.astype(int) - np.array(expected)[:, None, None]).max() <= 2
 
@@ -66,13 +66,13 @@ def test_16_bit_colour_keeps_the_high_byte():
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_comes_over_white(mode):
-    picture = noise(32, 32, mode=mode)
-    pixels = decode(encode(picture))
-    alpha = np.asarray(picture)[..., -1]
+    image = noise(32, 32, mode=mode)
+    pixels = decode(encode(image))
+    alpha = np.asarray(image)[..., -1]
     assert pixels.shape == (4, 32, 32)
     assert (pixels[3] == alpha).all()
     assert (pixels[:3, alpha == 0] == 255).all()
-    colours = np.asarray(picture.convert("RGBA"))[..., :3].transpose(2, 0, 1)
+    colours = np.asarray(image.convert("RGBA"))[..., :3].transpose(2, 0, 1)
     assert (pixels[:3, alpha == 255] == colours[:, alpha == 255]).all()
 
 
@@ -83,18 +83,18 @@ def test_half_clear_colour_is_half_white():
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_palette_with_a_clear_colour(kind):
-    picture = flat("P", 1)
-    picture.putpalette([9, 9, 9, 250, 0, 0])
-    picture.paste(0, (0, 0, 16, 32))
-    pixels = decode(encode(picture, kind, transparency=0))
+    image = flat("P", 1)
+    image.putpalette([9, 9, 9, 250, 0, 0])
+    image.paste(0, (0, 0, 16, 32))
+    pixels = decode(encode(image, kind, transparency=0))
     assert pixels.shape[0] == 4
     assert (pixels[:, 5, 5] == [255, 255, 255, 0]).all() and (pixels[:, 5, 25] == [250, 0, 0, 255]).all()
 
 
 def test_palette_with_alpha_for_each_colour():
-    picture = flat("P", 1)
-    picture.putpalette([9, 9, 9, 0, 0, 0])
-    pixels = decode(encode(picture, transparency=bytes([0, 51])))
+    image = flat("P", 1)
+    image.putpalette([9, 9, 9, 0, 0, 0])
+    pixels = decode(encode(image, transparency=bytes([0, 51])))
     assert (pixels[:, 0, 0] == [204, 204, 204, 51]).all()
 
 
@@ -103,28 +103,28 @@ def test_a_clear_colour_without_an_alpha_channel(mode, clear):
     if mode == "I;16":
         values = np.full((32, 32), 40000, np.uint16)
         values[:, :16] = clear
-        picture = Image.fromarray(values)
+        image = Image.fromarray(values)
     else:
-        picture = flat(mode, 200 if mode == "L" else (200, 200, 200))
-        picture.paste(clear, (0, 0, 16, 32))
-    pixels = decode(encode(picture, transparency=clear))
+        image = flat(mode, 200 if mode == "L" else (200, 200, 200))
+        image.paste(clear, (0, 0, 16, 32))
+    pixels = decode(encode(image, transparency=clear))
     assert pixels.shape[0] == 4 and (pixels[3, :, :16] == 0).all() and (pixels[3, :, 16:] == 255).all()
 
 
 def test_alpha_that_is_all_opaque_or_a_stray_pixel_does_not_count():
-    picture = flat("RGBA", (10, 20, 30, 255), (64, 64))
-    assert decode(encode(picture), 64).shape[0] == 3
-    picture.putpixel((3, 3), (0, 0, 0, 0))
-    pixels = decode(encode(picture), 64)
+    image = flat("RGBA", (10, 20, 30, 255), (64, 64))
+    assert decode(encode(image), 64).shape[0] == 3
+    image.putpixel((3, 3), (0, 0, 0, 0))
+    pixels = decode(encode(image), 64)
     assert pixels.shape[0] == 3 and (pixels[:, 3, 3] == 255).all()
-    picture.paste((0, 0, 0, 0), (0, 0, 8, 8))
-    assert decode(encode(picture), 64).shape[0] == 4
+    image.paste((0, 0, 0, 0), (0, 0, 8, 8))
+    assert decode(encode(image), 64).shape[0] == 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [(64, 40), (1024, 640)])
 def test_exif_orientation(orientation, size):
-    # The upright picture has a red left third; store it so that the orientation tag brings it back.
+    # The upright image has a red left third; store it so that the orientation tag brings it back.
     width, height = size
     upright = flat("RGB", "white", size)
     upright.paste("red", (0, 0, width // 3, height // 2))
@@ -142,13 +142,13 @@ def test_exif_orientation(orientation, size):
     exif[0x0112] = orientation
     data = encode(stored, "JPEG", exif=exif, quality=95)
     with quiet_pillow():
-        picture = decoding.decode(data, resolution=32, fit=Fit.CROP)
-    assert (picture.source_width, picture.source_height) == size
-    assert picture.pixels.shape == (3, 32, 51)
-    assert picture.pixels[1, 8, 8] < 40 and picture.pixels[1, 24, 8] > 215 and picture.pixels[1, 8, 40] > 215
+        image = decoding.decode(data, resolution=32, fit=Fit.CROP)
+    assert (image.source_width, image.source_height) == size
+    assert image.pixels.shape == (3, 32, 51)
+    assert image.pixels[1, 8, 8] < 40 and image.pixels[1, 24, 8] > 215 and image.pixels[1, 8, 40] > 215
 
 
-def test_broken_exif_does_not_cost_the_picture():
+def test_broken_exif_does_not_cost_the_image():
     data = encode(flat("RGB", (9, 9, 9)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01broken")
     assert decode(data).shape == (3, 32, 32)
 
@@ -195,22 +195,22 @@ def test_crop_keeps_the_long_side_up_to_four_times():
     assert decode(encode(noise(1, 900)), 32, Fit.CROP).shape == (3, 128, 32)
 
 
-def test_crop_of_a_long_picture_keeps_its_middle():
-    picture = flat("RGB", "white", (3200, 32))
-    picture.paste("black", (1600 - 64, 0, 1600 + 64, 32))
-    assert (decode(encode(picture), 32, Fit.CROP) == 0).all()
+def test_crop_of_a_long_image_keeps_its_middle():
+    image = flat("RGB", "white", (3200, 32))
+    image.paste("black", (1600 - 64, 0, 1600 + 64, 32))
+    assert (decode(encode(image), 32, Fit.CROP) == 0).all()
 
 
 def test_pad_centres_clear_white_around_alpha():
-    picture = flat("RGBA", (0, 0, 200, 255), (64, 32))
-    picture.paste((0, 0, 0, 0), (0, 0, 16, 32))
-    pixels = decode(encode(picture), 64)
+    image = flat("RGBA", (0, 0, 200, 255), (64, 32))
+    image.paste((0, 0, 0, 0), (0, 0, 16, 32))
+    pixels = decode(encode(image), 64)
     assert pixels.shape == (4, 64, 64)
     assert (pixels[:3, :16] == 255).all() and (pixels[3, :16] == 0).all() and (pixels[3, 48:] == 0).all()
     assert (pixels[:, 32, 40] == [0, 0, 200, 255]).all()
 
 
-def test_pad_continues_the_border_of_an_opaque_picture():
+def test_pad_continues_the_border_of_an_opaque_image():
     pixels = decode(encode(flat("RGB", (1, 2, 3), (64, 20))), 64, Fit.PAD)
     assert pixels.shape == (3, 64, 64) and (pixels == np.array([1, 2, 3])[:, None, None]).all()
     assert decode(encode(flat("RGB", 0, (900, 1))), 64, Fit.PAD).shape == (3, 64, 64)
@@ -235,7 +235,7 @@ def test_bomb_is_refused_by_its_header_alone(monkeypatch):
         decode(larger)
 
 
-def test_large_pictures_are_decoded_one_at_a_time_and_still_right(monkeypatch):
+def test_large_images_are_decoded_one_at_a_time_and_still_right(monkeypatch):
     monkeypatch.setattr(decoding, "LARGE_PIXELS", 10)
     assert decode(encode(flat("RGB", (5, 6, 7))))[2, 0, 0] == 7
     assert not decoding._large.locked()
@@ -252,7 +252,7 @@ def test_truncated_files_are_refused(kind):
 
 def test_other_formats_are_refused_by_content():
     for kind in ("PPM", "ICO", "EPS"):
-        with pytest.raises(SkippedError, match="not the kind of picture"):
+        with pytest.raises(SkippedError, match="not the kind of image"):
             decode(encode(noise(), kind))
     with pytest.raises(SkippedError, match="empty"):
         decode(b"")
@@ -267,10 +267,10 @@ def test_warning_filters_come_back():
         warnings.warn("seen", stacklevel=1)
 
 
-def test_cropped_pictures_are_kept_larger_as_far_as_they_go() -> None:
-    def kept(picture: Image.Image, fit: Fit = Fit.CROP) -> tuple[int, ...]:
+def test_cropped_images_are_kept_larger_as_far_as_they_go() -> None:
+    def kept(image: Image.Image, fit: Fit = Fit.CROP) -> tuple[int, ...]:
         with decoding.quiet_pillow():
-            return decoding.decode(encode(picture), resolution=32, fit=fit, zoom=2.0).pixels.shape
+            return decoding.decode(encode(image), resolution=32, fit=fit, zoom=2.0).pixels.shape
 
     assert kept(noise(300, 150)) == (3, 64, 128)
     assert kept(noise(48, 48)) == (3, 48, 48), "never enlarged beyond its file"

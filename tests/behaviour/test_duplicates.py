@@ -1,25 +1,25 @@
-"""Pictures that look the same."""
+"""Images that look the same."""
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from images import noise
 from impasto.data.duplicates import Look, look_of, near_duplicates
-from pictures import noise
 
 
-def look(picture: Image.Image) -> Look:
-    return look_of(np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)))
+def look(image: Image.Image) -> Look:
+    return look_of(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))
 
 
 def test_a_recompressed_copy_is_found_and_others_are_not():
     rng = np.random.default_rng(0)
-    pictures = [noise(64, 64, seed=seed) for seed in range(50)]
-    noisy = np.clip(np.asarray(pictures[7]).astype(int) + rng.integers(-5, 6, (64, 64, 3)), 0, 255)
-    looks = [look(picture) for picture in [*pictures, Image.fromarray(noisy.astype(np.uint8))]]
+    images = [noise(64, 64, seed=seed) for seed in range(50)]
+    noisy = np.clip(np.asarray(images[7]).astype(int) + rng.integers(-5, 6, (64, 64, 3)), 0, 255)
+    looks = [look(image) for image in [*images, Image.fromarray(noisy.astype(np.uint8))]]
     assert near_duplicates(looks) == [[7, 50]]
 
 
-def test_flat_pictures_of_different_colours_are_different():
+def test_flat_images_of_different_colours_are_different():
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 200), (200, 0, 0)]
     assert near_duplicates([look(Image.new("RGB", (32, 32), colour)) for colour in colours]) == [[0, 4]]
 
@@ -36,9 +36,9 @@ def test_small_icons_on_white_are_different():
 def test_white_shapes_on_clear_ground_differ_by_their_alpha():
     looks = []
     for left in (0, 32):
-        picture = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
-        picture.paste((255, 255, 255, 255), (left, 0, left + 32, 64))
-        looks.append(look(picture))
+        image = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+        image.paste((255, 255, 255, 255), (left, 0, left + 32, 64))
+        looks.append(look(image))
     assert near_duplicates(looks) == []
     assert near_duplicates([looks[0], looks[0]]) == [[0, 1]]
 
@@ -49,5 +49,5 @@ def test_thousands_of_copies_are_one_group():
     assert len(groups) == 1 and len(groups[0]) == 3000
 
 
-def test_few_pictures():
+def test_few_images():
     assert near_duplicates([]) == [] and near_duplicates([look(noise())]) == []

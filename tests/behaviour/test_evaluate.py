@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from images import noise
 from impasto import api
 from impasto.cli.main import main
 from impasto.config import Against, EvaluateConfig, ModelConfig, Sampling, Size, flat, sized_model
-from impasto.data import PictureSet, prepare
+from impasto.data import ImageSet, prepare
 from impasto.errors import ImpastoError
 from impasto.evaluate import evaluate as module
 from impasto.evaluate import samples as sampling
@@ -19,28 +20,27 @@ from impasto.evaluate.judge import Judge
 from impasto.evaluate.report import to_html, to_json, to_text
 from impasto.evaluate.scores import Best, Measured, Score, Unmeasured
 from impasto.model.impasto import Impasto, save_model
-from pictures import noise
 
 
 def write_folder(folder: Path, count: int) -> Path:
-    """Two collections: blobs, and the same blobs in dark stripes; the pictures of a number share a key."""
+    """Two collections: blobs, and the same blobs in dark stripes; the images of a number share a key."""
     lines = []
     for number in range(count):
         for collection in ("plain", "striped"):
-            picture = np.asarray(noise(32, 32, seed=number)).copy()
+            image = np.asarray(noise(32, 32, seed=number)).copy()
             if collection == "striped":
-                picture[::4] = picture[1::4] = 0
+                image[::4] = image[1::4] = 0
             path = folder / collection / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            api.Image.fromarray(picture).save(path)
+            api.Image.fromarray(image).save(path)
             lines.append(json.dumps({"file_name": f"{collection}/{number}.png", "key": str(number)}))
     (folder / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> PictureSet:
-    """A hundred pictures, some held out."""
+def images(tmp_path: Path) -> ImageSet:
+    """A hundred images, some held out."""
     return prepare(write_folder(tmp_path / "in", 50), resolution=32, cache=tmp_path / "cache")
 
 
@@ -49,14 +49,14 @@ def model_of(config: ModelConfig) -> tuple[Impasto, torch.Tensor]:
     return Impasto(config).eval().requires_grad_(False), torch.zeros(len(config.collections), 2, config.style_dim)
 
 
-def painter(pictures: PictureSet, indices: Sequence[int], change: float):
-    """Instead of the prior: training pictures once more, a little changed."""
+def painter(images: ImageSet, indices: Sequence[int], change: float):
+    """Instead of the prior: training images once more, a little changed."""
 
     def made(model: Impasto, styles: torch.Tensor, settings: Sampling) -> Iterator[torch.Tensor]:
         rng = np.random.default_rng(0)
         chosen = [indices[number % len(indices)] for number in range(len(styles))]
-        picture = pictures.batch(chosen).astype(np.float32) / 255
-        yield torch.from_numpy(picture + change * rng.standard_normal(picture.shape).astype(np.float32)).clamp(0, 1)
+        image = images.batch(chosen).astype(np.float32) / 255
+        yield torch.from_numpy(image + change * rng.standard_normal(image.shape).astype(np.float32)).clamp(0, 1)
 
     return made
 
@@ -73,35 +73,35 @@ def value_of(report: module.Report, name: str) -> float:
     return score.value
 
 
-def test_what_was_seen_of_real_pictures_is_kept(tmp_path: Path, pictures: PictureSet) -> None:
+def test_what_was_seen_of_real_images_is_kept(tmp_path: Path, images: ImageSet) -> None:
     cpu, told = torch.device("cpu"), []
-    first = Judge(pictures, cpu, 0, cache=tmp_path)
-    again = Judge(pictures, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
+    first = Judge(images, cpu, 0, cache=tmp_path)
+    again = Judge(images, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
     assert told == []
     for name in ("pixels", "pooled", "statistics"):
         assert torch.equal(getattr(first.train, name), getattr(again.train, name))
         assert torch.equal(getattr(first.held_out, name), getattr(again.held_out, name))
     for file in tmp_path.glob("looks-*"):
         file.write_bytes(file.read_bytes()[:100])  # a damaged one is made again
-    repaired = Judge(pictures, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
+    repaired = Judge(images, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
     assert told and torch.equal(repaired.train.pooled, first.train.pooled)
 
 
-def test_planted_copies_and_a_style_break_are_caught(pictures: PictureSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
+def test_planted_copies_and_a_style_break_are_caught(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = sized_model(Size.TINY, channels=3, resolution=32, collections=images.collections)
     model, styles = model_of(config)
-    copied = pictures.train.tolist()
-    monkeypatch.setattr(sampling, "generate_each", painter(pictures, copied, 0.002))
-    with_copies = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=40, steps=2))
-    monkeypatch.setattr(sampling, "generate_each", painter(pictures, pictures.held_out.tolist(), 0.0))
-    honest = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=40, steps=2))
+    copied = images.train.tolist()
+    monkeypatch.setattr(sampling, "generate_each", painter(images, copied, 0.002))
+    with_copies = module.evaluate(model, styles, images, flat(EvaluateConfig, samples=40, steps=2))
+    monkeypatch.setattr(sampling, "generate_each", painter(images, images.held_out.tolist(), 0.0))
+    honest = module.evaluate(model, styles, images, flat(EvaluateConfig, samples=40, steps=2))
     assert value_of(with_copies, "copy_rate_pixels") > 0.9
     assert value_of(with_copies, "copy_rate_features") > 0.5
     assert value_of(honest, "copy_rate_pixels") < 0.3
     # Samples of the one collection asked for as the other: the probe says no, and the set is less of one style.
-    plain = [i for i in copied if pictures.collection_ids[i] == 0]
-    monkeypatch.setattr(sampling, "generate_each", painter(pictures, plain, 0.0))
-    broken = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=40, steps=2))
+    plain = [i for i in copied if images.collection_ids[i] == 0]
+    monkeypatch.setattr(sampling, "generate_each", painter(images, plain, 0.0))
+    broken = module.evaluate(model, styles, images, flat(EvaluateConfig, samples=40, steps=2))
     assert value_of(broken, "probe_accuracy of plain") > 0.8
     assert value_of(broken, "probe_accuracy of striped") < 0.2
 
@@ -115,15 +115,16 @@ def test_of_many_collections_a_terminal_shows_the_lowest() -> None:
     assert "probe_accuracy of 19" in to_json(report) and "probe_accuracy of 19" in to_html(report, "t")
 
 
-def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:
-    shape = sized_model(Size.TINY, channels=3, resolution=32, collections=pictures.collections)
+@pytest.mark.slow
+def test_every_group_is_measured_or_says_why(images: ImageSet) -> None:
+    shape = sized_model(Size.TINY, channels=3, resolution=32, collections=images.collections)
     model, styles = model_of(shape)
     config = flat(EvaluateConfig, samples=30, steps=2, against=Against.ALL)
     told: list[str] = []
     report = module.evaluate(
         model,
         styles,
-        pictures,
+        images,
         config,
         progress=lambda w, d, t: told.append(w),
     )
@@ -133,26 +134,26 @@ def test_every_group_is_measured_or_says_why(pictures: PictureSet) -> None:
         assert isinstance(scores[name], Score), scores[name]
     frechet = scores["frechet_lite2"]
     assert isinstance(frechet, Score) and frechet.interval is not None
-    assert frechet.value > frechet.references["other real pictures"] >= 0
-    assert frechet.references["training pictures reconstructed"] > frechet.references["other real pictures"]
+    assert frechet.value > frechet.references["other real images"] >= 0
+    assert frechet.references["training images reconstructed"] > frechet.references["other real images"]
     probe = scores["probe_accuracy"]
-    assert isinstance(probe, Score) and 0 <= probe.references["training pictures reconstructed"] <= 1
+    assert isinstance(probe, Score) and 0 <= probe.references["training images reconstructed"] <= 1
     assert "making samples" in told and told[-1] == "done"
-    again = module.evaluate(model, styles, pictures, config)
+    again = module.evaluate(model, styles, images, config)
     assert to_json(again) == to_json(report)
-    few = module.evaluate(model, styles, pictures, flat(EvaluateConfig, samples=4, steps=1))
+    few = module.evaluate(model, styles, images, flat(EvaluateConfig, samples=4, steps=1))
     missing = [s for s in scores_of(few).values() if isinstance(s, Unmeasured)]
     assert any("at least 20" in s.reason for s in missing)
     assert "not measured: it needs at least 20" in to_text(few) and "not measured" in to_html(few, "t")
 
 
-def test_pictures_that_do_not_fit_are_refused(pictures: PictureSet) -> None:
-    config = sized_model(Size.TINY, channels=4, resolution=32, collections=pictures.collections)
+def test_images_that_do_not_fit_are_refused(images: ImageSet) -> None:
+    config = sized_model(Size.TINY, channels=4, resolution=32, collections=images.collections)
     with pytest.raises(ImpastoError, match="3 channels at 32 px"):
-        module.evaluate(*model_of(config), pictures)
+        module.evaluate(*model_of(config), images)
     config = sized_model(Size.TINY, channels=3, resolution=32, collections=("somebody else's",))
     with pytest.raises(ImpastoError, match="its own folder"):
-        module.evaluate(*model_of(config), pictures)
+        module.evaluate(*model_of(config), images)
 
 
 def test_the_command_writes_a_report_that_needs_no_other_file(

@@ -51,6 +51,7 @@ def finetune_config_for(few: Path, out: Path, base: Path, **changes: object) -> 
     return from_json(TrainConfig, json.dumps(settings | changes, default=str), "test")
 
 
+@pytest.mark.slow
 def test_a_new_style_comes_beside_the_old_ones(
     few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def test_destylised_pairs_keep_the_ability_to_stylize_without_the_flow(few: Path
     assert finetune_config(asked, base).objective.destylized_weight == 0.2
 
 
+@pytest.mark.slow
 def test_an_adaptation_resumes(few: Path, run: Path, tmp_path: Path) -> None:
     whole = train(finetune_config_for(few, tmp_path / "whole", run))
     steps = iter(range(100))
@@ -97,6 +99,7 @@ def test_an_adaptation_resumes(few: Path, run: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(found[name], tensor, msg=name)
 
 
+@pytest.mark.slow
 def test_it_stops_when_the_held_out_loss_no_longer_falls(
     few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,15 +136,15 @@ def test_variants_keep_the_ground(tiny: ModelConfig) -> None:
 
 def test_what_is_learned_from(few: Path, run: Path, tmp_path: Path) -> None:
     given = prepare(few, resolution=32, cache=tmp_path / "cache")
-    pictures = with_replay(given, read_base(run, torch.device("cpu")), seed=0)
-    names = [pictures.entries[i].collection for i in pictures.train]
+    images = with_replay(given, read_base(run, torch.device("cpu")), seed=0)
+    names = [images.entries[i].collection for i in images.train]
     assert {name: names.count(name) for name in set(names)} == {
         "a": 3,
         "b": 3,
-        "mine": (8 - len(pictures.held_out)) * (28 // (8 - len(pictures.held_out))),
+        "mine": (8 - len(images.held_out)) * (28 // (8 - len(images.held_out))),
     }
-    assert set(pictures.held_out) > set(given.held_out)
-    assert pictures.batch(pictures.train).shape == (len(names), 4, 32, 32)
+    assert set(images.held_out) > set(given.held_out)
+    assert images.batch(images.train).shape == (len(names), 4, 32, 32)
 
 
 def test_copies_are_found(few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +178,7 @@ def test_flags_that_do_not_go_with_a_model_to_begin_with(
     assert not Path("adapted").exists()
 
 
-def test_too_few_pictures_and_no_model(few: Path, run: Path, tmp_path: Path) -> None:
+def test_too_few_images_and_no_model(few: Path, run: Path, tmp_path: Path) -> None:
     for number in range(3, 8):
         (few / f"{number}.png").unlink()
     with pytest.raises(ImpastoError, match=r"3 images are too few .* give 4 or more"):
@@ -190,6 +193,6 @@ def test_a_model_without_alpha_sees_drawings_over_white(few: Path, run: Path, tm
         opaque, tmp_path / "opaque.safetensors", styles=Gaussian.unstack(torch.zeros(2, 2, opaque.config.style_dim))
     )
     given = prepare(few, resolution=32, cache=tmp_path / "cache")
-    pictures = with_replay(given, read_base(tmp_path / "opaque.safetensors", torch.device("cpu")), seed=0)
-    corners = pictures.batch(pictures.held_out)[:, :, 0, 0]
-    assert corners.shape == (len(pictures.held_out), 3) and (corners == 255).all()
+    images = with_replay(given, read_base(tmp_path / "opaque.safetensors", torch.device("cpu")), seed=0)
+    corners = images.batch(images.held_out)[:, :, 0, 0]
+    assert corners.shape == (len(images.held_out), 3) and (corners == 255).all()

@@ -37,14 +37,14 @@ def test_long_labels_are_cut() -> None:
     assert (np.asarray(sheet)[:, -GAP + 1 :] == 255).all()
 
 
-def test_small_pictures_keep_hard_pixels() -> None:
-    picture = Image.fromarray(np.array([[[0, 0, 0], [255, 0, 0]], [[0, 255, 0], [0, 0, 255]]], np.uint8))
-    values = np.asarray(grid([[picture]], cell=7))[GAP : GAP + 7, GAP : GAP + 7]
+def test_small_images_keep_hard_pixels() -> None:
+    image = Image.fromarray(np.array([[[0, 0, 0], [255, 0, 0]], [[0, 255, 0], [0, 0, 255]]], np.uint8))
+    values = np.asarray(grid([[image]], cell=7))[GAP : GAP + 7, GAP : GAP + 7]
     # Three times 2 is 6 of 7 pixels: whole pixels, no blend.
-    assert np.array_equal(values[:6, :6], np.asarray(picture).repeat(3, 0).repeat(3, 1))
+    assert np.array_equal(values[:6, :6], np.asarray(image).repeat(3, 0).repeat(3, 1))
 
 
-def test_large_and_long_pictures_fit() -> None:
+def test_large_and_long_images_fit() -> None:
     sheet = grid([[Image.new("RGB", (300, 10), "red")]], cell=30)
     values = np.asarray(sheet)
     assert sheet.size == (30 + 2 * GAP, 30 + 2 * GAP)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from images import write_noise
 from impasto.data import prepare
 from impasto.data.listing import list_source, open_source
 from impasto.data.metadata import Description, read_metadata
 from impasto.errors import ImpastoError
-from pictures import write_noise
 
 
 def write_lines(path: Path, *lines: dict[str, object] | str) -> None:

@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
 import impasto
+from images import noise
 from impasto.cli.main import main
 from impasto.config import FuseConfig, GenerateConfig, Output, Prompt, Repeat, Sampling, StylizeConfig, flat
 from impasto.create.fuse import WEAKEST_TRUST, source_weight
@@ -20,7 +21,6 @@ from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
 from impasto.migration import migrate
 from impasto.model.impasto import load_model, save_model
-from pictures import noise
 
 COMMON = """"seed": 3, "steps": 2, "temperature": 0.9, "guidance": 1.5, "clarity": 2.0, "tile": "none", "palette": null,
 "pixel_art": null, "opaque": false, "text": null, "negative_text": null"""

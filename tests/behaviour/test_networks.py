@@ -133,7 +133,7 @@ def test_drawn_styles_are_pools_within_collections() -> None:
     assert 0.4 < shared / 250 < 0.6
 
 
-def test_a_picture_does_not_depend_on_its_neighbours(tiny: ModelConfig) -> None:
+def test_an_image_does_not_depend_on_its_neighbours(tiny: ModelConfig) -> None:
     model = Impasto(tiny).eval()
     with torch.no_grad():
         posterior = model.autoencoder.posterior(torch.rand(4, 4, 32, 32))

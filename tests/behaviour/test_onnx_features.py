@@ -13,7 +13,7 @@ from impasto.evaluate.network import GivenNetwork
 
 def write_network(path: Path, *, batch: int | str = "batch", channels: int = 3, flat: bool = True) -> Path:
     """Writes the mean of every channel as features; ``flat`` or not."""
-    nodes = [helper.make_node("GlobalAveragePool", ["picture"], ["pooled"])]
+    nodes = [helper.make_node("GlobalAveragePool", ["image"], ["pooled"])]
     shape: list[int | str] = [batch, channels, 1, 1]
     if flat:
         nodes.append(helper.make_node("Flatten", ["pooled"], ["features"]))
@@ -21,7 +21,7 @@ def write_network(path: Path, *, batch: int | str = "batch", channels: int = 3, 
     graph = helper.make_graph(
         nodes,
         "mean",
-        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [batch, channels, 16, 16])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, channels, 16, 16])],
         [helper.make_tensor_value_info("features" if flat else "pooled", TensorProto.FLOAT, shape)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from images import colours_of, noise
 from impasto.create.palette import Palette, lock, read_palette, to_pixel_art
 from impasto.errors import ImpastoError
-from pictures import colours_of, noise
 
 RED, BLACK, WHITE = (255, 0, 0), (0, 0, 0), (255, 255, 255)
 
@@ -21,7 +21,7 @@ def test_these_colours_and_no_others(colours: tuple[tuple[int, int, int], ...]) 
     assert colours_of(dark) <= set(colours), "black is not in the palette"
 
 
-def test_a_picture_in_its_own_palette_does_not_change() -> None:
+def test_an_image_in_its_own_palette_does_not_change() -> None:
     image = Image.fromarray(np.random.default_rng(0).choice(np.array([RED, BLACK, WHITE], np.uint8), (20, 20)))
     assert np.array_equal(np.asarray(lock(image, Palette(3, (RED, BLACK, WHITE)))), np.asarray(image))
     assert colours_of(lock(image, Palette(3))) == {RED, BLACK, WHITE}

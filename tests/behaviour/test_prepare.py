@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from images import encode, noise, write_noise
 from impasto.config import Fit
-from impasto.data import Audit, PictureSet, prepare
+from impasto.data import Audit, ImageSet, prepare
 from impasto.data import decode as decoding
 from impasto.errors import ImpastoError
-from pictures import encode, noise, write_noise
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path) -> Path:
     return tmp_path / "set"
 
 
-def prepared(folder: Path, **options) -> PictureSet:
+def prepared(folder: Path, **options) -> ImageSet:
     return prepare(folder, **{"resolution": 32, "cache": folder.parent / "cache"} | options)
 
 
@@ -34,44 +34,44 @@ def no_decoding(monkeypatch) -> None:
     monkeypatch.setattr(sys.modules["impasto.data.prepare"], "decode", decode)
 
 
-def test_the_set_describes_every_picture(folder):
-    pictures = prepared(folder)
+def test_the_set_describes_every_image(folder):
+    images = prepared(folder)
     names = ["cats/a.png", "cats/b.jpg", "dogs/alpha.png", "dogs/c.webp", "dogs/wide.png", "e.png"]
-    assert [entry.name for entry in pictures.entries] == names and len(pictures) == 6
-    assert pictures.collections == ("cats", "dogs", "set")
-    assert pictures.collection_ids.tolist() == [0, 0, 1, 1, 1, 2] and pictures.collection_ids.dtype == np.int64
-    assert pictures.key_ids.tolist() == [-1] * 6
-    assert (pictures.channels, pictures.resolution) == (4, 32)
-    assert sorted([*pictures.train, *pictures.held_out]) == list(range(6)) and len(pictures.held_out) >= 1
-    assert pictures.train.dtype == pictures.held_out.dtype == np.int64
-    assert [(entry.height, entry.width) for entry in pictures.entries][4] == (32, 64)
+    assert [entry.name for entry in images.entries] == names and len(images) == 6
+    assert images.collections == ("cats", "dogs", "set")
+    assert images.collection_ids.tolist() == [0, 0, 1, 1, 1, 2] and images.collection_ids.dtype == np.int64
+    assert images.key_ids.tolist() == [-1] * 6
+    assert (images.channels, images.resolution) == (4, 32)
+    assert sorted([*images.train, *images.held_out]) == list(range(6)) and len(images.held_out) >= 1
+    assert images.train.dtype == images.held_out.dtype == np.int64
+    assert [(entry.height, entry.width) for entry in images.entries][4] == (32, 64)
 
 
 def test_batches_have_one_shape_and_the_right_pixels(folder):
-    pictures = prepared(folder)
-    batch = pictures.batch(np.arange(6))
+    images = prepared(folder)
+    batch = images.batch(np.arange(6))
     assert batch.shape == (6, 4, 32, 32) and batch.dtype == np.uint8
     assert (batch[[0, 1, 3, 4, 5], 3] == 255).all() and 0 < (batch[2, 3] == 0).mean() < 1
     # wide.png is 32 x 64: a centred batch has its middle.
     with decoding.quiet_pillow():
         whole = decoding.decode((folder / "dogs/wide.png").read_bytes(), resolution=32, fit=Fit.AUTO).pixels
     assert (batch[4, :3] == whole[:, :, 16:48]).all()
-    assert pictures.batch([]).shape == (0, 4, 32, 32)
-    assert (pictures.batch([5, 5, 0]) == batch[[5, 5, 0]]).all()
+    assert images.batch([]).shape == (0, 4, 32, 32)
+    assert (images.batch([5, 5, 0]) == batch[[5, 5, 0]]).all()
 
 
 def test_random_crops_reach_both_ends_and_repeat_with_the_seed(folder):
-    pictures = prepared(folder)
+    images = prepared(folder)
     with decoding.quiet_pillow():
         whole = decoding.decode((folder / "dogs/wide.png").read_bytes(), resolution=32, fit=Fit.AUTO).pixels
-    crops = pictures.batch([4] * 600, np.random.default_rng(1))[:, :3]
+    crops = images.batch([4] * 600, np.random.default_rng(1))[:, :3]
     at = [next(x for x in range(33) if (whole[:, :, x : x + 32] == crop).all()) for crop in crops]
     assert set(at) == set(range(33))
-    again = pictures.batch([4] * 600, np.random.default_rng(1))[:, :3]
+    again = images.batch([4] * 600, np.random.default_rng(1))[:, :3]
     assert (again == crops).all()
-    # What a picture gets depends on its place in the batch, not on which pictures are beside it.
-    mixed = pictures.batch([0, 4, 5], np.random.default_rng(1))
-    other = pictures.batch([5, 4, 0], np.random.default_rng(1))
+    # What an image gets depends on its place in the batch, not on which images are beside it.
+    mixed = images.batch([0, 4, 5], np.random.default_rng(1))
+    other = images.batch([5, 4, 0], np.random.default_rng(1))
     assert (mixed[1] == other[1]).all()
 
 
@@ -95,7 +95,7 @@ def test_any_change_makes_the_cache_anew(folder, monkeypatch):
         prepared(folder)
 
 
-def test_added_and_removed_pictures_are_seen(folder):
+def test_added_and_removed_images_are_seen(folder):
     before = prepared(folder)
     write_noise(folder, "new.png", first_seed=50)
     (folder / "e.png").unlink()
@@ -146,7 +146,7 @@ def test_a_run_killed_while_decoding_leaves_no_cache(folder):
 
 
 def test_progress_counts_every_file(folder):
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     seen = []
     prepared(folder, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 7) for done in range(1, 8)]
@@ -168,32 +168,32 @@ def test_the_audit_counts_and_names_everything(folder):
     (folder / "bad\nname.png").write_bytes(b"x")
     (folder / "cats" / "copy.png").write_bytes((folder / "e.png").read_bytes())
     audit = prepared(folder).audit
-    assert (audit.pictures, audit.channels, audit.with_alpha) == (7, 4, 1)
+    assert (audit.images, audit.channels, audit.with_alpha) == (7, 4, 1)
     assert audit.collections == {"cats": 3, "dogs": 3, "set": 1}
     assert (audit.smallest, audit.median, audit.largest) == ((40, 40), (40, 40), (100, 50))
     assert (audit.padded, audit.cropped, audit.enlarged) == (1, 1, 0)
     assert audit.train + audit.held_out == 7
-    assert set(audit.skipped) == {"broken.png", "bad\nname.png"} and audit.not_pictures == {".txt": 1}
+    assert set(audit.skipped) == {"broken.png", "bad\nname.png"} and audit.not_images == {".txt": 1}
     assert audit.duplicate_groups == (("cats/copy.png", "e.png"),)
     assert Audit.from_json(audit.to_json()) == audit
     text = audit.text()
     for line in (
-        "7 pictures in 3 collections: cats 3, dogs 3, set 1",
+        "7 images in 3 collections: cats 3, dogs 3, set 1",
         "4 channels: 1 of 7 have transparency",
-        "near-duplicates: 2 pictures in 1 group",
+        "near-duplicates: 2 images in 1 group",
         "  cats/copy.png = e.png",
         "skipped: 2 files",
-        "not pictures: 1 file: .txt 1",
+        "not images: 1 file: .txt 1",
     ):
         assert line in text.split("\n")
     assert "bad\N{REPLACEMENT CHARACTER}name.png" in text
 
 
-def test_opaque_pictures_have_three_channels(tmp_path):
+def test_opaque_images_have_three_channels(tmp_path):
     write_noise(tmp_path, "a.png", "b.png")
-    pictures = prepared(tmp_path, cache=tmp_path / "cache")
-    assert pictures.channels == 3 and pictures.batch([0, 1]).shape == (2, 3, 32, 32)
-    assert "3 channels: all opaque" in pictures.audit.text()
+    images = prepared(tmp_path, cache=tmp_path / "cache")
+    assert images.channels == 3 and images.batch([0, 1]).shape == (2, 3, 32, 32)
+    assert "3 channels: all opaque" in images.audit.text()
 
 
 def test_errors_name_the_path_and_the_way_out(tmp_path):
@@ -205,10 +205,10 @@ def test_errors_name_the_path_and_the_way_out(tmp_path):
 
     assert "does not exist" in message(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert "no readable picture" in message(tmp_path / "empty")
+    assert "no readable image" in message(tmp_path / "empty")
     write_noise(tmp_path / "one", "only.png")
     assert "needs at least 2" in message(tmp_path / "one")
-    assert "Put the pictures into a folder" in message(tmp_path / "one" / "only.png")
+    assert "Put the images into a folder" in message(tmp_path / "one" / "only.png")
     (tmp_path / "x.txt").write_text("x")
     assert "neither a folder nor a .zip" in message(tmp_path / "x.txt")
     (tmp_path / "bad").mkdir()
@@ -235,12 +235,12 @@ def test_names_that_are_not_unicode(folder):
     prepared(folder).audit.text().encode()
 
 
-def test_opaque_pictures_take_three_channels_in_the_cache(folder):
-    pictures = prepared(folder)
+def test_opaque_images_take_three_channels_in_the_cache(folder):
+    images = prepared(folder)
     kept = sum(
         entry.height * entry.width * channels
-        for entry, (_, channels) in zip(pictures.entries, pictures.places, strict=True)
+        for entry, (_, channels) in zip(images.entries, images.places, strict=True)
     )
     (pixels,) = (folder.parent / "cache").glob("*.pixels")
     assert pixels.stat().st_size == kept
-    assert pictures.places[:, 1].tolist() == [3, 3, 4, 3, 3, 3]
+    assert images.places[:, 1].tolist() == [3, 3, 4, 3, 3, 3]

@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from impasto.config import FuseConfig, GenerateConfig, ImageConfig, StylizeConfig, flat
 from impasto.create import recipe as module
-from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
+from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_image
 from impasto.errors import ImpastoError
 
 RECIPE = Recipe(
@@ -22,7 +22,7 @@ RECIPE = Recipe(
 SUFFIXES = [".png", ".webp", ".jpg", ".jpeg"]
 
 
-def picture() -> Image.Image:
+def example() -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (8, 9, 4), dtype=np.uint8))
 
 
@@ -30,8 +30,8 @@ def picture() -> Image.Image:
 @pytest.mark.parametrize("mode", ["RGBA", "RGB"])
 def test_round_trip(tmp_path: Path, suffix: str, mode: str) -> None:
     path = tmp_path / f"a{suffix}"
-    image = picture().convert(mode)
-    save_picture(image, path, RECIPE)
+    image = example().convert(mode)
+    save_image(image, path, RECIPE)
     assert read_recipe(path) == RECIPE
     assert made_by_impasto(path)
     with Image.open(path) as written:
@@ -44,7 +44,7 @@ def test_round_trip(tmp_path: Path, suffix: str, mode: str) -> None:
 
 
 def test_exif_is_what_other_programs_expect(tmp_path: Path) -> None:
-    save_picture(picture(), tmp_path / "a.jpg", RECIPE)
+    save_image(example(), tmp_path / "a.jpg", RECIPE)
     with Image.open(tmp_path / "a.jpg") as image:
         comment = image.getexif().get_ifd(0x8769)[0x9286]
         assert image.getexif()[0x0131].startswith("Impasto ")
@@ -52,14 +52,14 @@ def test_exif_is_what_other_programs_expect(tmp_path: Path) -> None:
 
 
 def test_png_has_an_international_text_chunk(tmp_path: Path) -> None:
-    save_picture(picture(), tmp_path / "a.png", RECIPE)
+    save_image(example(), tmp_path / "a.png", RECIPE)
     with Image.open(tmp_path / "a.png") as image:
         assert isinstance(image.info["impasto"], PngImagePlugin.iTXt)
         assert json.loads(image.info["impasto"])["settings"]["sampling"]["seed"] == 2**63 - 1
 
 
 def test_jpeg_gets_white_behind_it(tmp_path: Path) -> None:
-    save_picture(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), tmp_path / "a.jpg", RECIPE)
+    save_image(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), tmp_path / "a.jpg", RECIPE)
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.getpixel((4, 4)) == (255, 255, 255)
 
@@ -67,11 +67,11 @@ def test_jpeg_gets_white_behind_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_recipe(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"foreign{suffix}"
-    picture().convert("RGB").save(path)
+    example().convert("RGB").save(path)
     with pytest.raises(ImpastoError, match=r"foreign.*holds no recipe"):
         read_recipe(path)
     assert not made_by_impasto(path)
-    save_picture(picture(), path)
+    save_image(example(), path)
     assert made_by_impasto(path)
     with pytest.raises(ImpastoError, match="holds no recipe"):
         read_recipe(path)
@@ -80,16 +80,16 @@ def test_no_recipe(tmp_path: Path, suffix: str) -> None:
 def test_foreign_exif_comment_is_no_recipe(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b'ASCII\0\0\0{"seed": 1}'
-    picture().convert("RGB").save(tmp_path / "a.jpg", exif=exif)
+    example().convert("RGB").save(tmp_path / "a.jpg", exif=exif)
     with pytest.raises(ImpastoError, match="holds no recipe"):
         read_recipe(tmp_path / "a.jpg")
 
 
-def test_not_a_picture(tmp_path: Path) -> None:
+def test_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(ImpastoError, match=r"text\.png is not a PNG, WebP or JPEG picture"):
+    with pytest.raises(ImpastoError, match=r"text\.png is not a PNG, WebP or JPEG image"):
         read_recipe(tmp_path / "text.png")
-    picture().convert("RGB").save(tmp_path / "a.gif")
+    example().convert("RGB").save(tmp_path / "a.gif")
     with pytest.raises(ImpastoError, match="is not a PNG"):
         read_recipe(tmp_path / "a.gif")
     with pytest.raises(ImpastoError, match=r"cannot read .*none\.png: No such file"):
@@ -102,7 +102,7 @@ def test_not_a_picture(tmp_path: Path) -> None:
 def test_truncated_or_damaged_files_name_themselves(tmp_path: Path, suffix: str) -> None:
     """Any cut and any flipped byte in the head ends in the recipe or in an error that names the file."""
     path = tmp_path / f"a{suffix}"
-    save_picture(picture(), path, RECIPE)
+    save_image(example(), path, RECIPE)
     whole = path.read_bytes()
     damaged = [whole[:size] for size in range(0, min(len(whole), 900), 7)]
     damaged += [whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in range(0, min(len(whole), 900), 5)]
@@ -120,7 +120,7 @@ def test_truncated_or_damaged_files_name_themselves(tmp_path: Path, suffix: str)
 def write_text(path: Path, text: str) -> Path:
     chunks = PngImagePlugin.PngInfo()
     chunks.add_itxt("impasto", text)
-    picture().save(path, pnginfo=chunks)
+    example().save(path, pnginfo=chunks)
     return path
 
 
@@ -183,7 +183,7 @@ def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:
 )
 def test_every_job_has_a_recipe(tmp_path: Path, settings: ImageConfig) -> None:
     recipe = dataclasses.replace(RECIPE, settings=settings)
-    save_picture(picture(), tmp_path / "a.png", recipe)
+    save_image(example(), tmp_path / "a.png", recipe)
     assert read_recipe(tmp_path / "a.png") == recipe
 
 
@@ -192,7 +192,7 @@ def test_text_bomb(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     chunks = PngImagePlugin.PngInfo()
     chunks.add(b"iTXt", b"impasto\0\1\0\0\0" + zlib.compress(b" " * 50_000_000, 9))
-    picture().save(path, pnginfo=chunks)
+    example().save(path, pnginfo=chunks)
     assert path.stat().st_size < 100_000
     with pytest.raises(ImpastoError, match=r"bomb\.png"):
         read_recipe(path)
@@ -205,7 +205,7 @@ def test_uncompressed_text_above_the_limit(tmp_path: Path) -> None:
 
 
 def test_huge_size_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_picture(picture(), tmp_path / "a.png", RECIPE)
+    save_image(example(), tmp_path / "a.png", RECIPE)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     assert read_recipe(tmp_path / "a.png") == RECIPE
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
@@ -216,12 +216,12 @@ def test_huge_size_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_recipe_too_long_for_jpeg(tmp_path: Path) -> None:
     long = dataclasses.replace(RECIPE, settings=flat(GenerateConfig, style=("x" * 50,) * 2000))
     with pytest.raises(ImpastoError, match="--format png"):
-        save_picture(picture(), tmp_path / "a.jpg", long)
+        save_image(example(), tmp_path / "a.jpg", long)
     assert not list(tmp_path.iterdir())
-    save_picture(picture(), tmp_path / "a.png", long)
+    save_image(example(), tmp_path / "a.png", long)
     assert read_recipe(tmp_path / "a.png") == long
 
 
 def test_other_suffix(tmp_path: Path) -> None:
     with pytest.raises(ImpastoError, match=r"a\.gif: use one of \.png"):
-        save_picture(picture(), tmp_path / "a.gif", RECIPE)
+        save_image(example(), tmp_path / "a.gif", RECIPE)

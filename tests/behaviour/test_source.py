@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from impasto.data import read_pictures, source
+from images import encode, noise, write_noise
+from impasto.data import read_images, source
 from impasto.data.archive import Tar, Zip
 from impasto.data.folder import Folder, SingleFile
 from impasto.data.listing import Listing, collections_of, list_source, open_source
 from impasto.data.source import Member, SkippedError
 from impasto.errors import ImpastoError
-from pictures import encode, noise, write_noise
 
 
 def listed(path: Path, **options: Path) -> Listing:
@@ -23,7 +23,7 @@ def listed(path: Path, **options: Path) -> Listing:
 
 
 def names(listing: Listing) -> list[str]:
-    return [member.name for member in listing.pictures]
+    return [member.name for member in listing.images]
 
 
 def make_zip(path: Path, files: dict[str, bytes]) -> Path:
@@ -49,7 +49,7 @@ def test_kinds_of_source(tmp_path):
     assert type(open_source(tmp_path / "a.png")) is SingleFile
     assert type(open_source(make_zip(tmp_path / "x.zip", files))) is Zip
     assert type(open_source(make_tar(tmp_path / "x.tar.gz", files))) is Tar
-    # By content, not by name; but bytes that look like a zip behind a picture do not make it one.
+    # By content, not by name; but bytes that look like a zip behind an image do not make it one.
     assert type(open_source(make_tar(tmp_path / "strange", files))) is Tar
     (tmp_path / "both.png").write_bytes(files["a.png"] + (tmp_path / "x.zip").read_bytes())
     assert type(open_source(tmp_path / "both.png")) is SingleFile
@@ -67,7 +67,7 @@ def test_files_are_sorted_into_kinds(tmp_path):
     listing = listed(tmp_path)
     assert names(listing) == ["a/c.JPG", "a/deep/d.webp", "b.png"]
     assert [member.name for member in listing.metadata] == ["metadata.jsonl"]
-    assert listing.not_pictures == {".txt": 1, "LICENSE": 1, ".DS_Store": 1, ".png": 2}
+    assert listing.not_images == {".txt": 1, "LICENSE": 1, ".DS_Store": 1, ".png": 2}
     assert listing.skipped == {
         "drawing.svg": ".svg is not supported; convert it to PNG",
         "x.heic": ".heic is not supported; convert it to PNG",
@@ -121,7 +121,7 @@ def test_unsafe_names_are_refused_and_nothing_is_unpacked(tmp_path, make):
     unsafe = {"../up.png": data, "/root.png": data, "a/../../up.png": data, "c:/win.png": data}
     path = make(inner / ("x.zip" if make is make_zip else "x.tar"), unsafe | {"fine.png": data})
     before = set(tmp_path.rglob("*"))
-    loaded = read_pictures(path, resolution=32, channels=3)
+    loaded = read_images(path, resolution=32, channels=3)
     assert loaded.names == ("fine.png",)
     assert loaded.skipped == {
         "../up.png": "path with '..' in an archive",
@@ -177,7 +177,7 @@ def test_files_over_the_limit_are_skipped(tmp_path, name, monkeypatch):
         (make_zip if name == "x.zip" else make_tar)(path, files)
     monkeypatch.setattr(source, "MAX_FILE_BYTES", 100)
     with open_source(path) as opened:
-        by_name = {member.name: member for member in list_source(opened).pictures}
+        by_name = {member.name: member for member in list_source(opened).images}
         assert opened.read(by_name["small.png"]) == files["small.png"]
         with pytest.raises(SkippedError, match="larger than"):
             opened.read(by_name["large.png"])
@@ -209,7 +209,7 @@ def test_a_damaged_member_is_skipped(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(b"IDAT") + 20] ^= 255
     path.write_bytes(data)
-    loaded = read_pictures(path, resolution=32, channels=3)
+    loaded = read_images(path, resolution=32, channels=3)
     assert loaded.names == ("b.png",)
     assert loaded.skipped["a.png"].startswith("damaged in the archive: Bad CRC-32")
 
@@ -220,5 +220,5 @@ def test_an_encrypted_member_is_skipped(tmp_path):
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.index(signature) + offset] |= 1
     path.write_bytes(data)
-    loaded = read_pictures(path, resolution=32, channels=3)
+    loaded = read_images(path, resolution=32, channels=3)
     assert loaded.names == ("b.png",) and "encrypted" in loaded.skipped["a.png"]

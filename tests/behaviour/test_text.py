@@ -1,4 +1,4 @@
-"""Captions: sentences become vectors, train the prior, and ask it for pictures; what cannot be is said."""
+"""Captions: sentences become vectors, train the prior, and ask it for images; what cannot be is said."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import impasto
+from images import write_noise
 from impasto import text as module
 from impasto.cli.main import main
 from impasto.config import GenerateConfig, Prompt
@@ -19,13 +20,12 @@ from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.model.sampler import draw_noise, sample
 from impasto.text import TEXT_DIM, TextEncoder
-from pictures import write_noise
 
 ENGLISH = ("a smiling cat", "a happy kitten", "the flag of France")
 
 
 def write_captioned(folder: Path) -> Path:
-    """Twelve pictures in two collections, most of them with a caption."""
+    """Twelve images in two collections, most of them with a caption."""
     names = [f"{collection}/{number}.png" for collection in "ab" for number in range(6)]
     write_noise(folder, *names, mode="RGBA")
     lines = [{"file_name": name, "text": ENGLISH[n % 3]} for n, name in enumerate(names) if n % 4]
@@ -42,6 +42,7 @@ def test_like_sentences_have_like_vectors() -> None:
     assert torch.isfinite(long).all()
 
 
+@pytest.mark.slow
 def test_a_captioned_folder_trains_a_model_that_can_be_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,13 +114,13 @@ def test_what_cannot_be_asked_or_learned_is_said(
     assert 'pip install "impasto[text]"' in capsys.readouterr().err
 
 
-def test_pictures_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:
+def test_images_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:
     from impasto.training.captions import captions_of
 
     from impasto.data import prepare
 
-    pictures = prepare(write_captioned(tmp_path / "in"), resolution=32, cache=tmp_path / "cache")
-    vectors = captions_of(pictures, pictures.train)
-    has = np.array([pictures.entries[index].text is not None for index in pictures.train.tolist()])
+    images = prepare(write_captioned(tmp_path / "in"), resolution=32, cache=tmp_path / "cache")
+    vectors = captions_of(images, images.train)
+    has = np.array([images.entries[index].text is not None for index in images.train.tolist()])
     assert torch.equal(vectors.norm(dim=1) > 0.5, torch.from_numpy(has)) and has.any() and not has.all()
     assert GenerateConfig().prompt.text is None

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from images import noise
 from impasto.config import ModelConfig, Size, TrainConfig, from_json
 from impasto.data import prepare
 from impasto.errors import ImpastoError
@@ -31,15 +32,14 @@ from impasto.training.optimizer import GUARD_STEPS, Optimizer
 from impasto.training.prior_stage import LatentCache
 from impasto.training.run import Run, open_run, read_config
 from impasto.training.seeds import Order
-from pictures import noise
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two collections of twelve pictures: red discs and blue squares on a transparent ground."""
+    """Two collections of twelve images: red discs and blue squares on a transparent ground."""
     rng = np.random.default_rng(0)
     for collection in ("discs", "squares"):
-        (tmp_path / "pictures" / collection).mkdir(parents=True)
+        (tmp_path / "images" / collection).mkdir(parents=True)
         for number in range(12):
             y, x = np.mgrid[:32, :32]
             cy, cx, radius = [*rng.integers(10, 22, 2).tolist(), rng.integers(5, 10)]
@@ -47,8 +47,8 @@ def folder(tmp_path: Path) -> Path:
             alpha = ((far < radius) * 255).astype(np.uint8)
             colour = (220, 40, 40) if collection == "discs" else (40, 60, 220)
             rgba = np.dstack([np.full((32, 32, 3), colour, np.uint8), alpha])
-            Image.fromarray(rgba, "RGBA").save(tmp_path / "pictures" / collection / f"{number}.png")
-    return tmp_path / "pictures"
+            Image.fromarray(rgba, "RGBA").save(tmp_path / "images" / collection / f"{number}.png")
+    return tmp_path / "images"
 
 
 def config_for(folder: Path, out: Path, **changes: object) -> TrainConfig:
@@ -82,6 +82,7 @@ def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path)
     assert not list(tmp_path.rglob(".*-*"))  # no temporary file is left
 
 
+@pytest.mark.slow
 def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "choose_dtype", lambda device: (torch.bfloat16, "as asked"))
     terms: dict[Stage, dict[str, float]] = {}
@@ -96,7 +97,8 @@ def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch
     assert all(torch.isfinite(tensor).all() for tensor in tensors_of(run.model).values())
 
 
-def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_overfits_four_images(folder: Path, tmp_path: Path) -> None:
     for number in range(4, 12):
         for collection in ("discs", "squares"):
             (folder / collection / f"{number}.png").unlink()
@@ -110,6 +112,7 @@ def test_overfits_four_pictures(folder: Path, tmp_path: Path) -> None:
     assert np.mean(losses[-2:]) < 0.35 * losses[0]
 
 
+@pytest.mark.slow
 def test_images_are_decoded_from_their_destylised_copies(folder: Path, tmp_path: Path) -> None:
     terms: list[dict[str, float]] = []
 
@@ -125,6 +128,7 @@ def test_images_are_decoded_from_their_destylised_copies(folder: Path, tmp_path:
     assert np.mean(errors[half:]) < 0.9 * np.mean(errors[:half])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [3, 12])
 def test_resumed_equals_uninterrupted_to_the_bit(folder: Path, tmp_path: Path, stop_after: int) -> None:
     whole = train(config_for(folder, tmp_path / "whole"))
@@ -144,6 +148,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(folder: Path, tmp_path: Path, s
         assert torch.equal(tensor, resumed[name]), name
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_asked_again_and_lengthened(folder: Path, tmp_path: Path) -> None:
     run = train(config_for(folder, tmp_path / "run"))
     before = tensors_of(run.model)
@@ -164,6 +169,7 @@ def test_other_settings_in_the_same_folder_are_refused(folder: Path, tmp_path: P
         open_run(config_for(folder, folder))
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_leaves_a_state_that_resumes(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "impasto", "train", str(folder), "--out", str(run), "--size", "tiny"]
@@ -182,6 +188,7 @@ def test_kill_minus_nine_leaves_a_state_that_resumes(folder: Path, tmp_path: Pat
     load_model(run / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder: Path, tmp_path: Path) -> None:
     settings = ["--size", "tiny", "--resolution", "32", "--device", "cpu", "--images"]
     command = [sys.executable, "-m", "impasto", "train", str(folder), "--out", str(tmp_path / "run"), *settings]
@@ -202,6 +209,7 @@ def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder:
     subprocess.run([*command, "128"], check=True, env=environment, capture_output=True)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
     settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
     settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "0.01"]
@@ -285,7 +293,7 @@ def test_optimizer_state_round_trip_continues_equally() -> None:
         assert a[0] == b[0] and torch.equal(a[1], b[1])
 
 
-def test_order_shows_each_picture_once_an_epoch_and_needs_no_memory() -> None:
+def test_order_shows_each_image_once_an_epoch_and_needs_no_memory() -> None:
     order = Order(np.arange(10, 17), seed=3, stage=Stage.PRIOR)
     sequence = np.concatenate([order.take(p, 3) for p in range(0, 21, 3)])
     for epoch in sequence.reshape(3, 7):
@@ -294,7 +302,7 @@ def test_order_shows_each_picture_once_an_epoch_and_needs_no_memory() -> None:
     assert (again.take(9, 3) == sequence[9:12]).all()
 
 
-def test_clock_counts_time_or_pictures() -> None:
+def test_clock_counts_time_or_images() -> None:
     clock = StageClock(limit=100, counts_images=True, images_seen=25, seconds=10)
     assert clock.progress == 0.25 and clock.seconds_left == 30
     timed = StageClock(limit=60, counts_images=False, seconds=15)
@@ -318,26 +326,27 @@ def test_damaged_state_is_named(folder: Path, tmp_path: Path) -> None:
         train(config)
 
 
-def test_larger_pictures_are_cut_and_the_prior_knows_several_cuts(tmp_path: Path) -> None:
+def test_larger_images_are_cut_and_the_prior_knows_several_cuts(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(6):
         noise(100, 80, seed=number).save(folder / f"{number}.png")
     config = config_for(folder, tmp_path / "run", fit="crop", zoom=2.0, images=64)
     run = train(config)
-    pictures = prepare(folder, resolution=32, fit=config.fit, zoom=2.0, cache=run.cache)
-    assert tuple(pictures.sides[0]) == (64, 80)
-    cache = LatentCache(load_model(run.model)[0].autoencoder, pictures, engine.Engine("cpu"))
-    assert cache.num_crops == 5 and len(cache.fused.style) == 5 * len(pictures.train)
+    images = prepare(folder, resolution=32, fit=config.fit, zoom=2.0, cache=run.cache)
+    assert tuple(images.sides[0]) == (64, 80)
+    cache = LatentCache(load_model(run.model)[0].autoencoder, images, engine.Engine("cpu"))
+    assert cache.num_crops == 5 and len(cache.fused.style) == 5 * len(images.train)
     first = cache.rows(np.array([0, 1]), np.array([0, 2]))
-    assert first.tolist() == [0, 1 + 2 * len(pictures.train)]
-    assert not torch.equal(cache.fused.maps[0][0], cache.fused.maps[0][len(pictures.train)]), (
+    assert first.tolist() == [0, 1 + 2 * len(images.train)]
+    assert not torch.equal(cache.fused.maps[0][0], cache.fused.maps[0][len(images.train)]), (
         "another crop is another image"
     )
     whole = prepare(folder, resolution=32, fit=config.fit, cache=run.cache)
     assert LatentCache(load_model(run.model)[0].autoencoder, whole, engine.Engine("cpu")).num_crops == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: Path) -> None:
     first = train(config_for(folder, tmp_path / "first"))
     events: list[Event] = []
@@ -359,6 +368,7 @@ def test_a_run_that_begins_with_another_models_weights(folder: Path, tmp_path: P
         torch.testing.assert_close(weights, leading, atol=1e-5, rtol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) -> None:
     first = train(config_for(folder, tmp_path / "first"))
     settings = config_for(folder, tmp_path / "second", init=first.folder, prior_size="small", images=2)
@@ -373,6 +383,7 @@ def test_a_prior_of_another_size_begins_untrained(folder: Path, tmp_path: Path) 
     assert not torch.allclose(begun[: len(there), : there.shape[1]], there, atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_path: Path) -> None:
     first = train(config_for(folder, tmp_path / "first"))
     only_decoder = {
@@ -412,9 +423,9 @@ def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path,
 
 def test_what_a_model_sees_in_addition_counts_for_nothing_at_first(tiny: ModelConfig) -> None:
     known, model = Impasto(tiny), Impasto(dataclasses.replace(tiny, signed_edges=True))
-    picture = torch.rand(2, 4, 32, 32)
+    image = torch.rand(2, 4, 32, 32)
     assert copy_fitting_weights(known, model) == 1
-    torch.testing.assert_close(model.autoencoder.reconstruct(picture), known.autoencoder.reconstruct(picture))
+    torch.testing.assert_close(model.autoencoder.reconstruct(image), known.autoencoder.reconstruct(image))
     first = model.autoencoder.encoder("orientation").stage1.weight
     assert first.shape[1] == 15 and not first[:, 9:].any()
 

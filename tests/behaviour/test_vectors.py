@@ -92,9 +92,9 @@ def write(path: Path, **changes: object) -> Path:
         ({"names": np.frombuffer(b"[1, 2]", np.uint8)}, "not a list of strings"),
         (
             {"names": np.frombuffer(b"[]", np.uint8), "level.style": np.zeros((0, 3), np.float32)},
-            "no pictures",
+            "no images",
         ),
-        ({"level.style": np.zeros((3, 3), np.float32)}, "3 pictures, and there are 2 names"),
+        ({"level.style": np.zeros((3, 3), np.float32)}, "3 images, and there are 2 names"),
         ({"level.style": np.zeros((2, 3, 4), np.float32)}, "expected float32 vectors or maps"),
         ({"level.style": np.zeros((2, 3))}, "float64"),
         (
@@ -147,7 +147,7 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
 
 
 def test_wrong_parts_in_memory() -> None:
-    with pytest.raises(ImpastoError, match="no pictures"):
+    with pytest.raises(ImpastoError, match="no images"):
         latents(names=(), levels={})
-    with pytest.raises(ImpastoError, match="3 pictures, and there are 1 names"):
+    with pytest.raises(ImpastoError, match="3 images, and there are 1 names"):
         latents(names=("a",))

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import impasto
+from images import write_noise
 from impasto.config import GenerateConfig, ModelConfig
 from impasto.create.grid import grid
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
-from pictures import write_noise
 
 GOLDEN = Path(__file__).parent
 RENEW = bool(os.environ.get("IMPASTO_RENEW_GOLDEN"))
@@ -47,12 +47,12 @@ def test_a_model_of_format_1_still_paints_the_same(tmp_path: Path) -> None:
     model = impasto.load(path, "cpu", "float32")
     write_noise(tmp_path, "reference.png", mode="RGBA")
     styles = ("b", str(tmp_path / "reference.png"))
-    pictures = [
+    images = [
         [made.image for made in model.generate(4, GenerateConfig(seed=7, steps=4))],
         [made.image for made in model.generate(4, GenerateConfig(seed=7, steps=4, style=styles))],
         [made.prefixes[0] for made in model.reconstruct([tmp_path / "reference.png"])] * 4,
     ]
-    found = grid(pictures)
+    found = grid(images)
     if RENEW:
         found.save(sheet)
     with Image.open(sheet) as before:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from images import write_noise
 from impasto.config import ObjectiveConfig, Size, TrainConfig, sized_model
 from impasto.data import prepare
 from impasto.model.blocks import channels_last
@@ -14,7 +15,6 @@ from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.engine import Engine
 from impasto.training.prior_stage import LatentCache, PriorStage
 from impasto.training.stage import TrainingStage
-from pictures import write_noise
 
 GOLDEN = Path(__file__).parent
 RENEW = bool(os.environ.get("IMPASTO_RENEW_GOLDEN"))
@@ -31,13 +31,13 @@ def test_losses_of_twenty_steps(tmp_path: Path) -> None:
     config = TrainConfig(
         tmp_path / "in", tmp_path / "run", size=Size.TINY, resolution=32, batch_size=8, objective=objective
     )
-    pictures = prepare(config.data, resolution=32, cache=tmp_path / "cache")
+    images = prepare(config.data, resolution=32, cache=tmp_path / "cache")
     engine = Engine("cpu")
     engine.keep_dtype(bfloat16=False)
-    model = channels_last(Impasto(sized_model(Size.TINY, channels=4, resolution=32, collections=pictures.collections)))
-    found = {"autoencoder": train_steps(AutoencoderStage(config, engine, model.autoencoder, pictures), 20)}
+    model = channels_last(Impasto(sized_model(Size.TINY, channels=4, resolution=32, collections=images.collections)))
+    found = {"autoencoder": train_steps(AutoencoderStage(config, engine, model.autoencoder, images), 20)}
     found["prior"] = train_steps(
-        PriorStage(config, engine, model.prior, LatentCache(model.autoencoder, pictures, engine), pictures), 20
+        PriorStage(config, engine, model.prior, LatentCache(model.autoencoder, images, engine), images), 20
     )
     path = GOLDEN / "losses.json"
     if RENEW:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import impasto
+from images import noise, write_noise
 from impasto.api import Pipeline
 from impasto.cli.main import main
 from impasto.config import GenerateConfig, flat
@@ -15,7 +16,6 @@ from impasto.create.recipe import read_recipe
 from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
 from impasto.model.impasto import Impasto, save_model
-from pictures import noise, write_noise
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def model(run: Path) -> Pipeline:
 
 
 def arrays(model: Pipeline, count: int, *style: str, seed: int = 0, start: int = 0) -> list[np.ndarray]:
-    """Generated pictures as arrays."""
+    """Generated images as arrays."""
     made = model.generate(count, flat(GenerateConfig, steps=3, seed=seed, style=style), start=start)
-    return [np.asarray(picture.image) for picture in made]
+    return [np.asarray(image.image) for image in made]
 
 
-def test_same_seed_same_picture_whatever_is_made_beside_it(model: Pipeline) -> None:
+def test_same_seed_same_image_whatever_is_made_beside_it(model: Pipeline) -> None:
     seven = arrays(model, 7, seed=3)
     assert len({a.tobytes() for a in seven}) == 7
     for count, start in ((1, 0), (2, 5), (3, 2), (5, 1)):
@@ -59,7 +59,7 @@ def test_style_strength_does_not_depend_on_the_number_of_references(model: Pipel
     assert abs(one - three).max() <= 1
 
 
-def test_a_recipe_makes_the_identical_picture_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_makes_the_identical_image_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_noise(Path(), "ref.png")
     assert main("generate run -n 3 --out new --steps 3 --seed 5 --style ref.png a --device cpu".split()) == 0
     assert main("generate --recipe new/seed5-0002.png --out again --device cpu".split()) == 0
@@ -91,7 +91,7 @@ def test_a_recipe_keeps_its_dtype(run: Path) -> None:
 
 def test_encode_then_decode_is_reconstruct(model: Pipeline) -> None:
     write_noise(Path("folder"), "one.png", "two.png", mode="RGBA")
-    Path("folder/broken.png").write_bytes(b"no picture")
+    Path("folder/broken.png").write_bytes(b"no image")
     latents = model.encode([Path("folder")])
     assert latents.names == ("one.png", "two.png") and latents.fingerprint == model.fingerprint
     latents.save(Path("v.npz"))
@@ -128,9 +128,9 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
         impasto.load(tmp_path / "text.safetensors")
 
 
-def test_transparent_models_make_transparent_pictures(model: Pipeline) -> None:
-    picture = next(iter(model.generate(1, flat(GenerateConfig, steps=2))))
-    assert picture.image.mode == "RGBA" and picture.image.size == (32, 32)
+def test_transparent_models_make_transparent_images(model: Pipeline) -> None:
+    image = next(iter(model.generate(1, flat(GenerateConfig, steps=2))))
+    assert image.image.mode == "RGBA" and image.image.size == (32, 32)
 
 
 def test_pixel_art_in_a_palette(run: Path) -> None:
@@ -144,7 +144,7 @@ def test_pixel_art_in_a_palette(run: Path) -> None:
         assert set(np.unique(np.asarray(first)[..., 3])) <= {0, 255}
 
 
-def test_larger_and_repeating_pictures(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_larger_and_repeating_images(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = "generate run -n 1 --steps 2 --height 32 --width 96 --tile x --device cpu"
     assert main([*command.split(), "--out", "wide"]) == 0
     assert main("generate --recipe wide/seed0-0000.png --out again --device cpu".split()) == 0

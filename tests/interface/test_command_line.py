@@ -93,9 +93,9 @@ def test_module_and_script_give_the_version() -> None:
         ((), "Expected one of"),
         (("paint",), "paint"),
         (("generate", "run", "--out", "o", "--colour", "red"), "--colour"),
-        (("train", "pictures"), "--out"),
+        (("train", "images"), "--out"),
         (("generate", "run", "--out", "o", "-n", "many"), "-n"),
-        (("train", "pictures", "--out", "o", "--size", "huge"), "huge"),
+        (("train", "images", "--out", "o", "--size", "huge"), "huge"),
         (("decode", "run", "--out", "o"), "VECTORS"),
     ],
 )
@@ -108,11 +108,11 @@ def test_wrong_command_lines(arguments: tuple[str, ...], message: str, capsys: p
 
 
 def test_an_input_error_is_one_line_without_traceback(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_text("no picture")
+    (tmp_path / "x.png").write_text("no image")
     result = run("inspect", str(tmp_path / "x.png"))
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr == f"error: {tmp_path}/x.png is not a PNG, WebP or JPEG picture.\n"
+    assert result.stderr == f"error: {tmp_path}/x.png is not a PNG, WebP or JPEG image.\n"
 
 
 def patched_run(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -14,7 +14,7 @@ from impasto import config
 from impasto.cli import progress
 from impasto.cli.main import main
 from impasto.config import GenerateConfig, ModelConfig, TrainConfig, flat
-from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_picture
+from impasto.create.recipe import Recipe, made_by_impasto, read_recipe, save_image
 from impasto.create.vectors import Latents
 from impasto.data import Loaded
 from impasto.errors import ImpastoError
@@ -62,19 +62,19 @@ class FakeModel:
         (made,) = self.generate(1, recipe.settings, start=recipe.index, on_step=print)  # pyrefly: ignore
         return made
 
-    def read(self, pictures: Sequence[Path], listeners: Sequence[Listener]) -> Loaded:
-        if any(path.name == "folder" for path in pictures):
+    def read(self, images: Sequence[Path], listeners: Sequence[Listener]) -> Loaded:
+        if any(path.name == "folder" for path in images):
             for listener in listeners:
                 listener(Warned("skipped broken.png: truncated"))
-        return Loaded(np.zeros((len(pictures), 4, 8, 8), np.uint8), tuple(map(str, pictures)), {})
+        return Loaded(np.zeros((len(images), 4, 8, 8), np.uint8), tuple(map(str, images)), {})
 
-    def reconstruct(self, pictures: Loaded, levels: bool = False) -> Iterator[Reconstruction]:
-        for path in pictures.names:
+    def reconstruct(self, images: Loaded, levels: bool = False) -> Iterator[Reconstruction]:
+        for path in images.names:
             prefixes = tuple(Image.new("RGB", (32, 32), c) for c in ("red", "lime", "blue", "yellow"))
             yield Reconstruction(path, Image.new("RGB", (32, 32), "black"), prefixes)
 
-    def encode(self, pictures: Loaded) -> Latents:
-        names = pictures.names
+    def encode(self, images: Loaded) -> Latents:
+        names = images.names
         return Latents(names, {"style": np.ones((len(names), 3), np.float32)}, self.fingerprint)
 
     def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
@@ -119,7 +119,7 @@ def same(a: Path, b: Path) -> bool:
         return first.mode == second.mode and np.array_equal(np.asarray(first), np.asarray(second))
 
 
-def test_generate_writes_numbered_pictures_with_recipes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_writes_numbered_images_with_recipes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "generate run -n 3 --out new --seed 7 --steps 4 --temperature 0.5 --guidance 0 --internal-guidance 2"
     assert call(f"{line} --style noto:0.5 cat.png") == 0
     assert sorted(p.name for p in Path("new").iterdir()) == [f"seed7-000{i}.png" for i in range(3)]
@@ -138,7 +138,7 @@ def test_generate_writes_numbered_pictures_with_recipes(run: Path, capsys: pytes
         index=1,
         sources={"cat.png": "aa"},
     )
-    assert capsys.readouterr().out == "3 pictures in new\n"
+    assert capsys.readouterr().out == "3 images in new\n"
 
 
 def test_count_defaults_to_16_and_start_goes_on(run: Path) -> None:
@@ -151,7 +151,7 @@ def test_count_defaults_to_16_and_start_goes_on(run: Path) -> None:
 
 @pytest.mark.parametrize(("format", "suffix"), [("png", "png"), ("webp", "webp"), ("jpeg", "jpg")])
 @pytest.mark.parametrize("name_run", [True, False])
-def test_recipe_makes_the_same_picture_again(run: Path, format: str, suffix: str, name_run: bool) -> None:
+def test_recipe_makes_the_same_image_again(run: Path, format: str, suffix: str, name_run: bool) -> None:
     assert call(f"generate run -n 3 --out new --seed 9 --format {format} --style cat.png") == 0
     before = Path(f"new/seed9-0002.{suffix}")
     line = f"generate {'run' if name_run else ''} --recipe {before} --out again --format {format}"
@@ -243,7 +243,7 @@ def test_grid(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert made_by_impasto(Path("new/grid.png"))
     with Image.open("new/grid.png") as sheet:
         values = np.asarray(sheet.convert("RGB"))
-    # 5 pictures in rows of 2: the last row has one and then white; the label is left of the first row.
+    # 5 images in rows of 2: the last row has one and then white; the label is left of the first row.
     cell, gap = 128, 4
     left = sheet.width - 2 * (cell + gap)
     assert sheet.height == gap + 3 * (cell + gap) and left > 30
@@ -265,14 +265,14 @@ def test_reconstruct(run: Path, flag: str, num_cells: int) -> None:
     assert middles == ([black, red, lime, blue, yellow] if flag else [black, yellow])
 
 
-def test_pictures_are_needed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "PICTURES is missing" in error_of("reconstruct run --out seen", capsys)
-    assert "PICTURES is missing" in error_of("encode run --out v.npz", capsys)
+def test_images_are_needed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "IMAGES is missing" in error_of("reconstruct run --out seen", capsys)
+    assert "IMAGES is missing" in error_of("encode run --out v.npz", capsys)
 
 
 def test_encode_then_decode(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("encode run a.png ../b.png --out v.npz") == 0
-    assert capsys.readouterr().out == "v.npz: 2 pictures, style 3\n"
+    assert capsys.readouterr().out == "v.npz: 2 images, style 3\n"
     latents = Latents.load(Path("v.npz"))
     assert latents.names == ("a.png", "../b.png")
     dataclasses.replace(latents, levels={"style": np.full((2, 3), 77, np.float32)}).save(Path("w.npz"))
@@ -293,9 +293,9 @@ def test_encode_checks_its_out_before_it_works(run: Path, capsys: pytest.Capture
     assert "it is a folder" in error_of("encode nowhere a.png --out run", capsys)
 
 
-def test_inspect_a_picture(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_an_image(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evil = Recipe("\x1b[2J\x9b\udcff", FINGERPRINT, flat(GenerateConfig, style=("日本",)))
-    save_picture(Image.new("RGB", (2, 2)), Path("a b.png"), evil)
+    save_image(Image.new("RGB", (2, 2)), Path("a b.png"), evil)
     assert main(["inspect", "a b.png"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == json.loads(evil.to_json())
@@ -311,7 +311,7 @@ def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "run"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["fingerprint"] == FINGERPRINT and summary["model"]["collections"] == ["noto"]
-    assert summary["training"]["seed"] == 5 and summary["training"]["pictures"] == "pics"
+    assert summary["training"]["seed"] == 5 and summary["training"]["images"] == "pics"
     (run / "config.json").write_text("{}}")
     assert "config.json is not JSON" in error_of("inspect run", capsys)
 
@@ -321,7 +321,7 @@ def test_progress_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture
     counted = progress.Progress("painting", 6, clock=lambda: next(times))
     counted.on_step(1, 2)
     assert list(counted.over("abcdef")) == list("abcdef")
-    # Four seconds pass with each picture.
+    # Four seconds pass with each image.
     assert capsys.readouterr().err.splitlines() == ["painting: 3 of 6", "painting: 6 of 6"]
 
 

@@ -8,18 +8,18 @@ import torch
 from PIL import Image
 
 import impasto
+from images import noise, write_noise
 from impasto.api import Pipeline
 from impasto.cli.main import main
 from impasto.config import VARY_SAMPLING, FuseConfig, flat
 from impasto.create.fuse import Fuser
 from impasto.create.recipe import read_recipe
 from impasto.model.encoder import Hierarchy
-from pictures import noise, write_noise
 
 
 @pytest.fixture
 def model(run: Path) -> Pipeline:
-    """The model of that run, beside three pictures."""
+    """The model of that run, beside three images."""
     for seed, name in enumerate("abc"):
         noise(40, 40, mode="RGBA", seed=seed).save(f"{name}.png")
     return impasto.load(run, "cpu")
@@ -34,13 +34,13 @@ def told(model: Pipeline, **settings: object) -> Hierarchy:
     return fused[0]
 
 
-def test_one_picture_three_times_is_its_own_posterior(model: Pipeline) -> None:
+def test_one_image_three_times_is_its_own_posterior(model: Pipeline) -> None:
     found = told(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), conditioning_scale=1.0)
-    whole = next(iter(model.whole_pictures(Path("a.png"))))
+    whole = next(iter(model.whole_images(Path("a.png"))))
     pixels = np.pad(whole.pixels[:3], ((0, 0), (12, 12), (12, 12)), constant_values=255)
     alpha = np.pad(whole.pixels[3:], ((0, 0), (12, 12), (12, 12)))
-    picture = torch.from_numpy(np.concatenate([pixels, alpha])[None]).float() / 255
-    for a, b in zip(found, model.network.autoencoder.posterior(picture), strict=True):
+    image = torch.from_numpy(np.concatenate([pixels, alpha])[None]).float() / 255
+    for a, b in zip(found, model.network.autoencoder.posterior(image), strict=True):
         torch.testing.assert_close(a.mean, b.mean, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(a.log_variance, b.log_variance, atol=1e-5, rtol=1e-4)
 
@@ -129,7 +129,7 @@ def test_variations_with_recipes_at_the_size_of_the_structure(model: Pipeline) -
     ],
 )
 def test_bad_input_is_named(model: Pipeline, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("broken.png").write_bytes(b"no picture")
+    Path("broken.png").write_bytes(b"no image")
     noise().save("mine.png")
     assert main(["fuse", "run", *arguments.split(), "--steps", "1", "--device", "cpu"]) == 2
     assert message in capsys.readouterr().err
@@ -149,7 +149,7 @@ def test_variations_keep_the_levels_that_are_not_drawn_anew(
     assert "--resample stride4: use one of style" in capsys.readouterr().err
 
 
-def test_the_way_from_one_picture_to_another_has_both_ends(model: Pipeline) -> None:
+def test_the_way_from_one_image_to_another_has_both_ends(model: Pipeline) -> None:
     assert main("interpolate run a.png b.png -n 3 --steps 2 --device cpu --conditioning-scale 1 --out way".split()) == 0
     assert sorted(p.name for p in Path("way").iterdir()) == ["0000.png", "0001.png", "0002.png", "strip.png"]
     for end, name in (("0000", "a.png"), ("0002", "b.png")):

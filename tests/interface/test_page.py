@@ -165,6 +165,7 @@ def test_a_picture_follows_the_slider_and_a_clip_is_redrawn(page: "sync_api.Page
     assert page.locator("#redraw-jobs video").count() == 1
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_and_another_training_cancelled(page: "sync_api.Page") -> None:
     for collection in "ab":
         Path("mine", collection).mkdir(parents=True)
@@ -230,6 +231,7 @@ def test_no_serious_fault_for_people_who_cannot_see_it(page: "sync_api.Page", sc
     assert not found
 
 
+@pytest.mark.slow
 def test_nothing_that_the_description_allows_or_forbids_breaks_it(studio: str) -> None:
     pytest.importorskip("schemathesis", reason=REASON)
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{studio}openapi.json", "--seed", "0"]

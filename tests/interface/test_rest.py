@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from images import noise
 from impasto.built_in import built_in_models
 from impasto.config import FuseConfig, StylizeConfig, flat
 from impasto.model.impasto import load_model, save_model
@@ -23,7 +24,6 @@ from impasto.web.app import create_app
 from impasto.web.requests import FuseRequest, Reference, StylizeRequest
 from impasto.web.settings import describe_settings
 from impasto.web.store import State, Store
-from pictures import noise
 
 SETTINGS = {"sampling": {"steps": 2}}
 FAST = {"model": "emoji", "settings": SETTINGS}
@@ -167,6 +167,7 @@ def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClien
     assert gone["state"] == "failed" and "no saved style" in gone["message"]
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_and_appears(client: TestClient) -> None:
     id = bring(client, archive(), "mine.zip")
     audit = client.post(f"/api/uploads/{id}/audit?resolution=32").json()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import impasto
+from images import noise
 from impasto.cli import flags as flags_module
 from impasto.cli.main import main
 from impasto.cli.vary import Vary
@@ -35,7 +36,6 @@ from impasto.errors import ImpastoError
 from impasto.model.autoencoder import LEVEL_NAMES
 from impasto.model.impasto import load_model, save_model
 from impasto.settings import changed, kind_of, leaves
-from pictures import noise
 
 CONFIGS = (GENERATE_CONFIG, STYLIZE_CONFIG, FUSE_CONFIG, VARY_CONFIG, EvaluateConfig())
 IDLE: dict[str, Any] = {"seed": 1, "steps": 4, "temperature": 0.5, "guidance": 1.5, "internal_guidance": 1.0}

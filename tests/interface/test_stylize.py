@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 
 import impasto
+from images import noise, write_noise
 from impasto.cli.main import main
 from impasto.config import Flow, ModelConfig, Repeat, StylizeConfig, flat
-from impasto.create.picture import with_colours_of
+from impasto.create.image import with_colours_of
 from impasto.create.recipe import read_recipe
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.fuser import fuse, told
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, load_model, save_model
-from pictures import noise, write_noise
 
 FAST = "--steps 2 --device cpu"
 
@@ -29,12 +29,12 @@ def stylize(arguments: str) -> int:
 
 
 def pixels(path: str | Path) -> np.ndarray:
-    """The picture in a file."""
+    """The image in a file."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGBA")).astype(int)
 
 
-def test_a_picture_keeps_its_size_and_says_how_it_was_made(run: Path) -> None:
+def test_an_image_keeps_its_size_and_says_how_it_was_made(run: Path) -> None:
     noise(71, 45, mode="RGBA").save("odd.png")
     assert stylize("run odd.png --style a --out new --strength 0.4") == 0
     with Image.open("new/odd.png") as made:
@@ -46,7 +46,7 @@ def test_a_picture_keeps_its_size_and_says_how_it_was_made(run: Path) -> None:
 
 def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_noise(Path("in"), "one.png", "deep/er/two.png", "deep/er/two.webp")
-    Path("in/broken.png").write_bytes(b"no picture")
+    Path("in/broken.png").write_bytes(b"no image")
     assert stylize("run in --style a --out new") == 0
     assert "skipped broken.png" in capsys.readouterr().err
     made = sorted(p.relative_to("new").as_posix() for p in Path("new").rglob("*.png"))
@@ -54,14 +54,14 @@ def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: py
     Path("new/one.png").unlink()
     kept = Path("new/deep/er/two.png").stat().st_mtime_ns
     assert stylize("run in --style a --out new") == 0
-    assert "1 pictures in new, 2 were there already" in capsys.readouterr().out
+    assert "1 images in new, 2 were there already" in capsys.readouterr().out
     assert Path("new/deep/er/two.png").stat().st_mtime_ns == kept and Path("new/one.png").exists()
     assert stylize("run in --style b --out new") == 0
     settings = read_recipe(Path("new/deep/er/two.png")).settings
     assert isinstance(settings, StylizeConfig) and settings.style == ("b",), "another style is made anew"
 
 
-def test_a_style_picture_that_changed_and_pictures_that_cannot(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_style_image_that_changed_and_images_that_cannot(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_noise(Path("in"), "one.png")
     noise(64, 32).save("in/wide.png")
     noise(seed=5).save("ref.png")
@@ -70,7 +70,7 @@ def test_a_style_picture_that_changed_and_pictures_that_cannot(run: Path, capsys
     before = pixels("new/wide.png")
     noise(seed=6).save("ref.png")
     assert stylize("run in --style ref.png --out new --tile x") == 0
-    assert (pixels("new/wide.png") != before).any(), "a style picture of another content is another style"
+    assert (pixels("new/wide.png") != before).any(), "a style image of another content is another style"
     assert main("generate --recipe new/wide.png --out again --device cpu".split()) == 0
     assert (pixels("new/wide.png") == pixels("again/wide.png")).all()
     noise(64, 32, seed=8).save("in/wide.png")
@@ -87,7 +87,7 @@ def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) 
 
 
 @pytest.mark.parametrize("tile", ["", "--tile x"])
-def test_passes_are_the_mean_of_a_picture_painted_in_several_places(run: Path, tile: str) -> None:
+def test_passes_are_the_mean_of_an_image_painted_in_several_places(run: Path, tile: str) -> None:
     noise(64, 45 if tile else 64).save("one.png")
     assert stylize(f"run one.png --style a --flow off --num-shifts 2 --out twice {tile}") == 0
     model = impasto.load("run", "cpu")
@@ -96,12 +96,12 @@ def test_passes_are_the_mean_of_a_picture_painted_in_several_places(run: Path, t
     first, second = stylizer.canvases(45 if tile else 64, 64)
     assert (second.top - first.top, second.left + second.around_right) == (11, 30)
     assert second.canvas_width == (64 if tile else 96) and (second.canvas_height, first.canvas_height) == (96, 64)
-    picture = np.asarray(Image.open("one.png").convert("RGBA")).transpose(2, 0, 1)[: model.config.channels]
+    image = np.asarray(Image.open("one.png").convert("RGBA")).transpose(2, 0, 1)[: model.config.channels]
     painted = [
-        canvas.take(stylizer.paint(stylizer.told(stylizer.encode(canvas.put(picture))))) for canvas in (first, second)
+        canvas.take(stylizer.paint(stylizer.told(stylizer.encode(canvas.put(image))))) for canvas in (first, second)
     ]
     assert np.abs(painted[0] - painted[1]).max() > 0.01
-    expected = np.asarray(stylizer.finished(np.mean(painted, 0), picture).convert("RGBA")).astype(int)
+    expected = np.asarray(stylizer.finished(np.mean(painted, 0), image).convert("RGBA")).astype(int)
     assert np.abs(pixels("twice/one.png") - expected).max() <= 1
 
 
@@ -159,7 +159,7 @@ def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsy
         ("run x.png --out new", "--style is missing"),
         ("run nothing.png --style a --out new", "does not exist"),
         ("run broken.png --style a --out new", "broken.png"),
-        ("run empty --style a --out new", "no readable picture"),
+        ("run empty --style a --out new", "no readable image"),
         ("run x.png --style a --out new --strength 1.5", "--strength 1.5"),
         ("run x.png --style a --out new --flow off --text sun", "--flow off"),
         ("run x.png --style a --out new --num-shifts 4", "use it with --flow off"),
@@ -171,7 +171,7 @@ def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsy
 )
 def test_bad_input_is_named(run: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     noise(50, 40).save("x.png")
-    Path("broken.png").write_bytes(b"no picture")
+    Path("broken.png").write_bytes(b"no image")
     Path("empty").mkdir()
     assert stylize(arguments) == 2
     assert message in capsys.readouterr().err
@@ -196,7 +196,7 @@ def test_colours_are_kept_where_only_the_lightness_is_redrawn() -> None:
     assert (kept[3] == painted[3]).all()
 
 
-def test_python_streams_pictures(run: Path) -> None:
+def test_python_streams_images(run: Path) -> None:
     write_noise(Path("in"), "one.png", "two.png")
     model = impasto.load("run", "cpu")
     found = list(model.stylize(Path("in"), flat(StylizeConfig, style=("a",), steps=1)))
@@ -204,13 +204,13 @@ def test_python_streams_pictures(run: Path) -> None:
 
 
 def test_strength_lets_colours_fall_silent_before_structure(tiny: ModelConfig) -> None:
-    model, picture = Autoencoder(tiny), torch.rand(2, 4, 64, 64)
+    model, image = Autoencoder(tiny), torch.rand(2, 4, 64, 64)
     style = Gaussian(torch.full((2, tiny.style_dim), 0.5), torch.full((2, tiny.style_dim), -2.0))
     with torch.no_grad():
-        experts = model.experts(picture)
+        experts = model.experts(image)
         found = [told(experts, style, strength) for strength in (0.0, 0.5, 1.0)]
         structure = fuse(experts, torch.tensor([0.0, 1.0, 0.0])[None, :, None].expand(2, 3, 4))
-        for level, gaussian in enumerate(model.posterior(picture)):
+        for level, gaussian in enumerate(model.posterior(image)):
             torch.testing.assert_close(found[0][level].mean, gaussian.mean)
     sure = [[float(level.precision.mean()) for level in hierarchy[1:]] for hierarchy in found]
     assert all(first > second > third for first, second, third in zip(*sure, strict=True))

@@ -53,7 +53,7 @@ def fake_api(monkeypatch: pytest.MonkeyPatch, train: Callable[..., object]) -> N
 def test_plain_lines_come_every_ten_seconds() -> None:
     stream, clock = io.StringIO(), Clock()
     with Terminal(stream, clock) as listener:
-        listener(Note("216 pictures in [pets]"))
+        listener(Note("216 images in [pets]"))
         for second in range(31):
             clock.now = second
             listener(stepped(second / 31, skipped_updates=second // 20))
@@ -62,14 +62,14 @@ def test_plain_lines_come_every_ten_seconds() -> None:
         listener(Previewed(RUN / "previews/1.png"))
         listener(Finished(RUN, complete=True, seconds=7500))
     assert stream.getvalue().splitlines() == [
-        "216 pictures in [pets]",
-        "  0%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300",
-        " 32%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300",
-        " 65%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
-        " 97%  prior  12,345 pictures  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
+        "216 images in [pets]",
+        "  0%  prior  12,345 images  98.8/s  5m08s left  flow [x] 1.235  rate 1300",
+        " 32%  prior  12,345 images  98.8/s  5m08s left  flow [x] 1.235  rate 1300",
+        " 65%  prior  12,345 images  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
+        " 97%  prior  12,345 images  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
         "warning: level stride8 is dying",
         "preview: runs/a b/previews/1.png",
-        "Done in 2h05m. Make pictures with: impasto generate 'runs/a b' --out pictures",
+        "Done in 2h05m. Make images with: impasto generate 'runs/a b' --out images",
     ]
 
 
@@ -90,15 +90,15 @@ def test_live_bar_shows_the_step_and_lines_as_they_are(monkeypatch: pytest.Monke
     stream = FakeTerminal()
     before = sys.stderr
     with Terminal(stream) as listener:
-        listener(Note("216 pictures in [red]pets[/nothing] :smile:"))
+        listener(Note("216 images in [red]pets[/nothing] :smile:"))
         listener(stepped(0.25, skipped_updates=3))
         listener(Warned("[bold] " + "long " * 60))
         listener(stepped(0.5, skipped_updates=3))
         listener(Finished(RUN, complete=True, seconds=1))
     text = stream.getvalue()
-    assert "216 pictures in [red]pets[/nothing] :smile:" in text
+    assert "216 images in [red]pets[/nothing] :smile:" in text
     assert "warning: [bold] " + "long " * 59 in text
-    assert " 50%" in text and "12,345 pictures" in text and "5m08s left" in text
+    assert " 50%" in text and "12,345 images" in text and "5m08s left" in text
     assert "flow [x] 1.235" in text and "skipped updates 3" in text
     assert "impasto generate 'runs/a b'" in text
     assert sys.stderr is before
@@ -132,7 +132,7 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert main([*line, "--tensorboard", "--objective.kl-weight", "1e-5"]) == 0
     ((config, cancelled),) = seen
     assert type(config) is TrainConfig and not cancelled
-    assert (config.pictures, config.out, config.size) == (Path("pics"), Path("run"), Size.TINY)
+    assert (config.images, config.out, config.size) == (Path("pics"), Path("run"), Size.TINY)
     assert (config.resolution, config.minutes, config.tensorboard) == (96, 2.5, True)
     assert config.objective.kl_weight == 1e-5
     assert config.learning_rate == TrainConfig(Path(), Path()).learning_rate
@@ -159,11 +159,11 @@ def test_settings_that_could_not_train(
 
 def test_errors_of_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def train(*arguments: object) -> None:
-        raise ImpastoError("pics: no pictures here.")
+        raise ImpastoError("pics: no images here.")
 
     fake_api(monkeypatch, train)
     assert main(["train", "pics", "--out", "run"]) == 2
-    assert capsys.readouterr().err == "error: pics: no pictures here.\n"
+    assert capsys.readouterr().err == "error: pics: no images here.\n"
 
 
 def test_other_ranks_are_quiet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

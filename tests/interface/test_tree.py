@@ -68,8 +68,8 @@ def test_the_printed_tree_lists_every_top_level_folder(readme: str) -> None:
 def test_the_two_set_up_commands_are_one_line_each(readme: str) -> None:
     commands = setup_commands(readme)
     assert [command.count("\n") for command in commands] == [1, 1]
-    pictures, tests = commands
-    assert "impasto generate icons" in pictures
+    images, tests = commands
+    assert "impasto generate icons" in images
     assert tests.rstrip().endswith('-m pytest -m "slow or not slow"'), "both rings"
 
 
@@ -87,5 +87,5 @@ def test_the_readmes_are_twins() -> None:
     assert list(tree("README.md")) == list(tree("README.zh-CN.md"))
     headings = [re.findall(r"^#+ ", text, re.MULTILINE) for text in (english, chinese)]
     assert headings[0] == headings[1]
-    pictures = [re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text) for text in (english, chinese)]
-    assert pictures[0] == pictures[1]
+    images = [re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text) for text in (english, chinese)]
+    assert images[0] == images[1]

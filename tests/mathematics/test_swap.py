@@ -18,11 +18,11 @@ from impasto.objective.texture import NUM_SLICES, Slices
 def test_colours_are_compared_as_distributions_of_what_is_opaque() -> None:
     stats = pytest.importorskip("scipy.stats")
     a, b = torch.rand(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    small = [F.avg_pool2d(picture, 2)[0] for picture in (a, b)]
+    small = [F.avg_pool2d(image, 2)[0] for image in (a, b)]
     expected = 0.0
     for direction in F.normalize(torch.tensor(DIRECTIONS).float(), dim=1):
-        along = [torch.einsum("c,chw->hw", direction, picture[:3]).flatten() for picture in small]
-        masses = [picture[3].flatten() for picture in small]
+        along = [torch.einsum("c,chw->hw", direction, image[:3]).flatten() for image in small]
+        masses = [image[3].flatten() for image in small]
         expected += stats.wasserstein_distance(along[0], along[1], masses[0], masses[1]) / len(DIRECTIONS)
     # Its quantiles are those in the middle of each pixel's mass.
     assert float(colour_error(a, b)[0]) == pytest.approx(expected, rel=0.05)
@@ -80,32 +80,32 @@ def test_a_swap_with_one_source_is_a_stylization(tiny: ModelConfig) -> None:
 
 def test_a_destylised_copy_keeps_strong_edges_white_and_alpha() -> None:
     torch.manual_seed(0)
-    picture = torch.ones(8, 4, 32, 32)
-    picture[:, 3] = 0
-    picture[:, :, 8:24, 8:24] = torch.tensor([0.9, 0.2, 0.1, 1.0])[:, None, None]
-    picture[:, :3, 8:24, 8:24] += 0.02 * torch.randn(8, 3, 16, 16)
+    image = torch.ones(8, 4, 32, 32)
+    image[:, 3] = 0
+    image[:, :, 8:24, 8:24] = torch.tensor([0.9, 0.2, 0.1, 1.0])[:, None, None]
+    image[:, :3, 8:24, 8:24] += 0.02 * torch.randn(8, 3, 16, 16)
     destylization = Destylization.draw(8, torch.Generator().manual_seed(0))
-    plain = destylization(picture)
-    assert plain.shape == picture.shape and plain.min() >= 0 and plain.max() <= 1
+    plain = destylization(image)
+    assert plain.shape == image.shape and plain.min() >= 0 and plain.max() <= 1
     torch.testing.assert_close(plain[:, :3, :2], torch.ones(8, 3, 2, 32))
     assert (plain[:, 3, 0, 0] == 0).all() and (plain[:, 3, 15, 15] > 0.98).all()
     inside = slice(13, 19)
-    grain = [p[:, 0, inside, inside].flatten(1).std(1) for p in (picture, plain)]
+    grain = [p[:, 0, inside, inside].flatten(1).std(1) for p in (image, plain)]
     assert (grain[1] < 0.5 * grain[0]).all()
     colours = plain[:, :3, 15, 15]
     assert (colours[1:] - colours[:-1]).abs().amax(1).min() > 0.01, "each has other colours"
     assert (1 - plain[:, 1, 15, 4:12].min(1).values > 0.3).all(), "the edge is there"
-    torch.testing.assert_close(destylization[2:4](picture[2:4]), plain[2:4])
+    torch.testing.assert_close(destylization[2:4](image[2:4]), plain[2:4])
 
 
 def test_the_augmentation_is_the_same_for_two_images_of_a_row() -> None:
-    picture = torch.rand(8, 4, 32, 32, requires_grad=True)
+    image = torch.rand(8, 4, 32, 32, requires_grad=True)
     augment = AffineAugmentation.draw(8, torch.Generator().manual_seed(0), torch.device("cpu"))
-    seen = augment(picture)
-    assert seen.shape == picture.shape and ((seen >= 0) & (seen <= 1)).all()
-    torch.testing.assert_close(augment(0.5 * picture), 0.5 * seen)
-    torch.testing.assert_close(augment[2:4](picture[2:4]), seen[2:4])
-    (gradient,) = torch.autograd.grad(seen.sum(), picture)
+    seen = augment(image)
+    assert seen.shape == image.shape and ((seen >= 0) & (seen <= 1)).all()
+    torch.testing.assert_close(augment(0.5 * image), 0.5 * seen)
+    torch.testing.assert_close(augment[2:4](image[2:4]), seen[2:4])
+    (gradient,) = torch.autograd.grad(seen.sum(), image)
     assert (gradient.flatten(1).norm(dim=1) > 0).all()
     ramp = torch.linspace(0, 1, 32).expand(8, 3, 32, 32)
     steps = augment(ramp).diff(dim=3)[:, 0, 16, 12:20].mean(1) * 31

@@ -1,4 +1,4 @@
-"""Tiles and margins: the same numbers as from the whole picture, and edges that meet."""
+"""Tiles and margins: the same numbers as from the whole image, and edges that meet."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def model() -> Autoencoder:
     return model
 
 
-def picture(height: int, width: int) -> Map:
+def image(height: int, width: int) -> Map:
     """Soft noise in [0, 1]."""
     small = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(1))
     large = nn.functional.interpolate(small, (height, width), mode="bilinear")
@@ -39,21 +39,21 @@ def picture(height: int, width: int) -> Map:
 
 
 def test_experts_from_tiles_equal_those_from_the_whole(model: Autoencoder) -> None:
-    x = picture(256, 640)
+    x = image(256, 640)
     for whole, tiled in zip(model.experts(x), encode(model, x, size=3), strict=True):
         for a, b in zip(whole, tiled, strict=True):
             torch.testing.assert_close(b.mean, a.mean, atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(b.log_variance, a.log_variance, atol=1e-4, rtol=1e-4)
 
 
-def test_a_picture_from_tiles_equals_the_whole(model: Autoencoder) -> None:
-    latents = modes(model.experts(picture(256, 640))[0])
+def test_an_image_from_tiles_equals_the_whole(model: Autoencoder) -> None:
+    latents = modes(model.experts(image(256, 640))[0])
     torch.testing.assert_close(decode(model, latents, size=3), model.decode(latents), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("repeat", [Repeat.X, Repeat.Y, Repeat.XY])
-def test_a_repeating_picture_is_the_middle_of_its_copies(model: Autoencoder, repeat: Repeat) -> None:
-    x = picture(64, 96)
+def test_a_repeating_image_is_the_middle_of_its_copies(model: Autoencoder, repeat: Repeat) -> None:
+    x = image(64, 96)
     copies = x.repeat(1, 1, 9 if repeat.along_y else 1, 9 if repeat.along_x else 1)
     height, width = x.shape[2:]
     top, left = (4 * height if repeat.along_y else 0), (4 * width if repeat.along_x else 0)
@@ -74,4 +74,4 @@ def test_a_repeating_picture_is_the_middle_of_its_copies(model: Autoencoder, rep
 def test_margins_are_as_narrow_as_they_can_be(model: Autoencoder) -> None:
     assert decoder_margin(model.config) == 6 and ENCODER_MARGIN == 7
     (only,) = tiles(64, 64, 7, Repeat.NONE, 32)
-    assert (only.rows.first, only.rows.last) == (0, 2), "a small picture is computed whole, without margin"
+    assert (only.rows.first, only.rows.last) == (0, 2), "a small image is computed whole, without margin"

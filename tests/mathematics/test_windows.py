@@ -14,7 +14,7 @@ from impasto.model.windows import WindowedFlow, _starts
 
 
 def maps(config: ModelConfig, rows: int, columns: int, seed: int = 0) -> Latents:
-    """Random latents of a picture of so many positions of stride 32."""
+    """Random latents of an image of so many positions of stride 32."""
     noise = torch.Generator().manual_seed(seed)
     style = torch.randn(2, config.style_dim, generator=noise)
     scales = tuple(
@@ -31,7 +31,7 @@ def standard(x: Latents) -> Condition:
 
 @pytest.fixture
 def prior(tiny: ModelConfig) -> PriorFlow:
-    """An untrained prior for pictures of 64 px."""
+    """An untrained prior for images of 64 px."""
     return PriorFlow(dataclasses.replace(tiny, resolution=64, prior_width=64, prior_depth=1)).requires_grad_(False)
 
 
@@ -42,9 +42,7 @@ def test_one_window_is_the_prior(prior: PriorFlow, tiny: ModelConfig) -> None:
         torch.testing.assert_close(list(a), list(b))
 
 
-def test_a_picture_of_copies_flows_like_one_copy_where_windows_see_no_other(
-    prior: PriorFlow, tiny: ModelConfig
-) -> None:
+def test_an_image_of_copies_flows_like_one_copy_where_windows_see_no_other(prior: PriorFlow, tiny: ModelConfig) -> None:
     x, time = maps(tiny, 2, 2), torch.tensor([0.3, 0.7])
     both_once = prior(x, time, standard(x))
     wide = Levels(x.style, tuple(z.repeat(1, 1, 1, 3) for z in x.maps))
@@ -55,7 +53,7 @@ def test_a_picture_of_copies_flows_like_one_copy_where_windows_see_no_other(
         torch.testing.assert_close(found.maps[0][..., 0], once.maps[0][..., 0])
 
 
-def test_a_repeating_picture_flows_the_same_from_any_corner(prior: PriorFlow, tiny: ModelConfig) -> None:
+def test_a_repeating_image_flows_the_same_from_any_corner(prior: PriorFlow, tiny: ModelConfig) -> None:
     x, time = maps(tiny, 2, 3), torch.tensor([0.3, 0.7])
     flow = WindowedFlow(prior, Repeat.X)
     both_here = flow(x, time, standard(x))

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from images import colours_of, composite, encode, noise, write_noise
 from impasto.config import Fit, Size, sized_model
+from impasto.create.image import to_image
 from impasto.create.palette import Palette, lock
-from impasto.create.picture import to_image
 from impasto.data import prepare
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.encoder import LOG_VARIANCE_BOUND
-from pictures import colours_of, composite, encode, noise, write_noise
 
 
 @settings(max_examples=8, deadline=None)
@@ -24,10 +24,10 @@ from pictures import colours_of, composite, encode, noise, write_noise
 def test_any_multiple_of_32_goes_in_and_comes_out(rows: int, columns: int, channels: int, signed: bool) -> None:
     shape = sized_model(Size.TINY, channels=channels, resolution=32, collections=(), signed_edges=signed)
     model = Autoencoder(shape)
-    picture = torch.rand(1, channels, 32 * rows, 32 * columns)
+    image = torch.rand(1, channels, 32 * rows, 32 * columns)
     with torch.no_grad():
-        assert model.reconstruct(picture).shape == picture.shape
-        for level, gaussian in enumerate(model.posterior(picture)[1:]):
+        assert model.reconstruct(image).shape == image.shape
+        for level, gaussian in enumerate(model.posterior(image)[1:]):
             assert gaussian.mean.shape[2:] == (rows * 2**level, columns * 2**level)
             assert gaussian.log_variance.abs().max() <= LOG_VARIANCE_BOUND
 
@@ -90,19 +90,19 @@ def test_any_folder_prepares(files, fit, resolution):
             path = folder / f"{inner}{seed}.{kind.lower()}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode(noise(width, height, mode=mode, seed=seed), kind))
-        pictures = prepare(folder, resolution=resolution, fit=fit, cache=Path(name) / "cache")
-        assert len(pictures) == len(files) and not pictures.audit.skipped
+        images = prepare(folder, resolution=resolution, fit=fit, cache=Path(name) / "cache")
+        assert len(images) == len(files) and not images.audit.skipped
         for rng in (None, np.random.default_rng(0)):
-            batch = pictures.batch(range(len(files)), rng)
-            assert batch.shape == (len(files), pictures.channels, resolution, resolution)
+            batch = images.batch(range(len(files)), rng)
+            assert batch.shape == (len(files), images.channels, resolution, resolution)
             assert batch.dtype == np.uint8
-        for entry in pictures.entries:
+        for entry in images.entries:
             assert min(entry.height, entry.width) == resolution
             assert max(entry.height, entry.width) <= (resolution if fit is Fit.PAD else 4 * resolution)
-        # noise() clears the rim of pictures with alpha; below 4 pixels there is no rim.
+        # noise() clears the rim of images with alpha; below 4 pixels there is no rim.
         clear = [mode in ("LA", "RGBA") and max(size) >= 4 for (_, mode), *size, _ in files]
-        assert pictures.channels == (4 if any(clear) else 3)
-        del pictures
+        assert images.channels == (4 if any(clear) else 3)
+        del images
 
 
 def test_damage_anywhere_is_never_a_crash(tmp_path):
@@ -115,5 +115,5 @@ def test_damage_anywhere_is_never_a_crash(tmp_path):
         data[places] = rng.integers(0, 256, 12)
         (tmp_path / "set" / f"{index}.{kind.lower()}").write_bytes(data)
     audit = prepare(tmp_path / "set", resolution=32, cache=tmp_path / "cache").audit
-    assert audit.pictures + len(audit.skipped) == 72 and audit.skipped
+    assert audit.images + len(audit.skipped) == 72 and audit.skipped
     assert all(audit.skipped.values())

@@ -1,4 +1,4 @@
-"""The held-out pictures."""
+"""The held-out images."""
 
 import json
 
@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from images import write_noise
 from impasto.data import prepare
 from impasto.data.split import split
-from pictures import write_noise
 
 CONTENTS = [f"content {index}" for index in range(4000)]
 
@@ -17,30 +17,28 @@ def test_holds_out_five_percent():
     assert abs(split(CONTENTS, [None] * len(CONTENTS)).mean() - 0.05) < 0.015
 
 
-def test_never_moves_when_pictures_are_added():
+def test_never_moves_when_images_are_added():
     few, many = split(CONTENTS[:1000], [None] * 1000), split(CONTENTS, [None] * 4000)
     assert few.any() and (many[:1000] == few).all()
     order = np.random.default_rng(0).permutation(1000)
     assert (split([CONTENTS[index] for index in order], [None] * 1000) == few[order]).all()
 
 
-def test_pictures_with_a_key_go_together():
+def test_images_with_a_key_go_together():
     keys = [f"key {index % 500}" for index in range(2000)]
     held_out = split(CONTENTS[:2000], keys).reshape(4, 500)
     assert held_out.any() and (held_out == held_out[0]).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 10))), min_size=2, max_size=60))
-def test_both_sides_always_have_one(pictures):
-    held_out = split(
-        [f"c{content}" for content, _ in pictures], [key if key is None else f"k{key}" for _, key in pictures]
-    )
-    assert 0 < held_out.sum() < len(pictures)
+def test_both_sides_always_have_one(images):
+    held_out = split([f"c{content}" for content, _ in images], [key if key is None else f"k{key}" for _, key in images])
+    assert 0 < held_out.sum() < len(images)
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=2, max_size=60))
-def test_nothing_held_out_is_shown(pictures):
-    contents, keys = [f"c{content}" for content, _ in pictures], [f"k{key}" for _, key in pictures]
+def test_nothing_held_out_is_shown(images):
+    contents, keys = [f"c{content}" for content, _ in images], [f"k{key}" for _, key in images]
     # Two more that share nothing with the others, so that there are groups to tell apart.
     held_out = split([*contents, "x", "y"], [*keys, None, None])
     for names in (contents, keys):
@@ -62,7 +60,7 @@ def test_does_not_depend_on_size_or_place(tmp_path):
         prepare(tmp_path / folder, resolution=resolution, cache=tmp_path / "cache")
         for folder, resolution in (("one", 32), ("two", 64))
     ]
-    out = [{pictures.entries[index].content_hash for index in pictures.held_out} for pictures in sets]
+    out = [{images.entries[index].content_hash for index in images.held_out} for images in sets]
     assert out[0] == out[1] and out[0]
 
 
@@ -71,7 +69,7 @@ def test_keys_in_metadata_keep_collections_apart(tmp_path):
     write_noise(tmp_path, *names)
     lines = [json.dumps({"file_name": name, "key": name.partition("/")[2]}) for name in names]
     (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
-    pictures = prepare(tmp_path, resolution=32, cache=tmp_path / "cache")
-    assert len(set(pictures.key_ids.tolist())) == 30 and (pictures.key_ids >= 0).all()
-    assert not set(pictures.key_ids[pictures.held_out]) & set(pictures.key_ids[pictures.train])
-    assert len(pictures.held_out) % 3 == 0
+    images = prepare(tmp_path, resolution=32, cache=tmp_path / "cache")
+    assert len(set(images.key_ids.tolist())) == 30 and (images.key_ids >= 0).all()
+    assert not set(images.key_ids[images.held_out]) & set(images.key_ids[images.train])
+    assert len(images.held_out) % 3 == 0

@@ -1,4 +1,4 @@
-"""impasto caption and impasto search: from pictures to sentences, and from a sentence to pictures."""
+"""impasto caption and impasto search: from images to sentences, and from a sentence to images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ MAX_SENTENCES = 100_000
 
 @dataclass(frozen=True)
 class Caption:
-    """Say what pictures show, in sentences of a vocabulary.
+    """Say what images show, in sentences of a vocabulary.
 
     impasto caption runs/emoji mine/*.png
 
@@ -23,21 +23,21 @@ class Caption:
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run; it must have learned captions."""
-    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Files, folders or archives."""
     vocabulary: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: training captions)")] = None
     """Sentences to choose from, one a line, in English."""
     top: int = 3
-    """How many sentences for each picture."""
+    """How many sentences for each image."""
     out: Annotated[Path | None, arg(metavar="FILE.npz", help_behavior_hint="(default: none)")] = None
     """Write the text vectors too: names and vectors, as .npz or .parquet."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Print a line for each picture; returns the exit code."""
-        if not self.pictures:
-            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        """Print a line for each image; returns the exit code."""
+        if not self.images:
+            raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.top < 1:
             raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
         sentences = _lines(self.vocabulary) if self.vocabulary is not None else []
@@ -47,7 +47,7 @@ class Caption:
         if self.out is not None:
             check_writable(self.out)
         model = api.load(self.run_folder, self.device)
-        loaded = model.read(self.pictures, [warn])
+        loaded = model.read(self.images, [warn])
         for name, found in model.caption(loaded, sentences, self.top):
             print(f"{name}: " + ", ".join(f"{likeness.name} ({likeness.cosine:.2f})" for likeness in found))
         if self.out is not None:
@@ -58,32 +58,32 @@ class Caption:
 
 @dataclass(frozen=True)
 class Search:
-    """Rank the pictures of a folder by how well they show what a text says.
+    """Rank the images of a folder by how well they show what a text says.
 
-    impasto search runs/emoji pictures --text "a smiling cat" --top 5
+    impasto search runs/emoji images --text "a smiling cat" --top 5
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run; it must have learned captions."""
-    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Files, folders or archives."""
     text: str
     """What to look for, in English."""
     top: int = 20
-    """How many pictures to name."""
+    """How many images to name."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Print the best pictures, best first; returns the exit code."""
-        if not self.pictures:
-            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        """Print the best images, best first; returns the exit code."""
+        if not self.images:
+            raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.top < 1:
             raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
         from impasto import api
 
         model = api.load(self.run_folder, self.device)
-        for found in model.search(model.read(self.pictures, [warn]), self.text)[: self.top]:
+        for found in model.search(model.read(self.images, [warn]), self.text)[: self.top]:
             print(f"{found.cosine:.3f}  {found.name}")
         return 0
 

@@ -18,7 +18,7 @@ LINE_SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a model on a folder of pictures: reconstruction, samples, style, copies, likelihood, swaps.
+    """Measure a model on a folder of images: reconstruction, samples, style, copies, likelihood, swaps.
 
     impasto evaluate runs/emoji emoji --out report
 
@@ -27,13 +27,13 @@ class Evaluate:
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
+    images: Annotated[Positional[Path], arg(metavar="IMAGES")]
     """The folder or archive that it was trained on: its held-out part is found again by content."""
     out: Path
     """Folder for report.html, report.json and the sheets."""
     settings: Annotated[EvaluateConfig, flags()] = EVALUATE_CONFIG
     fit: Fit | None = None
-    """How pictures become square; as in training where not given."""
+    """How images become square; as in training where not given."""
     features: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     """Measure distances on the features of this ONNX network too, such as Inception or DINOv2."""
     device: str = "auto"
@@ -46,9 +46,9 @@ class Evaluate:
         from impasto.evaluate.report import to_text, write_report
 
         model = api.load(self.run_folder, self.device)
-        report = model.evaluate(self.pictures, self.settings, fit=self.fit, features=self.features, progress=_Told())
+        report = model.evaluate(self.images, self.settings, fit=self.fit, features=self.features, progress=_Told())
         print(to_text(report))
-        written = write_report(report, self.out, f"Impasto: {self.run_folder} on {self.pictures}")
+        written = write_report(report, self.out, f"Impasto: {self.run_folder} on {self.images}")
         print(f"{len(written)} files in {self.out}; open {self.out / 'report.html'}")
         return 0
 

@@ -1,4 +1,4 @@
-"""impasto fuse: the colours of one picture, the structure of a second, the texture of a third."""
+"""impasto fuse: the colours of one image, the structure of a second, the texture of a third."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ class Fuse:
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     out: Path
-    """Picture to write (.png, .webp or .jpg); with -n above 1, NAME-0000.png and so on."""
+    """Image to write (.png, .webp or .jpg); with -n above 1, NAME-0000.png and so on."""
     settings: Annotated[FuseConfig, flags()] = FUSE_CONFIG
     count: Annotated[int, arg(aliases=["-n"])] = 1
     """How many variations."""
@@ -40,7 +40,7 @@ class Fuse:
         if not 1 <= self.count <= 1_000_000:
             raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
         from impasto import api
-        from impasto.create.recipe import check_suffix, save_picture
+        from impasto.create.recipe import check_suffix, save_image
 
         check_suffix(self.out)
         paths = [self.out]
@@ -49,7 +49,7 @@ class Fuse:
         check_free(paths)
         progress = Progress("fusing", self.count)
         made = api.load(self.run_folder, self.device).fuse(self.settings, self.count, on_step=progress.on_step)
-        for path, picture in zip(paths, progress.over(made), strict=True):
-            save_picture(picture.image, path, picture.recipe)
-        print(paths[0] if self.count == 1 else f"{self.count} pictures beside {paths[0]}")
+        for path, image in zip(paths, progress.over(made), strict=True):
+            save_image(image.image, path, image.recipe)
+        print(paths[0] if self.count == 1 else f"{self.count} images beside {paths[0]}")
         return 0

@@ -1,4 +1,4 @@
-"""impasto inspect: what is inside a picture or a run, as JSON."""
+"""impasto inspect: what is inside an image or a run, as JSON."""
 
 import dataclasses
 import json
@@ -15,15 +15,15 @@ from impasto.built_in import is_built_in, located
 
 @dataclass(frozen=True)
 class Inspect:
-    """Print the recipe inside a picture, or the summary of a run, as JSON.
+    """Print the recipe inside an image, or the summary of a run, as JSON.
 
     impasto inspect new/seed0-0003.png
 
     impasto inspect runs/emoji
     """
 
-    path: Annotated[Positional[Path], arg(metavar="PICTURE|RUN")]
-    """A picture that Impasto made, or the folder of a run."""
+    path: Annotated[Positional[Path], arg(metavar="IMAGE|RUN")]
+    """An image that Impasto made, or the folder of a run."""
 
     def run(self) -> int:
         """Print; returns the exit code."""
@@ -39,7 +39,7 @@ class Inspect:
 
 
 def printable(values: Any) -> str:
-    """``values`` as JSON without control characters: a stranger's picture must not steer the terminal."""
+    """``values`` as JSON without control characters: a stranger's image must not steer the terminal."""
     text = json.dumps(values, indent=2, ensure_ascii=False, default=str)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 

@@ -1,4 +1,4 @@
-"""impasto interpolate: the way from one picture to another."""
+"""impasto interpolate: the way from one image to another."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ MAX_FRAMES = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate:
-    """Go from one picture to another: numbered pictures, and a strip of them.
+    """Go from one image to another: numbered images, and a strip of them.
 
     impasto interpolate runs/emoji cat.png dog.png -n 9 --out way
 
-    The first picture gives the size. Every picture on the way starts from the same noise.
+    The first image gives the size. Every image on the way starts from the same noise.
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
@@ -37,20 +37,20 @@ class Interpolate:
     out: Path
     """Folder to write to."""
     count: Annotated[int, arg(aliases=["-n"])] = 9
-    """How many pictures, both ends among them."""
+    """How many images, both ends among them."""
     settings: Annotated[FuseConfig, flags(omit=DECIDED)] = INTERPOLATE_CONFIG
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Make and write the pictures; returns the exit code."""
+        """Make and write the images; returns the exit code."""
         if not 2 <= self.count <= MAX_FRAMES:
             raise ImpastoError(f"-n {self.count}: use a whole number from 2 to {MAX_FRAMES}.")
         check_folder(self.out)
         from impasto import api
         from impasto.create.fuse import between
         from impasto.create.grid import grid
-        from impasto.create.recipe import save_picture
+        from impasto.create.recipe import save_image
 
         paths = [self.out / f"{number:04}.png" for number in range(self.count)]
         strip = self.out / "strip.png"
@@ -60,9 +60,9 @@ class Interpolate:
         shown: list[Image.Image] = []
         configs = between(str(self.first), str(self.second), self.count, self.settings)
         for path, config in zip(paths, progress.over(configs), strict=True):
-            (picture,) = model.fuse(config, on_step=progress.on_step)
-            save_picture(picture.image, path, picture.recipe)
-            shown.append(picture.image)
-        save_picture(grid([shown]), strip)
-        print(f"{self.count} pictures and strip.png in {self.out}")
+            (image,) = model.fuse(config, on_step=progress.on_step)
+            save_image(image.image, path, image.recipe)
+            shown.append(image.image)
+        save_image(grid([shown]), strip)
+        print(f"{self.count} images and strip.png in {self.out}")
         return 0

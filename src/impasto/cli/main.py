@@ -31,7 +31,7 @@ WRONG_INPUT = 2
 BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell reports for a program whose reader went away."""
 
-DESCRIPTION = """Learn a style from a folder of pictures, and make more pictures in it.
+DESCRIPTION = """Learn a style from a folder of images, and make more images in it.
 
 Each command explains itself: impasto train --help. The version: impasto --version."""
 

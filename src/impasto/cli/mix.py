@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_CELLS = 400
-"""Most pictures on a sheet; it keeps them all in memory."""
+"""Most images on a sheet; it keeps them all in memory."""
 GRID_CELL = 128
 """Least side of a cell in pixels: labels need room."""
 MIX_CONFIG = dataclasses.replace(STYLIZE_CONFIG, max_side=512)
@@ -26,7 +26,7 @@ MIX_CONFIG = dataclasses.replace(STYLIZE_CONFIG, max_side=512)
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """Draw a comparison sheet: every picture in every style, or in all styles together at several strengths.
+    """Draw a comparison sheet: every image in every style, or in all styles together at several strengths.
 
     impasto mix runs/emoji cat.png house.png --style noto openmoji mine.png --out sheet.png
 
@@ -35,8 +35,8 @@ class Mix:
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...")]
-    """Pictures, a row each."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE ...")]
+    """Images, a row each."""
     out: Path
     """Sheet to write (.png, .webp or .jpg)."""
     settings: Annotated[StylizeConfig, flags(omit=("temporal_smoothing",), required=("style",))] = MIX_CONFIG
@@ -51,31 +51,31 @@ class Mix:
         config.check_style()
         if self.strengths and config.strength != MIX_CONFIG.strength:
             raise ImpastoError("--strength does nothing with --strengths: use one of them.")
-        if not self.pictures:
-            raise ImpastoError("PICTURE is missing: give one or more.")
+        if not self.images:
+            raise ImpastoError("IMAGE is missing: give one or more.")
         columns = {f"strength {value:g}": dataclasses.replace(config, strength=value) for value in self.strengths}
         columns = columns or {style: dataclasses.replace(config, style=(style,)) for style in config.style}
-        cells = len(self.pictures) * len(columns)
+        cells = len(self.images) * len(columns)
         if cells > MAX_CELLS:
-            raise ImpastoError(f"{cells} pictures on one sheet: use at most {MAX_CELLS}.")
+            raise ImpastoError(f"{cells} images on one sheet: use at most {MAX_CELLS}.")
         from impasto import api
         from impasto.create.grid import grid
-        from impasto.create.picture import to_image
-        from impasto.create.recipe import check_suffix, save_picture
+        from impasto.create.image import to_image
+        from impasto.create.recipe import check_suffix, save_image
 
         check_suffix(self.out)
         check_free([self.out])
         model = api.load(self.run_folder, self.device)
         stylizers = [model.stylizer(column) for column in columns.values()]
-        pictures = [picture for path in self.pictures for picture in model.whole_pictures(path, config.max_side)]
-        progress = Progress("redrawing", len(pictures) * len(stylizers))
-        jobs = progress.over((picture, stylizer) for picture in pictures for stylizer in stylizers)
-        made = [stylizer(picture, progress.on_step) for picture, stylizer in jobs]
+        images = [image for path in self.images for image in model.whole_images(path, config.max_side)]
+        progress = Progress("redrawing", len(images) * len(stylizers))
+        jobs = progress.over((image, stylizer) for image in images for stylizer in stylizers)
+        made = [stylizer(image, progress.on_step) for image, stylizer in jobs]
         rows: list[list[Image.Image]] = []
-        for number, picture in enumerate(pictures):
+        for number, image in enumerate(images):
             start = number * len(stylizers)
-            rows.append([to_image(picture.pixels), *made[start : start + len(stylizers)]])
+            rows.append([to_image(image.pixels), *made[start : start + len(stylizers)]])
         cell = max(GRID_CELL, *(max(image.size) for row in rows for image in row))
-        save_picture(grid(rows, column_labels=["", *columns], cell=cell), self.out)
+        save_image(grid(rows, column_labels=["", *columns], cell=cell), self.out)
         print(self.out)
         return 0

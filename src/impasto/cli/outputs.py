@@ -16,19 +16,19 @@ def check_folder(out: Path) -> None:
 
 
 def check_free(paths: Iterable[Path]) -> None:
-    """Refuse to write over files that Impasto did not make; its own pictures may be made again."""
+    """Refuse to write over files that Impasto did not make; its own images may be made again."""
     from impasto.create.recipe import made_by_impasto
 
     for path in paths:
         if path.exists() and not made_by_impasto(path):
-            raise ImpastoError(f"--out: {path} exists and is not a picture that Impasto made; choose another folder.")
+            raise ImpastoError(f"--out: {path} exists and is not an image that Impasto made; choose another folder.")
 
 
 def file_names(names: Iterable[str], suffix: str) -> list[str]:
     """One file name per name (a path, perhaps of another system), different even where case is ignored.
 
     >>> file_names(["cats/tom.png", "dogs/tom.jpg", "../.."], ".png")
-    ['tom.png', 'tom-2.png', 'picture.png']
+    ['tom.png', 'tom-2.png', 'image.png']
     """
     return _different([_safe(re.split(r"[/\\]", name)[-1].rsplit(".", 1)[0]) for name in names], suffix)
 
@@ -37,14 +37,14 @@ def file_tree(names: Iterable[str], suffix: str) -> list[str]:
     """The same with the folders that the names are in.
 
     >>> file_tree(["cats/tom.png", "dogs/tom.jpg", "dogs/tom.webp", "../tom.png"], ".png")
-    ['cats/tom.png', 'dogs/tom.png', 'dogs/tom-2.png', 'picture/tom.png']
+    ['cats/tom.png', 'dogs/tom.png', 'dogs/tom-2.png', 'image/tom.png']
     """
     parts = (re.split(r"[/\\]", name.rsplit(".", 1)[0]) for name in names)
     return _different(["/".join(map(_safe, path)) for path in parts], suffix)
 
 
 def _safe(name: str) -> str:
-    return re.sub(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]', "_", name).strip(" .")[:80] or "picture"
+    return re.sub(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]', "_", name).strip(" .")[:80] or "image"
 
 
 def _different(stems: Iterable[str], suffix: str) -> list[str]:

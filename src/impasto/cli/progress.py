@@ -12,7 +12,7 @@ LINE_SECONDS = 10.0
 
 
 class Progress:
-    """Counts finished pictures on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+    """Counts finished images on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
     def __init__(self, verb: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._verb, self._total, self._clock = verb, total, clock
@@ -23,7 +23,7 @@ class Progress:
         return self._bar(items) if sys.stderr.isatty() else self._lines(items)
 
     def on_step(self, step: int, steps: int) -> None:
-        """Say which step of the sampler is done, for the pictures that are not finished yet."""
+        """Say which step of the sampler is done, for the images that are not finished yet."""
         self._show_step(f"step {step}/{steps}")
 
     def _bar(self, items: Iterable[T]) -> Iterator[T]:

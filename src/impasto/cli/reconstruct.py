@@ -1,4 +1,4 @@
-"""impasto reconstruct: what a model keeps of pictures, beside the pictures."""
+"""impasto reconstruct: what a model keeps of images, beside the images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from impasto.api import Reconstruction
 
 CELL = 192
-"""Least side of one picture on the sheet in pixels."""
+"""Least side of one image on the sheet in pixels."""
 LEVEL_LABELS = ("style", "+ stride 32", "+ stride 16", "+ stride 8")
 """What the coarse prefixes hold, coarse to fine."""
 
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Put pictures through the model and back: one sheet for each, the original beside the reconstruction.
+    """Put images through the model and back: one sheet for each, the original beside the reconstruction.
 
     impasto reconstruct runs/emoji mine/*.png --out seen --levels
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
-    """Pictures to reconstruct: files, folders or archives."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
+    """Images to reconstruct: files, folders or archives."""
     out: Path
     """Folder to write to."""
     levels: bool = False
@@ -40,21 +40,21 @@ class Reconstruct:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Reconstruct and write one sheet per picture; returns the exit code."""
-        if not self.pictures:
-            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        """Reconstruct and write one sheet per image; returns the exit code."""
+        if not self.images:
+            raise ImpastoError("IMAGES is missing: name at least one image.")
         check_folder(self.out)
         from impasto import api
-        from impasto.create.recipe import save_picture
+        from impasto.create.recipe import save_image
 
         model = api.load(self.run_folder, self.device)
-        loaded = model.read(self.pictures, [warn])
+        loaded = model.read(self.images, [warn])
         paths = [self.out / name for name in file_names(loaded.names, ".png")]
         check_free(paths)
         progress = Progress("reconstructing", len(paths))
         results = progress.over(model.reconstruct(loaded, self.levels))
         for path, result in zip(paths, results, strict=True):
-            save_picture(_sheet(result, self.levels), path)
+            save_image(_sheet(result, self.levels), path)
         print(paths[0] if len(paths) == 1 else f"{len(paths)} sheets in {self.out}")
         return 0
 

@@ -31,7 +31,7 @@ class Serve:
     models: Path = Path("runs")
     """Folder of runs; what is trained in the studio goes there too."""
     folder: Path = Path("studio")
-    """Where uploads, pictures, styles and the history are kept."""
+    """Where uploads, images, styles and the history are kept."""
     no_browser: bool = False
     """Do not open a browser."""
     device: str = "auto"

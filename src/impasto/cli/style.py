@@ -11,7 +11,7 @@ from impasto.errors import ImpastoError
 
 @dataclass(frozen=True)
 class Save:
-    """Pool collections, pictures and saved styles into one style, and write it to a file that --style takes.
+    """Pool collections, images and saved styles into one style, and write it to a file that --style takes.
 
     impasto style save runs/emoji mine/*.png -o my.style
     """
@@ -19,7 +19,7 @@ class Save:
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     style: Annotated[Positional[tuple[str, ...]], arg(metavar="STYLE ...", help_behavior_hint="(at least one)")]
-    """Collections of the run, pictures or saved styles, each with an optional ":weight"."""
+    """Collections of the run, images or saved styles, each with an optional ":weight"."""
     out: Annotated[Path, arg(aliases=["-o"])]
     """File to write, NAME.style."""
     device: str = "auto"
@@ -28,7 +28,7 @@ class Save:
     def run(self) -> int:
         """Write the style; returns the exit code."""
         if not self.style:
-            raise ImpastoError("STYLE is missing: name collections of the model, or pictures.")
+            raise ImpastoError("STYLE is missing: name collections of the model, or images.")
         from impasto import api
 
         api.load(self.run_folder, self.device).save_style(self.style, self.out)

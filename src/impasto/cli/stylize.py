@@ -1,4 +1,4 @@
-"""impasto stylize: a picture, a clip, or a folder of pictures, redrawn in a style."""
+"""impasto stylize: an image, a clip, or a folder of images, redrawn in a style."""
 
 import sys
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stylize:
-    """Redraw a picture, a clip, or every picture of a folder in a style; each keeps its size, its name and its folder.
+    """Redraw an image, a clip, or every image of a folder in a style; each keeps its size, its name and its folder.
 
     impasto stylize runs/emoji cat.png --style openmoji --out redrawn
 
@@ -28,13 +28,13 @@ class Stylize:
 
     impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out painted
 
-    Stopped, the same command goes on: pictures that are there already, made in the same way, are not made again.
+    Stopped, the same command goes on: images that are there already, made in the same way, are not made again.
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    pictures: Annotated[Positional[Path], arg(metavar="PICTURES")]
-    """A picture, a folder, an archive or a clip (.mp4, .webm, .mov, .mkv, .avi, .gif)."""
+    images: Annotated[Positional[Path], arg(metavar="IMAGES")]
+    """An image, a folder, an archive or a clip (.mp4, .webm, .mov, .mkv, .avi, .gif)."""
     out: Path
     """Folder to write to."""
     settings: Annotated[StylizeConfig, flags(required=("style",))] = STYLIZE_CONFIG
@@ -44,45 +44,45 @@ class Stylize:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Redraw and write the pictures; returns the exit code."""
+        """Redraw and write the images; returns the exit code."""
         config = self.settings
         config.check_style()
         check_folder(self.out)
         from impasto import api
         from impasto.create.clip import is_clip
-        from impasto.create.recipe import save_picture
+        from impasto.create.recipe import save_image
         from impasto.memory import memory_text
 
-        config.check_clip(str(self.pictures), is_clip(self.pictures), self.clip)
+        config.check_clip(str(self.images), is_clip(self.images), self.clip)
         model = api.load(self.run_folder, self.device)
-        if is_clip(self.pictures):
+        if is_clip(self.images):
             return self._clip(model)
-        found = model.whole_pictures(self.pictures, config.max_side)
+        found = model.whole_images(self.images, config.max_side)
         paths = dict(zip(found.names, (self.out / name for name in file_tree(found.names, ".png")), strict=True))
         check_free(paths.values())
-        redrawn = model.stylizer(config)
+        stylizer = model.stylizer(config)
         progress = Progress("redrawing", len(found))
         failed: dict[str, str] = {}
         written = there = 0
-        for picture in progress.over(found):
-            path, recipe = paths[picture.name], redrawn.recipe(picture)
+        for image in progress.over(found):
+            path, recipe = paths[image.name], stylizer.recipe(image)
             if _recipe_at(path) == recipe:
                 there += 1
                 continue
             try:
-                image = redrawn(picture, progress.on_step)
+                stylized = stylizer(image, progress.on_step)
             except ImpastoError as error:
-                failed[picture.name] = str(error)
+                failed[image.name] = str(error)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_picture(image, path, recipe)
+            save_image(stylized, path, recipe)
             written += 1
         failed |= found.skipped
         if not written and not there:
             raise ImpastoError("; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:5]))
         for name, reason in failed.items():
             print(f"warning: skipped {name}: {reason}", file=sys.stderr)
-        said = f"{written} pictures in {self.out}" if len(paths) > 1 else f"{next(iter(paths.values()))}"
+        said = f"{written} images in {self.out}" if len(paths) > 1 else f"{next(iter(paths.values()))}"
         said += f", {there} were there already" if there and len(paths) > 1 else ""
         print(f"{said}; memory at most {memory_text(model.device)}")
         return 0
@@ -91,9 +91,9 @@ class Stylize:
         from impasto.memory import memory_text
 
         self.out.mkdir(parents=True, exist_ok=True)
-        target = self.out / f"{file_names([self.pictures.name], '')[0]}.{self.clip or ClipFormat.WEBM}"
+        target = self.out / f"{file_names([self.images.name], '')[0]}.{self.clip or ClipFormat.WEBM}"
         made = model.stylize_clip(
-            self.pictures, target, self.settings, watch=lambda frames, count: Progress("redrawing", count).over(frames)
+            self.images, target, self.settings, watch=lambda frames, count: Progress("redrawing", count).over(frames)
         )
         if made.broken_off:
             print(f"warning: {made.broken_off}", file=sys.stderr)
@@ -103,7 +103,7 @@ class Stylize:
 
 
 def _recipe_at(path: Path) -> "Recipe | None":
-    """The recipe of the picture that is there already, None where there is none."""
+    """The recipe of the image that is there already, None where there is none."""
     from impasto.create.recipe import read_recipe
 
     try:

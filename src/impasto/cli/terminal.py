@@ -82,9 +82,9 @@ def percent(event: Stepped) -> str:
 
 
 def describe(event: Stepped) -> str:
-    """Stage, pictures, speed and time left, in one line."""
+    """Stage, images, speed and time left, in one line."""
     return (
-        f"{event.stage}  {event.images_seen:,} pictures  {event.images_per_second:.1f}/s  "
+        f"{event.stage}  {event.images_seen:,} images  {event.images_per_second:.1f}/s  "
         f"{duration(event.seconds_left)} left"
     )
 
@@ -114,7 +114,7 @@ def farewell(event: Finished) -> str:
     """What happened, and the command that goes on from here."""
     run = shlex.quote(str(event.run))
     if event.complete:
-        return f"Done in {duration(event.seconds)}. Make pictures with: impasto generate {run} --out pictures"
+        return f"Done in {duration(event.seconds)}. Make images with: impasto generate {run} --out images"
     return f"Stopped after {duration(event.seconds)} and saved in {run}. The same command resumes."
 
 

@@ -1,4 +1,4 @@
-"""impasto train: from a folder of pictures to a model."""
+"""impasto train: from a folder of images to a model."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 
 class Preset(StrEnum):
-    """Settings for a kind of pictures."""
+    """Settings for a kind of images."""
 
     PAINTER = "painter"
 
@@ -71,7 +71,7 @@ class CancelToken:
 
 @dataclass(frozen=True)
 class Train(TrainConfig):
-    """Learn the style of a folder of pictures; the same command again resumes.
+    """Learn the style of a folder of images; the same command again resumes.
 
     impasto train emoji --out runs/emoji --minutes 30
 

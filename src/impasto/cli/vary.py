@@ -29,8 +29,8 @@ class Vary:
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    picture: Annotated[Positional[Path], arg(metavar="PICTURE")]
-    """The picture."""
+    image: Annotated[Positional[Path], arg(metavar="IMAGE")]
+    """The image."""
     out: Path
     """Folder to write to."""
     count: Annotated[int, arg(aliases=["-n"])] = 8
@@ -48,15 +48,15 @@ class Vary:
         check_folder(self.out)
         from impasto import api
         from impasto.create.fuse import varied
-        from impasto.create.recipe import save_picture
+        from impasto.create.recipe import save_image
 
-        config = varied(str(self.picture), self.resample, self.settings)
-        (name,) = file_names([str(self.picture)], "")
+        config = varied(str(self.image), self.resample, self.settings)
+        (name,) = file_names([str(self.image)], "")
         paths = [self.out / f"{name}-{number:04}.png" for number in range(self.count)]
         check_free(paths)
         progress = Progress("varying", self.count)
         made = api.load(self.run_folder, self.device).fuse(config, self.count, on_step=progress.on_step)
-        for path, picture in zip(paths, progress.over(made), strict=True):
-            save_picture(picture.image, path, picture.recipe)
-        print(f"{self.count} pictures in {self.out}")
+        for path, image in zip(paths, progress.over(made), strict=True):
+            save_image(image.image, path, image.recipe)
+        print(f"{self.count} images in {self.out}")
         return 0

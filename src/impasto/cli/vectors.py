@@ -1,4 +1,4 @@
-"""impasto encode and impasto decode: from pictures to numbers and back."""
+"""impasto encode and impasto decode: from images to numbers and back."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,15 @@ from impasto.errors import ImpastoError
 
 @dataclass(frozen=True)
 class Encode:
-    """Write the latents of pictures, level by level, to a file that other programs can read.
+    """Write the latents of images, level by level, to a file that other programs can read.
 
     impasto encode runs/emoji mine/*.png --out vectors.npz
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
-    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES ...", help_behavior_hint="(at least one)")]
-    """Pictures to encode: files, folders or archives."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
+    """Images to encode: files, folders or archives."""
     out: Path
     """File to write: .npz, or .parquet where pyarrow is installed."""
     device: str = "auto"
@@ -29,8 +29,8 @@ class Encode:
 
     def run(self) -> int:
         """Encode and write; returns the exit code."""
-        if not self.pictures:
-            raise ImpastoError("PICTURES is missing: name at least one picture.")
+        if not self.images:
+            raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.out.is_dir():
             raise ImpastoError(f"--out {self.out}: it is a folder, and a .npz or .parquet file is needed.")
         from impasto.create.vectors import check_writable
@@ -39,10 +39,10 @@ class Encode:
         from impasto import api
 
         model = api.load(self.run_folder, self.device)
-        latents = model.encode(model.read(self.pictures, [warn]))
+        latents = model.encode(model.read(self.images, [warn]))
         latents.save(self.out)
         shapes = ", ".join(f"{name} {'x'.join(map(str, v.shape[1:]))}" for name, v in latents.levels.items())
-        print(f"{self.out}: {len(latents.names)} pictures, {shapes}")
+        print(f"{self.out}: {len(latents.names)} images, {shapes}")
         return 0
 
 
@@ -63,8 +63,8 @@ class Decode:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Decode and write one picture for each name; returns the exit code."""
-        from impasto.create.recipe import save_picture
+        """Decode and write one image for each name; returns the exit code."""
+        from impasto.create.recipe import save_image
         from impasto.create.vectors import Latents
 
         check_folder(self.out)
@@ -81,6 +81,6 @@ class Decode:
             )
         progress = Progress("decoding", len(paths))
         for path, (_, image) in zip(paths, progress.over(model.decode(latents)), strict=True):
-            save_picture(image, path)
-        print(paths[0] if len(paths) == 1 else f"{len(paths)} pictures in {self.out}")
+            save_image(image, path)
+        print(paths[0] if len(paths) == 1 else f"{len(paths)} images in {self.out}")
         return 0

@@ -1,1 +1,1 @@
-"""What a model's numbers become: pictures, sheets, recipes and vectors in files."""
+"""What a model's numbers become: images, sheets, recipes and vectors in files."""

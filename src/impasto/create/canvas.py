@@ -1,4 +1,4 @@
-"""Pictures of any size on a canvas that the networks take: height and width multiples of 32, and back."""
+"""Images of any size on a canvas that the networks take: height and width multiples of 32, and back."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ STRIDE = MAP_STRIDES[0]
 
 @dataclass(frozen=True)
 class Canvas:
-    """Where a picture lies on its canvas, in pixels."""
+    """Where an image lies on its canvas, in pixels."""
 
     top: int
     left: int
     height: int
-    """Of the picture."""
+    """Of the image."""
     width: int
     canvas_height: int
     canvas_width: int
@@ -31,9 +31,9 @@ class Canvas:
 
     @classmethod
     def around(cls, height: int, width: int, least: int, repeat: Repeat = Repeat.NONE) -> "Canvas":
-        """The smallest canvas for a picture, at least ``least`` high and wide, the picture in its middle.
+        """The smallest canvas for an image, at least ``least`` high and wide, the image in its middle.
 
-        Raises ImpastoError where the picture shall repeat along a side that would need a margin.
+        Raises ImpastoError where the image shall repeat along a side that would need a margin.
         """
         sides = [max(least, -(-length // STRIDE) * STRIDE) for length in (height, width)]
         for name, length, side, repeats in (
@@ -42,13 +42,13 @@ class Canvas:
         ):
             if repeats and length != side:
                 raise ImpastoError(
-                    f"--tile {repeat}: a {name} of {length} px cannot repeat; scale the picture to a multiple of "
+                    f"--tile {repeat}: a {name} of {length} px cannot repeat; scale the image to a multiple of "
                     f"{STRIDE} from {least} up."
                 )
         return cls((sides[0] - height) // 2, (sides[1] - width) // 2, height, width, sides[0], sides[1])
 
     def moved(self, down: int, right: int, repeat: Repeat = Repeat.NONE) -> "Canvas":
-        """The same picture so many pixels further, on a larger canvas where it needs one; around where it repeats."""
+        """The same image so many pixels further, on a larger canvas where it needs one; around where it repeats."""
         top, height, around_down = _moved(self.top, self.height, self.canvas_height, down, repeat.along_y)
         left, width, around_right = _moved(self.left, self.width, self.canvas_width, right, repeat.along_x)
         return Canvas(top, left, self.height, self.width, height, width, around_down, around_right)
@@ -63,12 +63,12 @@ class Canvas:
             pixels = np.concatenate([ground, np.pad(pixels[3:], margins, constant_values=0)])
         else:
             pixels = np.pad(pixels, margins, mode="edge")
-        picture = torch.from_numpy(pixels[None]).float() / 255
-        picture = torch.roll(picture, (self.around_down, self.around_right), (2, 3))
-        return picture.contiguous(memory_format=torch.channels_last)
+        image = torch.from_numpy(pixels[None]).float() / 255
+        image = torch.roll(image, (self.around_down, self.around_right), (2, 3))
+        return image.contiguous(memory_format=torch.channels_last)
 
     def take(self, painted: Map) -> np.ndarray:
-        """The picture from a canvas in [0, 1], a batch of one: float32 (channels, height, width)."""
+        """The image from a canvas in [0, 1], a batch of one: float32 (channels, height, width)."""
         painted = torch.roll(painted, (-self.around_down, -self.around_right), (2, 3))
         rows = slice(self.top, self.top + self.height)
         columns = slice(self.left, self.left + self.width)
@@ -76,7 +76,7 @@ class Canvas:
 
 
 def _moved(start: int, length: int, side: int, by: int, repeats: bool) -> tuple[int, int, int]:
-    """Along one side: where the picture starts then, how long the canvas is, and how far all is moved around."""
+    """Along one side: where the image starts then, how long the canvas is, and how far all is moved around."""
     if repeats:
         return start, side, by
     needed = start + by + length

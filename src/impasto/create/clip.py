@@ -13,7 +13,7 @@ from PIL import Image
 
 from impasto.atomic import write_atomically
 from impasto.config import ClipFormat
-from impasto.create.picture import over_white
+from impasto.create.image import over_white
 from impasto.errors import ImpastoError
 
 DEMUXERS = {
@@ -36,7 +36,7 @@ SOUND_CODECS = {ClipFormat.WEBM: ("opus", "vorbis"), ClipFormat.MP4: ("aac", "mp
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a clip."""
+    """One image of a clip."""
 
     pixels: np.ndarray
     """uint8 (channels, height, width): RGB over white, and alpha where four channels were asked for."""
@@ -103,7 +103,7 @@ def write_clip(
     sound_of: Path | None = None,
     comment: str = "",
 ) -> None:
-    """Write pictures of ``size`` (width, height) and their times in seconds to a .webm, .mp4 or .webp, atomically.
+    """Write images of ``size`` (width, height) and their times in seconds to a .webm, .mp4 or .webp, atomically.
 
     The sound is that of the clip ``sound_of``; ``comment`` goes into the file. Frames without alpha are RGB.
     """
@@ -151,14 +151,14 @@ def frame_difference(made: Iterable[np.ndarray], content: Iterable[np.ndarray]) 
 
 
 def _write_animation(path: Path, frames: Iterable[tuple[Image.Image, float]], rate: Fraction, comment: str) -> None:
-    pictures, times = zip(*frames, strict=True)
+    images, times = zip(*frames, strict=True)
     ends = [*times[1:], times[-1] + 1 / float(rate)]
     durations = [max(1, round(1000 * (b - a))) for a, b in zip(times, ends, strict=True)]
     exif = Image.Exif()
     exif[IMAGE_DESCRIPTION] = comment
-    more = {"append_images": pictures[1:], "duration": durations, "exif": exif}
+    more = {"append_images": images[1:], "duration": durations, "exif": exif}
     # Some builds of libwebp drop the alpha of lossy animations.
-    pictures[0].save(path, "WEBP", save_all=True, loop=0, lossless=True, **more)
+    images[0].save(path, "WEBP", save_all=True, loop=0, lossless=True, **more)
 
 
 def _write_video(
@@ -179,10 +179,10 @@ def _write_video(
         video.pix_fmt = "yuv420p"
         video.codec_context.time_base = TIME_BASE
         sound = _Sound(output, sound_of, format) if sound_of is not None else None
-        for picture, seconds in frames:
+        for image, seconds in frames:
             if sound is not None:
                 sound.mux_until(seconds)
-            pixels = np.asarray(over_white(picture))
+            pixels = np.asarray(over_white(image))
             odd = [(0, side % 2) for side in pixels.shape[:2]]
             frame = av.VideoFrame.from_ndarray(np.pad(pixels, [*odd, (0, 0)], mode="edge"), format="rgb24")
             frame.pts, frame.time_base = round(seconds / TIME_BASE), TIME_BASE
@@ -239,7 +239,7 @@ class _Sound:
 def _open(path: Path) -> Any:
     av = _av()
     if not path.is_file():
-        raise ImpastoError(f"{path} does not exist. Give a picture, a folder, an archive or a clip.")
+        raise ImpastoError(f"{path} does not exist. Give an image, a folder, an archive or a clip.")
     try:
         return av.open(str(path), format=DEMUXERS[path.suffix.lower()], options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:

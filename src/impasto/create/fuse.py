@@ -1,8 +1,8 @@
-"""One picture of several: the colours of some, the structure of others, the texture of a third.
+"""One image of several: the colours of some, the structure of others, the texture of a third.
 
 Every source is heard through one expert. On the style level each expert tells its own source's style; on the maps the
 orientation expert tells the structure. The other experts speak on the maps only where their sources are the structure's
-own: elsewhere they would paste a second geometry into the picture. Colours are an exception: where they roughly lie is
+own: elsewhere they would paste a second geometry into the image. Colours are an exception: where they roughly lie is
 said softly on the coarsest map.
 """
 
@@ -17,9 +17,9 @@ from PIL import Image
 
 from impasto.config import FuseConfig
 from impasto.create.canvas import Canvas
-from impasto.create.generate import picture_seed, unconditional
+from impasto.create.generate import image_seed, unconditional
+from impasto.create.image import to_image
 from impasto.create.palette import check_pixel_art, finished, resolved
-from impasto.create.picture import to_image
 from impasto.create.sampling import sample_images
 from impasto.data import Whole
 from impasto.errors import ImpastoError
@@ -43,25 +43,25 @@ WEAKEST_TRUST = 10**-2.5
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A picture, and how much it counts beside the others of its expert."""
+    """An image, and how much it counts beside the others of its expert."""
 
-    picture: Whole
+    image: Whole
     weight: float
 
     @property
     def key(self) -> tuple[str, float]:
         """Equal for equal sources; sorts them, so that their order changes not even a bit of the result."""
-        return self.picture.content_hash, self.weight
+        return self.image.content_hash, self.weight
 
 
-def varied(picture: str, resampled: Collection[str], settings: FuseConfig) -> FuseConfig:
+def varied(image: str, resampled: Collection[str], settings: FuseConfig) -> FuseConfig:
     """``settings`` for variations of one image, whose levels with the names ``resampled`` are sampled again."""
     for name in resampled:
         if name not in LEVEL_NAMES:
             raise ImpastoError(f"--resample {name}: use one of {', '.join(LEVEL_NAMES)}.")
     style, coarse, middle, fine = (float(name not in resampled) for name in LEVEL_NAMES)
     weights = (style, coarse, middle, fine)
-    return dataclasses.replace(_all_of((picture,), settings), level_weights=weights)
+    return dataclasses.replace(_all_of((image,), settings), level_weights=weights)
 
 
 def between(first: str, second: str, count: int, settings: FuseConfig) -> Iterator[FuseConfig]:
@@ -71,8 +71,8 @@ def between(first: str, second: str, count: int, settings: FuseConfig) -> Iterat
         yield _all_of((f"{first}:{1 - share:.6g}", f"{second}:{share:.6g}"), settings)
 
 
-def _all_of(pictures: tuple[str, ...], settings: FuseConfig) -> FuseConfig:
-    return dataclasses.replace(settings, pixel=pictures, orientation=pictures, texture=pictures)
+def _all_of(images: tuple[str, ...], settings: FuseConfig) -> FuseConfig:
+    return dataclasses.replace(settings, pixel=images, orientation=images, texture=images)
 
 
 def source_weight(conditioning_scale: float) -> float:
@@ -105,10 +105,10 @@ class Fuser:
         self.model, self.config = model, config
         for name in VIEW_NAMES:
             if sources[name] and not sum(source.weight for source in sources[name]) > 0:
-                raise ImpastoError(f"--{name}: all weights are 0; leave it out, or give one picture a weight.")
+                raise ImpastoError(f"--{name}: all weights are 0; leave it out, or give one image a weight.")
         self.output, self.palette = resolved(config.output)
         """``output`` names colours instead of a file of them."""
-        first = [*sources["orientation"], *sources["pixel"], *sources["texture"]][0].picture
+        first = [*sources["orientation"], *sources["pixel"], *sources["texture"]][0].image
         height, width = first.pixels.shape[1:]
         check_pixel_art(config.output.pixel_art, height, width, first.name)
         self.canvas = Canvas.around(height, width, model.config.resolution, config.output.tile)
@@ -122,7 +122,7 @@ class Fuser:
 
     def __call__(self, index: int, on_step: StepCallback | None = None) -> Image.Image:
         """Variation number ``index``."""
-        config, seeds = self.config, [picture_seed(self.config.sampling.seed, index)]
+        config, seeds = self.config, [image_seed(self.config.sampling.seed, index)]
         painted = sample_images(
             self.model, self.condition, seeds, config.sampling, repeat=config.output.tile, on_step=on_step
         )
@@ -157,16 +157,16 @@ class Fuser:
             return nothing
         shares = torch.tensor([[source.weight for source in sources]], device=device)
         shares = shares / shares.sum()
-        outputs = [self._expert_output(source.picture, expert, is_placed) for source in sources]
+        outputs = [self._expert_output(source.image, expert, is_placed) for source in sources]
         if not is_placed:
             return nothing.with_style(Gaussian.cat([output.style for output in outputs]).pool(shares))
         first, *others = outputs
         return first.map(lambda *gaussians: Gaussian.cat(gaussians).pool(shares), *others)
 
-    def _expert_output(self, picture: Whole, expert: int, is_placed: bool) -> Posterior:
-        height, width = picture.pixels.shape[1:]
+    def _expert_output(self, image: Whole, expert: int, is_placed: bool) -> Posterior:
+        height, width = image.pixels.shape[1:]
         canvas = self.canvas if is_placed else Canvas.around(height, width, self.model.config.resolution)
-        pixels = picture.pixels
+        pixels = image.pixels
         if (height, width) != (canvas.height, canvas.width):
             pixels = _covering(pixels, canvas.height, canvas.width)
         placed = canvas.put(pixels).to(next(self.model.parameters()).device)
@@ -185,7 +185,7 @@ def _covering(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """uint8 (channels, height, width) scaled to cover a size, its middle cut out."""
     scale = max(height / pixels.shape[1], width / pixels.shape[2])
     size = [max(height, round(scale * pixels.shape[1])), max(width, round(scale * pixels.shape[2]))]
-    picture = torch.from_numpy(pixels[None]).float()
-    scaled = F.interpolate(picture, size, mode="bilinear", antialias=True)[0].round().clamp(0, 255).byte().numpy()
+    image = torch.from_numpy(pixels[None]).float()
+    scaled = F.interpolate(image, size, mode="bilinear", antialias=True)[0].round().clamp(0, 255).byte().numpy()
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return scaled[:, top : top + height, left : left + width]

@@ -68,7 +68,7 @@ def generate(
             if on_step is not None:
                 on_step(before + done, len(blocks) * settings.steps)
 
-        seeds = [picture_seed(settings.seed, index) for index in range(block * CHUNK, (block + 1) * CHUNK)]
+        seeds = [image_seed(settings.seed, index) for index in range(block * CHUNK, (block + 1) * CHUNK)]
         images = sample_images(model, condition, seeds, settings, repeat=repeat, on_step=report)
         for index in rows:
             yield images[index % CHUNK].float().cpu().numpy()
@@ -90,12 +90,12 @@ def generate_each(
     for start in range(0, len(styles), batch_size):
         style = styles[start : start + batch_size].to(device)
         posterior = unconditional(model.config, len(style), device).with_style(style)
-        seeds = [picture_seed(settings.seed, start + row) for row in range(len(style))]
+        seeds = [image_seed(settings.seed, start + row) for row in range(len(style))]
         text = texts[start : start + batch_size].to(device) if texts is not None else None
         yield sample_images(model, Condition(posterior, text), seeds, settings).float().cpu()
 
 
-def picture_seed(seed: int, index: int) -> int:
+def image_seed(seed: int, index: int) -> int:
     """The seed of one image's noise generator."""
     digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

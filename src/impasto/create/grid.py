@@ -1,4 +1,4 @@
-"""Many pictures on one labelled sheet: previews, grids and comparisons."""
+"""Many images on one labelled sheet: previews, grids and comparisons."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -24,16 +24,16 @@ def grid(
 ) -> Image.Image:
     """One RGB sheet of ``rows``, which may differ in length, with labels at the left and on top.
 
-    ``cell`` is the side of a square cell in pixels; None takes the largest side of all pictures. Smaller
-    pictures are enlarged by a whole factor with hard pixels, larger ones are scaled down; all stand in the
-    middle. ``background`` shows behind transparency. Raises ValueError when there is no picture or a label
+    ``cell`` is the side of a square cell in pixels; None takes the largest side of all images. Smaller
+    images are enlarged by a whole factor with hard pixels, larger ones are scaled down; all stand in the
+    middle. ``background`` shows behind transparency. Raises ValueError when there is no image or a label
     too many.
     """
-    pictures = [picture for row in rows for picture in row]
+    images = [image for row in rows for image in row]
     num_columns = max((len(row) for row in rows), default=0)
-    if not pictures or len(row_labels) > len(rows) or len(column_labels) > num_columns:
-        raise ValueError("a grid needs a picture, and no more labels than rows and columns")
-    side = cell or max(max(picture.size) for picture in pictures)
+    if not images or len(row_labels) > len(rows) or len(column_labels) > num_columns:
+        raise ValueError("a grid needs an image, and no more labels than rows and columns")
+    side = cell or max(max(image.size) for image in images)
     font = ImageFont.load_default(size=FONT_SIZE)
     left = max((_width(_cut(label, font, MAX_LABEL_WIDTH), font) for label in row_labels), default=0)
     left += 2 * GAP if left else GAP
@@ -47,15 +47,15 @@ def grid(
     for row, label in enumerate(row_labels):
         middle = top + row * pitch + side / 2
         draw.text((GAP, middle), _cut(label, font, MAX_LABEL_WIDTH), INK, font, anchor="lm")
-    for y, row_pictures in enumerate(rows):
-        for x, picture in enumerate(row_pictures):
-            sheet.paste(_framed(picture, side, background), (left + x * pitch, top + y * pitch))
+    for y, row_images in enumerate(rows):
+        for x, image in enumerate(row_images):
+            sheet.paste(_framed(image, side, background), (left + x * pitch, top + y * pitch))
     return sheet
 
 
-def _framed(picture: Image.Image, side: int, background: str) -> Image.Image:
-    """``picture`` scaled into a square of ``side`` pixels, over ``background``."""
-    straight = picture.convert("RGBA")
+def _framed(image: Image.Image, side: int, background: str) -> Image.Image:
+    """``image`` scaled into a square of ``side`` pixels, over ``background``."""
+    straight = image.convert("RGBA")
     longest = max(straight.size)
     if longest > side:
         size = (max(1, straight.width * side // longest), max(1, straight.height * side // longest))

@@ -1,4 +1,4 @@
-"""A hard palette for finished pictures, and the grid of true pixel art."""
+"""A hard palette for finished images, and the grid of true pixel art."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from impasto.config import Output
-from impasto.create.picture import over_white
+from impasto.create.image import over_white
 from impasto.errors import ImpastoError
 
 MAX_COLOURS = 256
@@ -28,12 +28,12 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Palette:
-    """Either so many colours, chosen for each picture, or these."""
+    """Either so many colours, chosen for each image, or these."""
 
     count: int
     """Number of colours, 2 to 256."""
     colours: tuple[Colour, ...] = ()
-    """The colours themselves, red, green and blue from 0 to 255; empty where each picture gets its own."""
+    """The colours themselves, red, green and blue from 0 to 255; empty where each image gets its own."""
 
     def __str__(self) -> str:
         """What `read_palette` reads back: a number, or the colours."""
@@ -43,7 +43,7 @@ class Palette:
 def read_palette(text: str) -> Palette:
     """A number, colours like ``ff0000,000000``, or a file.
 
-    The file is a picture with at most 256 colours, a GIMP palette (.gpl), or hexadecimal colours, one a line. Raises
+    The file is an image with at most 256 colours, a GIMP palette (.gpl), or hexadecimal colours, one a line. Raises
     ImpastoError for anything else.
     """
     if re.fullmatch(r"\d{1,9}", text):
@@ -54,7 +54,7 @@ def read_palette(text: str) -> Palette:
     if re.fullmatch(r"[0-9a-fA-F]{6}(,[0-9a-fA-F]{6})+", text):
         colours = tuple(map(_from_hexadecimal, text.split(",")))
     elif (path := Path(text)).is_file():
-        colours = _of_picture(path) or tuple(_of_text(path))
+        colours = _of_image(path) or tuple(_of_text(path))
     else:
         raise ImpastoError(f"--palette {text[:80]}: neither a number of colours, nor colours, nor a file.")
     colours = tuple(dict.fromkeys(colours))
@@ -63,7 +63,7 @@ def read_palette(text: str) -> Palette:
     return Palette(len(colours), colours)
 
 
-def check_pixel_art(side: int | None, height: int, width: int, name: str = "the picture") -> None:
+def check_pixel_art(side: int | None, height: int, width: int, name: str = "the image") -> None:
     """Refuse pixel art with more pixels along its longer side than ``name``, of this height and width, has."""
     if side is not None and side > max(height, width):
         raise ImpastoError(f"--pixel-art {side}: {name} is only {width} x {height} px.")
@@ -99,11 +99,11 @@ def to_pixel_art(image: Image.Image, side: int, palette: Palette) -> Image.Image
     """``image`` on a grid of true pixels, ``side`` of them along its longer side, in the colours of ``palette``.
 
     Every pixel takes the colour that most of its square has, so outlines stay hard; alpha is all or nothing. Raises
-    ImpastoError where the picture is smaller than the grid.
+    ImpastoError where the image is smaller than the grid.
     """
     longest = max(image.size)
     if not 1 <= side <= longest:
-        raise ImpastoError(f"--pixel-art {side}: the picture has {longest} pixels along its longer side.")
+        raise ImpastoError(f"--pixel-art {side}: the image has {longest} pixels along its longer side.")
     columns, rows = (max(1, round(length * side / longest)) for length in image.size)
     pixels = np.asarray(image.convert("RGBA"))
     visible = pixels[..., 3] >= OPAQUE
@@ -122,7 +122,7 @@ def to_pixel_art(image: Image.Image, side: int, palette: Palette) -> Image.Image
 
 @dataclass(frozen=True)
 class _Indexed:
-    """A picture as numbers of colours."""
+    """An image as numbers of colours."""
 
     colours: np.ndarray
     """uint8 (colour, 3)."""
@@ -155,16 +155,14 @@ def _indexed(rgb: np.ndarray, visible: np.ndarray, palette: Palette) -> _Indexed
     return _Indexed(colours, index)
 
 
-def _of_picture(path: Path) -> tuple[Colour, ...]:
-    """The distinct colours of a picture in the order in which they come; none where it is no picture."""
+def _of_image(path: Path) -> tuple[Colour, ...]:
+    """The distinct colours of an image in the order in which they come; none where it is no image."""
     from impasto.data.decode import FORMATS
 
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ImpastoError(
-                    f"--palette {path}: a picture of {image.width} x {image.height} pixels is too large."
-                )
+                raise ImpastoError(f"--palette {path}: an image of {image.width} x {image.height} pixels is too large.")
             pixels = np.asarray(image.convert("RGBA")).reshape(-1, 4)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return ()
@@ -176,7 +174,7 @@ def _of_picture(path: Path) -> tuple[Colour, ...]:
 
 def _of_text(path: Path) -> Iterator[Colour]:
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise ImpastoError(f"--palette {path}: neither a picture nor a list of colours.")
+        raise ImpastoError(f"--palette {path}: neither an image nor a list of colours.")
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if match := re.match(r"\s*(?:#|0x)?([0-9a-fA-F]{6})\s*$", line):
             yield _from_hexadecimal(match[1])

@@ -1,4 +1,4 @@
-"""The recipe inside a picture: everything that makes the same picture again."""
+"""The recipe inside an image: everything that makes the same image again."""
 
 import dataclasses
 import json
@@ -13,21 +13,21 @@ from PIL import Image, PngImagePlugin
 
 from impasto.atomic import write_atomically
 from impasto.config import FuseConfig, GenerateConfig, ImageConfig, StylizeConfig, build
-from impasto.create.picture import over_white
+from impasto.create.image import over_white
 from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate
 from impasto.version import __version__
 
 DTYPES = ("float32", "bfloat16")
 JOBS: dict[str, type[ImageConfig]] = {"generate": GenerateConfig, "stylize": StylizeConfig, "fuse": FuseConfig}
-"""The commands that make pictures, and their settings."""
+"""The commands that make images, and their settings."""
 KEY = "impasto"
 """Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
 MAX_CHARACTERS = 1_000_000
 """Longest recipe that is written or read; Pillow refuses larger text chunks."""
 MAX_JPEG_CHARACTERS = 60_000
 """JPEG gives all of EXIF 64 KB."""
-PICTURE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+IMAGE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 _SOFTWARE, _EXIF_IFD, _USER_COMMENT = 0x0131, 0x8769, 0x9286
 _ASCII = b"ASCII\0\0\0"
@@ -35,24 +35,24 @@ _ASCII = b"ASCII\0\0\0"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one picture was made from. Raises ImpastoError for values that no picture could have."""
+    """What one image was made from. Raises ImpastoError for values that no image could have."""
 
     model: str
-    """Folder of the run, as it was given when the picture was made."""
+    """Folder of the run, as it was given when the image was made."""
     fingerprint: str
     """Hash of the model's weights (16 hexadecimal digits): what the path is checked against."""
     settings: ImageConfig
     """All settings of the command; their class is the command's."""
     index: int = 0
-    """Number of the picture among those of its seed."""
+    """Number of the image among those of its seed."""
     content: str | None = None
-    """The picture or clip that was redrawn, by its path as it was given; None for a new one."""
+    """The image or clip that was redrawn, by its path as it was given; None for a new one."""
     dtype: str = "float32"
     """Floating-point format of the flow: another gives a slightly different image."""
     sources: dict[str, str] = field(default_factory=dict)
     """Every file that was looked at, as it was given, and the hash of its content."""
     impasto: str = __version__
-    """Version of Impasto that made the picture."""
+    """Version of Impasto that made the image."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -66,21 +66,21 @@ class Recipe:
         return next(name for name, job in JOBS.items() if type(self.settings) is job)
 
     def to_json(self) -> str:
-        """The recipe as one line of ASCII JSON, which every kind of picture can hold."""
+        """The recipe as one line of ASCII JSON, which every kind of image can hold."""
         return json.dumps({"format": CURRENT, "command": self.command} | dataclasses.asdict(self))
 
 
-def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:
+def save_image(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:
     """Write ``image`` to ``path`` (.png, .webp or .jpg), whole or not at all, with the recipe inside.
 
-    PNG and WebP are lossless and keep alpha; JPEG gets white behind it. Without a recipe the picture still
+    PNG and WebP are lossless and keep alpha; JPEG gets white behind it. Without a recipe the image still
     says that Impasto made it. Raises ImpastoError for another suffix, and when the file cannot be written.
     """
     kind = _kind(path)
     text = "" if recipe is None else recipe.to_json()
     limit = MAX_JPEG_CHARACTERS if kind == "JPEG" else MAX_CHARACTERS
     if len(text) > limit:
-        way_out = "Use --format png" if kind == "JPEG" else "Use fewer style pictures"
+        way_out = "Use --format png" if kind == "JPEG" else "Use fewer style images"
         raise ImpastoError(f"cannot write {path}: its recipe has {len(text)} characters, above {limit}. {way_out}.")
     if kind == "PNG":
         chunks = PngImagePlugin.PngInfo()
@@ -101,9 +101,9 @@ def save_picture(image: Image.Image, path: Path, recipe: Recipe | None = None) -
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe inside the picture at ``path``.
+    """The recipe inside the image at ``path``.
 
-    Raises ImpastoError when the file is not a PNG, WebP or JPEG picture, holds no recipe, or holds one that
+    Raises ImpastoError when the file is not a PNG, WebP or JPEG image, holds no recipe, or holds one that
     is damaged or from a newer Impasto.
     """
     text, _ = _embedded(path)
@@ -133,7 +133,7 @@ def read_recipe(path: Path) -> Recipe:
 def _recipe(values: dict[str, Any], source: str) -> Recipe:
     job = JOBS.get(str(values.get("command")))
     if job is None:
-        raise ImpastoError(f"{source} names no command that makes pictures.")
+        raise ImpastoError(f"{source} names no command that makes images.")
     rest = {key: value for key, value in values.items() if key not in ("format", "command")}
     _check_whole({field.name for field in dataclasses.fields(Recipe)}, rest, source)
     settings = rest["settings"]
@@ -155,12 +155,12 @@ def _check_whole(names: Collection[str], found: Mapping[str, Any], source: str) 
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file that no picture can be written to, before anything slow starts."""
+    """Refuse a file that no image can be written to, before anything slow starts."""
     _kind(path)
 
 
 def made_by_impasto(path: Path) -> bool:
-    """Whether ``path`` is a picture that Impasto wrote, so that writing over it destroys nobody's work."""
+    """Whether ``path`` is an image that Impasto wrote, so that writing over it destroys nobody's work."""
     try:
         _, software = _embedded(path)
     except ImpastoError:
@@ -169,9 +169,9 @@ def made_by_impasto(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    if kind := PICTURE_FORMATS.get(path.suffix.lower()):
+    if kind := IMAGE_FORMATS.get(path.suffix.lower()):
         return kind
-    raise ImpastoError(f"cannot write {path}: use one of {', '.join(PICTURE_FORMATS)}.")
+    raise ImpastoError(f"cannot write {path}: use one of {', '.join(IMAGE_FORMATS)}.")
 
 
 def _embedded(path: Path) -> tuple[str | None, str]:
@@ -180,12 +180,12 @@ def _embedded(path: Path) -> tuple[str | None, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=tuple(set(PICTURE_FORMATS.values()))) as image:
+            with Image.open(path, formats=tuple(set(IMAGE_FORMATS.values()))) as image:
                 return _png_text(image) if image.format == "PNG" else _exif_text(image)
         except OSError as error:
             if error.strerror:
                 raise ImpastoError(f"cannot read {path}: {error.strerror}.") from error
-            raise ImpastoError(f"{path} is not a PNG, WebP or JPEG picture.") from error
+            raise ImpastoError(f"{path} is not a PNG, WebP or JPEG image.") from error
         except (
             ValueError,
             SyntaxError,

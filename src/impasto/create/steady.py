@@ -1,6 +1,6 @@
 """Clips that hold still: what is told of a frame hears the one before, and what is painted follows what moves.
 
-Told are Gaussians, which can be pooled with those of before where nothing moves. What moves is followed in the picture:
+Told are Gaussians, which can be pooled with those of before where nothing moves. What moves is followed in the image:
 the last painting is carried along the optical flow of the content (Ruder 2016, arXiv 1604.08610), and where the flow
 does not explain how the content changed, the painting changes as the content did.
 """
@@ -33,7 +33,7 @@ AROUND = 9
 SMALLEST_FOLLOWED = 16
 """Pixels along the shorter side; in what is smaller the flow is not searched."""
 CUT = 0.25
-"""Mean change of a picture from which it is another scene."""
+"""Mean change of an image from which it is another scene."""
 
 
 class SteadyTold:
@@ -42,15 +42,15 @@ class SteadyTold:
     def __init__(self) -> None:
         self._before: tuple[Map, Posterior] | None = None
 
-    def __call__(self, picture: Map, fused: Posterior) -> Posterior:
-        """What to tell of ``picture``, of which ``fused`` was said: a logarithmic opinion pool with the past."""
+    def __call__(self, image: Map, fused: Posterior) -> Posterior:
+        """What to tell of ``image``, of which ``fused`` was said: a logarithmic opinion pool with the past."""
         if self._before is not None:
             seen, told = self._before
-            change = (picture - seen).abs().mean(1, keepdim=True)
+            change = (image - seen).abs().mean(1, keepdim=True)
             if float(change.mean()) < CUT:
                 pairs = enumerate(fused.zip(told))
                 fused = Levels.of(new.blend(old, _memory(change, level)) for level, (new, old) in pairs)
-        self._before = picture, fused
+        self._before = image, fused
         return fused
 
 
@@ -60,27 +60,27 @@ class SteadyPainted:
     def __init__(self) -> None:
         self._before: tuple[Map, Map] | None = None
 
-    def remember(self, picture: Map, painted: Map) -> None:
+    def remember(self, image: Map, painted: Map) -> None:
         """Go on from a frame that was painted before."""
-        self._before = picture, painted
+        self._before = image, painted
 
-    def __call__(self, picture: Map, painted: Map) -> Map:
-        """What to show of ``picture``, of which this was ``painted``: both (1, channels, height, width) in [0, 1]."""
+    def __call__(self, image: Map, painted: Map) -> Map:
+        """What to show of ``image``, of which this was ``painted``: both (1, channels, height, width) in [0, 1]."""
         if self._before is not None:
             seen, shown = self._before
-            if float((picture - seen).abs().mean()) < CUT:
-                flow = _motion(picture, seen)
-                unexplained = picture - _carried(seen, flow)
+            if float((image - seen).abs().mean()) < CUT:
+                flow = _motion(image, seen)
+                unexplained = image - _carried(seen, flow)
                 change = unexplained.abs().mean(1, keepdim=True)
                 change = F.avg_pool2d(change, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
                 memory = PAINTED_MEMORY * torch.exp(-change / UNEXPLAINED)
                 painted = clamp_valid(torch.lerp(painted, _carried(shown, flow) + unexplained, memory))
-        self.remember(picture, painted)
+        self.remember(image, painted)
         return painted
 
 
 def _memory(change: Map, level: int) -> Float[Tensor, "..."]:
-    """The share of the past at a level: for the style one number a picture, for a map one a position."""
+    """The share of the past at a level: for the style one number an image, for a map one a position."""
     if level == 0:
         return TOLD_MEMORY * torch.exp(-change.mean((1, 2, 3)) / MOTION)[:, None]
     stride = MAP_STRIDES[level - 1]
@@ -91,21 +91,21 @@ def _memory(change: Map, level: int) -> Float[Tensor, "..."]:
 
 
 def _motion(now: Map, before: Map) -> Float[Tensor, "1 height width 2"]:
-    """How many pixels right and down each place of a picture lay in the one before (Kroeger 2016, arXiv 1603.03590)."""
+    """How many pixels right and down each place of an image lay in the one before (Kroeger 2016, arXiv 1603.03590)."""
     if min(now.shape[-2:]) < SMALLEST_FOLLOWED:
         return now.new_zeros(1, *now.shape[-2:], 2)
     cv2 = _opencv()
-    grey = [(255 * luma(picture)[0, 0]).round().byte().numpy() for picture in (now, before)]
+    grey = [(255 * luma(image)[0, 0]).round().byte().numpy() for image in (now, before)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return torch.from_numpy(search.calc(*grey, None))[None]
 
 
-def _carried(picture: Map, flow: Float[Tensor, "1 height width 2"]) -> Map:
-    """The picture, each place taken from where ``flow`` says that it lay."""
-    height, width = picture.shape[-2:]
+def _carried(image: Map, flow: Float[Tensor, "1 height width 2"]) -> Map:
+    """The image, each place taken from where ``flow`` says that it lay."""
+    height, width = image.shape[-2:]
     places = flow + torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1)
     places = 2 * places / flow.new_tensor([max(1, width - 1), max(1, height - 1)]) - 1
-    return F.grid_sample(picture, places, mode="bicubic", padding_mode="border", align_corners=True)
+    return F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=True)
 
 
 def _opencv() -> Any:

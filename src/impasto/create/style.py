@@ -1,4 +1,4 @@
-"""Style by reference: collections and pictures, weighed and pooled into one Gaussian of the style level."""
+"""Style by reference: collections and images, weighed and pooled into one Gaussian of the style level."""
 
 import hashlib
 import math
@@ -10,7 +10,7 @@ import torch
 
 from impasto.config import ModelConfig
 from impasto.create.style_file import SUFFIX, read_style
-from impasto.data import read_pictures
+from impasto.data import read_images
 from impasto.errors import ImpastoError
 from impasto.model.blocks import to_images
 from impasto.model.gaussian import Gaussian
@@ -21,7 +21,7 @@ MAX_REFERENCES = 1024
 
 @dataclass(frozen=True)
 class Reference:
-    """One entry of --style and its weight: a collection by name, or pictures or a saved style by path."""
+    """One entry of --style and its weight: a collection by name, or images or a saved style by path."""
 
     source: str
     weight: float
@@ -83,9 +83,9 @@ def pooled_style(
             hashes[reference.source] = digest
             found.append((digest, reference.weight, saved))
             continue
-        loaded = read_pictures(Path(reference.source), resolution=config.resolution, channels=config.channels)
+        loaded = read_images(Path(reference.source), resolution=config.resolution, channels=config.channels)
         if len(loaded.pixels) > MAX_REFERENCES:
-            raise ImpastoError(f"--style {reference.source}: {len(loaded.pixels)} pictures, at most {MAX_REFERENCES}.")
+            raise ImpastoError(f"--style {reference.source}: {len(loaded.pixels)} images, at most {MAX_REFERENCES}.")
         digests = [hashlib.sha256(p.tobytes()).hexdigest()[:16] for p in loaded.pixels]
         hashes[reference.source] = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
         for digest, pixels in zip(digests, loaded.pixels, strict=True):

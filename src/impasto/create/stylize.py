@@ -1,4 +1,4 @@
-"""Pictures of any size, redrawn in one style."""
+"""Images of any size, redrawn in one style."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from PIL import Image
 
 from impasto.config import Sampling, StylizeConfig
 from impasto.create.canvas import Canvas
-from impasto.create.generate import picture_seed
+from impasto.create.generate import image_seed
+from impasto.create.image import to_image, with_colours_of
 from impasto.create.palette import check_pixel_art, finished, resolved
-from impasto.create.picture import to_image, with_colours_of
 from impasto.create.recipe import Recipe
 from impasto.create.sampling import decode_modes, sample_images
 from impasto.data import Whole
@@ -42,14 +42,14 @@ Shifted = tuple[tuple[Canvas, Experts], ...]
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A picture, and what the experts say of it, whatever the style and its strength."""
+    """An image, and what the experts say of it, whatever the style and its strength."""
 
-    picture: Whole
+    image: Whole
     shifted: Shifted
 
 
 class Stylizer:
-    """One style at one strength: reads the references once, then redraws any number of pictures."""
+    """One style at one strength: reads the references once, then redraws any number of images."""
 
     def __init__(
         self,
@@ -71,23 +71,23 @@ class Stylizer:
         output, self.palette = resolved(self.config.output)
         self._recipe = dataclasses.replace(recipe, settings=dataclasses.replace(self.config, output=output))
 
-    def recipe(self, picture: Whole) -> Recipe:
-        """What ``picture`` is redrawn by."""
-        return self.recipe_of(picture.given, picture.content_hash)
+    def recipe(self, image: Whole) -> Recipe:
+        """What ``image`` is redrawn by."""
+        return self.recipe_of(image.given, image.content_hash)
 
     def recipe_of(self, path: str, content_hash: str) -> Recipe:
         """The recipe for the content at ``path``, which has this hash."""
         return dataclasses.replace(self._recipe, content=path, sources=self._recipe.sources | {path: content_hash})
 
-    def __call__(self, picture: Whole, on_step: StepCallback | None = None) -> Image.Image:
-        """``picture`` at its own size, redrawn. Raises ImpastoError where its size does not allow what is asked."""
-        return self.redraw(self.read(picture), on_step)
+    def __call__(self, image: Whole, on_step: StepCallback | None = None) -> Image.Image:
+        """``image`` at its own size, redrawn. Raises ImpastoError where its size does not allow what is asked."""
+        return self.redraw(self.read(image), on_step)
 
-    def read(self, picture: Whole) -> Encoded:
-        """``picture`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
-        height, width = picture.pixels.shape[1:]
-        check_pixel_art(self.config.output.pixel_art, height, width, picture.name)
-        return Encoded(picture, self.seen(picture.pixels))
+    def read(self, image: Whole) -> Encoded:
+        """``image`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
+        height, width = image.pixels.shape[1:]
+        check_pixel_art(self.config.output.pixel_art, height, width, image.name)
+        return Encoded(image, self.seen(image.pixels))
 
     def seen(self, pixels: np.ndarray) -> Shifted:
         """uint8 (channels, height, width) as the encoders see it. Raises ImpastoError as `canvases` does."""
@@ -102,21 +102,21 @@ class Stylizer:
 
     def redraw(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
         """What was read at its own size, redrawn."""
-        return self.finished(self.painted(seen.shifted, on_step), seen.picture.pixels)
+        return self.finished(self.painted(seen.shifted, on_step), seen.image.pixels)
 
     def painted(self, shifted: Shifted, on_step: StepCallback | None = None) -> np.ndarray:
         """float32 (channels, height, width) in [0, 1]: the mean over all shifts."""
         painted = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in shifted]
         return np.mean(painted, 0)
 
-    def encode(self, picture: Map) -> Experts:
-        """What the experts say of a picture on its canvas."""
-        picture = picture.to(self.style.mean.device, memory_format=torch.channels_last)
-        return tiles.encode(self.model.autoencoder, picture, self.config.output.tile)
+    def encode(self, image: Map) -> Experts:
+        """What the experts say of an image on its canvas."""
+        image = image.to(self.style.mean.device, memory_format=torch.channels_last)
+        return tiles.encode(self.model.autoencoder, image, self.config.output.tile)
 
     @torch.no_grad()
     def posterior(self, experts: Experts) -> Posterior:
-        """Of the picture's content and the style."""
+        """Of the image's content and the style."""
         return stylize(experts, self.style, self.config.strength)
 
     def output(self, posterior: Posterior, on_step: StepCallback | None = None) -> Map:
@@ -125,11 +125,11 @@ class Stylizer:
         if not config.follows_flow(self.model.config):
             return decode_modes(self.model, posterior, config.output.tile)
         condition = Condition(posterior, self.text, self.negative_text)
-        seeds = [picture_seed(config.sampling.seed, 0)]
+        seeds = [image_seed(config.sampling.seed, 0)]
         return sample_images(self.model, condition, seeds, config.sampling, repeat=config.output.tile, on_step=on_step)
 
     def finished(self, painted: np.ndarray, original: np.ndarray) -> Image.Image:
-        """The picture: float32 ``painted`` and uint8 ``original`` are both (channels, height, width)."""
+        """The image: float32 ``painted`` and uint8 ``original`` are both (channels, height, width)."""
         if self.config.preserve_color:
             painted = with_colours_of(painted, original.astype(np.float32) / 255)
         return finished(to_image(painted), self.config.output, self.palette)

@@ -17,9 +17,9 @@ from impasto.atomic import write_atomically, write_text_atomically
 from impasto.config import ClipFormat
 from impasto.create.canvas import Canvas
 from impasto.create.clip import Clip, Frame, comment_of, frame_difference, write_clip
+from impasto.create.image import over_white
 from impasto.create.palette import check_pixel_art
-from impasto.create.picture import over_white
-from impasto.create.recipe import Recipe, save_picture
+from impasto.create.recipe import Recipe, save_image
 from impasto.create.steady import SteadyPainted, SteadyTold
 from impasto.create.stylize import Stylizer
 from impasto.errors import ImpastoError
@@ -104,15 +104,15 @@ def _redraw_frames(
         passes, content = [], torch.from_numpy(_unit(frame)[None])
         for canvas, hears in zip(canvases, told, strict=True):
             # Also of frames that are there already: the next one hears it.
-            picture = canvas.put(frame.pixels).to(device)
-            fused = stylizer.posterior(stylizer.encode(picture))
-            fused = hears(picture, fused) if smoothing else fused
+            image = canvas.put(frame.pixels).to(device)
+            fused = stylizer.posterior(stylizer.encode(image))
+            fused = hears(image, fused) if smoothing else fused
             if number > last.number:
                 passes.append(canvas.take(stylizer.output(fused)))
         if number > last.number:
             painted = torch.from_numpy(np.mean(passes, 0)[None])
             painted = shown(content, painted) if smoothing else painted
-            save_picture(stylizer.finished(painted[0].numpy(), frame.pixels), _frame_file(folder, number))
+            save_image(stylizer.finished(painted[0].numpy(), frame.pixels), _frame_file(folder, number))
             _write_last(folder, Last(number, painted))
         elif number == last.number:
             shown.remember(content, last.painted)

@@ -1,4 +1,4 @@
-"""Latents in a file: the numbers that a model knows pictures by, for other programs or to paint again."""
+"""Latents in a file: the numbers that a model knows images by, for other programs or to paint again."""
 
 import importlib
 import json
@@ -25,10 +25,10 @@ _LEVEL = "level."
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Latents of n pictures at every level, coarse to fine. Raises ImpastoError when the parts don't fit."""
+    """Latents of n images at every level, coarse to fine. Raises ImpastoError when the parts don't fit."""
 
     names: tuple[str, ...]
-    """One name per picture."""
+    """One name per image."""
     levels: Mapping[str, np.ndarray]
     """Level name to float32 array: (n, d) for a vector, (n, channels, height, width) for a map."""
     fingerprint: str
@@ -36,7 +36,7 @@ class Latents:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise ImpastoError("latents of no pictures.")
+            raise ImpastoError("latents of no images.")
         if not 1 <= len(self.levels) <= MAX_LEVELS:
             raise ImpastoError(f"{len(self.levels)} levels: expected 1 to {MAX_LEVELS}.")
         for name, values in self.levels.items():
@@ -47,11 +47,11 @@ class Latents:
                     f"level {name}: expected float32 vectors or maps, not {values.dtype} {values.shape}."
                 )
             if len(values) != len(self.names):
-                raise ImpastoError(f"level {name} has {len(values)} pictures, and there are {len(self.names)} names.")
+                raise ImpastoError(f"level {name} has {len(values)} images, and there are {len(self.names)} names.")
             if not np.isfinite(values).all():
                 raise ImpastoError(f"level {name} has values that are not finite.")
         if sum(values.nbytes for values in self.levels.values()) > MAX_BYTES:
-            raise ImpastoError(f"more than {MAX_BYTES >> 30} GiB of latents: encode fewer pictures at a time.")
+            raise ImpastoError(f"more than {MAX_BYTES >> 30} GiB of latents: encode fewer images at a time.")
 
     def save(self, path: Path) -> None:
         """Write a .npz or .parquet file, whole or not at all. Raises ImpastoError for other suffixes."""

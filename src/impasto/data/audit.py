@@ -1,4 +1,4 @@
-"""What was found in a folder of pictures, for the person who gave it."""
+"""What was found in a folder of images, for the person who gave it."""
 
 import dataclasses
 import json
@@ -19,9 +19,9 @@ class Audit:
     """Counts and names; nothing that was left out is missing here."""
 
     source: str
-    pictures: int
+    images: int
     collections: dict[str, int]
-    """Name to number of pictures."""
+    """Name to number of images."""
     with_text: int
     keys: int
     """Number of different keys."""
@@ -30,54 +30,54 @@ class Audit:
     median: Size
     largest: Size
     enlarged: int
-    """Pictures smaller than the training size."""
+    """Images smaller than the training size."""
     with_alpha: int
-    """Pictures with more than 0.1 % of their pixels not opaque."""
+    """Images with more than 0.1 % of their pixels not opaque."""
     channels: int
-    """4 if any picture has alpha, otherwise 3."""
+    """4 if any image has alpha, otherwise 3."""
     resolution: int
     fit: Fit
     padded: int
-    """Pictures that are not square and get margins."""
+    """Images that are not square and get margins."""
     cropped: int
-    """Pictures that are not square and of which a square is seen at a time."""
+    """Images that are not square and of which a square is seen at a time."""
     train: int
     held_out: int
     skipped: dict[str, str]
     """Name to reason."""
-    not_pictures: dict[str, int]
+    not_images: dict[str, int]
     """Suffix to number of files."""
     duplicate_groups: tuple[tuple[str, ...], ...]
-    """Names of pictures that look the same."""
+    """Names of images that look the same."""
 
     def text(self) -> str:
         """Lines for a person."""
         sizes = " / ".join(f"{width}x{height}" for width, height in (self.smallest, self.median, self.largest))
         lines = [
-            f"{_count(self.pictures, 'picture')} in {_count(len(self.collections), 'collection')}: "
+            f"{_count(self.images, 'image')} in {_count(len(self.collections), 'collection')}: "
             + _named(f"{name} {count:,}" for name, count in self.collections.items()),
             f"sizes (smallest / median / largest): {sizes}; {self.enlarged:,} below {self.resolution} px",
             f"{self.channels} channels: "
-            + (f"{self.with_alpha:,} of {self.pictures:,} have transparency" if self.with_alpha else "all opaque"),
+            + (f"{self.with_alpha:,} of {self.images:,} have transparency" if self.with_alpha else "all opaque"),
             f"fit {self.fit.value} to {self.resolution} px: {self.padded:,} padded, "
-            f"{self.cropped:,} cropped, {self.pictures - self.padded - self.cropped:,} square",
+            f"{self.cropped:,} cropped, {self.images - self.padded - self.cropped:,} square",
             f"{self.train:,} to train on, {self.held_out:,} held out",
         ]
         if self.with_text or self.keys:
             lines.append(f"metadata: {self.with_text:,} with text, {_count(self.keys, 'key')}")
         if self.duplicate_groups:
             lines.append(
-                f"near-duplicates: {sum(map(len, self.duplicate_groups)):,} pictures in "
+                f"near-duplicates: {sum(map(len, self.duplicate_groups)):,} images in "
                 f"{_count(len(self.duplicate_groups), 'group')}"
             )
             lines += _list(" = ".join(_some(group, 4)) for group in self.duplicate_groups)
         if self.skipped:
             lines.append(f"skipped: {_count(len(self.skipped), 'file')}")
             lines += _list(f"{name}: {reason}" for name, reason in self.skipped.items())
-        if self.not_pictures:
+        if self.not_images:
             lines.append(
-                f"not pictures: {_count(sum(self.not_pictures.values()), 'file')}: "
-                + _named(f"{kind} {count:,}" for kind, count in self.not_pictures.items())
+                f"not images: {_count(sum(self.not_images.values()), 'file')}: "
+                + _named(f"{kind} {count:,}" for kind, count in self.not_images.items())
             )
         return "\n".join(lines)
 

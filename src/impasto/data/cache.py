@@ -1,4 +1,4 @@
-"""Pictures at training size on disk: one flat file of pixels, and an index that is written last."""
+"""Images at training size on disk: one flat file of pixels, and an index that is written last."""
 
 import contextlib
 import dataclasses
@@ -14,10 +14,10 @@ import numpy as np
 from impasto.atomic import write_atomically, write_text_atomically
 from impasto.config import Fit
 from impasto.data.audit import Audit
-from impasto.data.pictures import Entry, PictureSet
+from impasto.data.images import Entry, ImageSet
 from impasto.data.source import Source
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Change it when pixels, split or index would come out differently: old caches are then not used."""
 ENTRY_FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
 STALE_SECONDS = 24 * 3600
@@ -33,16 +33,16 @@ class Slot:
 
 
 def slot_for(cache: Path, source: Source, *, resolution: int, fit: Fit, zoom: float) -> Slot:
-    """Where in ``cache`` the pictures of ``source`` belong, as it is now: any change leads elsewhere."""
+    """Where in ``cache`` the images of ``source`` belong, as it is now: any change leads elsewhere."""
     parts = (FORMAT_VERSION, source.path.resolve(), source.stamp(), resolution, fit.value, zoom)
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
-    name = f"pictures-{resolution}px-{hashlib.sha256(text).hexdigest()[:20]}"
+    name = f"images-{resolution}px-{hashlib.sha256(text).hexdigest()[:20]}"
     return Slot(cache / f"{name}.json", cache / f"{name}.pixels")
 
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """Everything about cached pictures but their pixels."""
+    """Everything about cached images but their pixels."""
 
     resolution: int
     channels: int
@@ -81,13 +81,13 @@ def save(slot: Slot, write_pixels: Callable[[BinaryIO], Index]) -> None:
     write_text_atomically(slot.index, json.dumps(values))
 
 
-def load(slot: Slot) -> PictureSet | None:
-    """The cached pictures, or None where there are none that are whole."""
+def load(slot: Slot) -> ImageSet | None:
+    """The cached images, or None where there are none that are whole."""
     try:
         values = json.loads(slot.index.read_text(encoding="utf-8"))
         if slot.pixels.stat().st_size != values["bytes"]:
             return None
-        return PictureSet(
+        return ImageSet(
             entries=tuple(Entry(*fields) for fields in values["entries"]),
             resolution=values["resolution"],
             channels=values["channels"],
@@ -102,7 +102,7 @@ def load(slot: Slot) -> PictureSet | None:
 
 
 def _sweep(cache: Path) -> None:
-    for path in cache.glob(".pictures-*"):
+    for path in cache.glob(".images-*"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 path.unlink()

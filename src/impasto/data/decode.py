@@ -17,15 +17,15 @@ from impasto.data.source import SkippedError
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
 """Nothing else is tried: some of Pillow's other readers start programs."""
 MAX_PIXELS = 64_000_000
-"""A picture that claims more in its header is skipped before anything is decoded."""
+"""An image that claims more in its header is skipped before anything is decoded."""
 LARGE_PIXELS = 16_000_000
-"""Pictures above this are decoded one at a time, so that many threads do not hold many of them."""
+"""Images above this are decoded one at a time, so that many threads do not hold many of them."""
 MAX_ASPECT = 4
-"""Longest kept side of a cropped picture, in multiples of the short side; the middle is kept."""
+"""Longest kept side of a cropped image, in multiples of the short side; the middle is kept."""
 TRANSLUCENT_ALPHA = 250
 """A pixel with alpha below this (of 255) counts as not opaque."""
 REAL_ALPHA_SHARE = 0.001
-"""Part of the pixels that must not be opaque for a picture's alpha to count: less is a stray pixel."""
+"""Part of the pixels that must not be opaque for an image's alpha to count: less is a stray pixel."""
 
 _large = threading.Lock()
 _quiet_lock = threading.Lock()
@@ -35,10 +35,10 @@ _quiet: warnings.catch_warnings | None = None
 
 @dataclass(frozen=True)
 class Decoded:
-    """One picture at training size."""
+    """One image at training size."""
 
     pixels: np.ndarray
-    """uint8 (channels, height, width); 4 channels if the picture has real alpha, otherwise 3."""
+    """uint8 (channels, height, width); 4 channels if the image has real alpha, otherwise 3."""
     source_height: int
     source_width: int
 
@@ -79,7 +79,7 @@ def decode_whole(data: bytes, *, most: int) -> Decoded:
 
 @contextmanager
 def _decoding(data: bytes) -> Iterator[Image.Image]:
-    """The picture in a file, not yet loaded; whatever goes wrong becomes the reason of a SkippedError."""
+    """The image in a file, not yet loaded; whatever goes wrong becomes the reason of a SkippedError."""
     if not data:
         raise SkippedError("the file is empty")
     try:
@@ -90,21 +90,21 @@ def _decoding(data: bytes) -> Iterator[Image.Image]:
     except SkippedError:
         raise
     except UnidentifiedImageError as error:
-        raise SkippedError("damaged, or not the kind of picture that its name says") from error
+        raise SkippedError("damaged, or not the kind of image that its name says") from error
     except Exception as error:
         # Pillow's readers raise nearly anything on a damaged file: OSError, SyntaxError, struct.error, ...
         raise SkippedError(f"cannot be decoded: {error or type(error).__name__}") from error
 
 
 def pads(fit: Fit, *, has_alpha: bool) -> bool:
-    """Whether a picture that is not square gets margins, rather than being cropped."""
+    """Whether an image that is not square gets margins, rather than being cropped."""
     return fit is Fit.PAD or (fit is Fit.AUTO and has_alpha)
 
 
 def fit_square(image: Image.Image, resolution: int, fit: Fit, zoom: float = 1.0) -> np.ndarray:
     """Bring an RGB or premultiplied RGBa image to size: uint8 (3 or 4, height, width), over white.
 
-    PAD gives a square; CROP a short side of ``resolution``, or up to ``zoom`` times that without enlarging the picture,
+    PAD gives a square; CROP a short side of ``resolution``, or up to ``zoom`` times that without enlarging the image,
     and a long side of at most four times the short one.
     """
     has_alpha = image.mode == "RGBa"
@@ -139,7 +139,7 @@ def _over_white(image: Image.Image) -> np.ndarray:
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Silence warnings while pictures are decoded: what matters becomes the reason of a skipped picture.
+    """Silence warnings while images are decoded: what matters becomes the reason of a skipped image.
 
     Warning filters belong to the whole process, so the first to enter sets them and the last to leave
     restores them.
@@ -166,7 +166,7 @@ def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
-        # Broken EXIF in a sound picture: it stays as it is stored.
+        # Broken EXIF in a sound image: it stays as it is stored.
         return image
 
 
@@ -217,7 +217,7 @@ def _limit_aspect(image: Image.Image) -> Image.Image:
 
 
 def _pad(pixels: np.ndarray, resolution: int, has_alpha: bool) -> np.ndarray:
-    """Centre in a square: clear white around a picture with alpha, the border's own colours elsewhere."""
+    """Centre in a square: clear white around an image with alpha, the border's own colours elsewhere."""
     _, height, width = pixels.shape
     top, left = (resolution - height) // 2, (resolution - width) // 2
     margins = ((0, 0), (top, resolution - height - top), (left, resolution - width - left))

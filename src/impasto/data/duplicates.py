@@ -1,4 +1,4 @@
-"""Near-duplicates: pictures that look the same, found by a difference hash and confirmed by a thumbnail."""
+"""Near-duplicates: images that look the same, found by a difference hash and confirmed by a thumbnail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ MAX_MEAN_DIFFERENCE = 2.0
 MAX_DIFFERENCE = 32
 """Levels by which any value of their thumbnails may differ: a small sign on a large ground is not noise."""
 MAX_NEIGHBOURS = 1024
-"""Each picture is compared with at most this many that are next brighter: linear time for any set."""
+"""Each image is compared with at most this many that are next brighter: linear time for any set."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture looks like from afar."""
+    """What an image looks like from afar."""
 
     difference_hash: int
     """64 bits: whether each cell of 8 x 8 is brighter than its neighbour to the right."""
@@ -30,7 +30,7 @@ class Look:
 
 
 def look_of(pixels: np.ndarray) -> Look:
-    """The look of one picture, uint8 (3 or 4, height, width), squeezed into a square."""
+    """The look of one image, uint8 (3 or 4, height, width), squeezed into a square."""
     image = Image.fromarray(np.ascontiguousarray(pixels[:3].transpose(1, 2, 0)))
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX)).astype(np.int16)
     # A margin of two levels, so that the noise of compression does not decide in flat parts.
@@ -44,7 +44,7 @@ def look_of(pixels: np.ndarray) -> Look:
 
 
 def near_duplicates(looks: Sequence[Look]) -> list[list[int]]:
-    """Groups of indices of pictures that look the same, each group ascending, the groups by their first."""
+    """Groups of indices of images that look the same, each group ascending, the groups by their first."""
     if len(looks) < 2:
         return []
     thumbnails = np.stack([look.thumbnail.reshape(-1) for look in looks])

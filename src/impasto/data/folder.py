@@ -1,4 +1,4 @@
-"""A folder of pictures, or a single file, as a source."""
+"""A folder of images, or a single file, as a source."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from impasto.data.source import Member, SkippedError, Source, check_size
 class Folder(Source):
     """A folder with everything below it. Symbolic links are followed, each folder once.
 
-    ``exclude`` is a folder that is not looked into: a cache that lies among the pictures.
+    ``exclude`` is a folder that is not looked into: a cache that lies among the images.
     """
 
     def __init__(self, path: Path, exclude: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Pictures given by hand, to reconstruct them or to take their style: no cache and no split."""
+"""Images given by hand, to reconstruct them or to take their style: no cache and no split."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from impasto.errors import ImpastoError
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """Pictures in memory."""
+    """Images in memory."""
 
     pixels: np.ndarray = field(repr=False)
     """uint8 (n, channels, resolution, resolution), centred."""
@@ -29,16 +29,16 @@ class Loaded:
     """Name to reason."""
 
 
-def read_pictures(
+def read_images(
     paths_or_folder: Path | Sequence[Path], *, resolution: int, channels: int, fit: Fit = Fit.AUTO
 ) -> Loaded:
     """Read files, folders and archives, in the order given and by name within each.
 
-    With three channels, transparent pictures come over white; with four, opaque ones get an alpha of 255.
+    With three channels, transparent images come over white; with four, opaque ones get an alpha of 255.
     Raises ImpastoError for a file given by name that cannot be read, and when nothing can be read at all.
     """
     paths = [paths_or_folder] if isinstance(paths_or_folder, Path) else list(paths_or_folder)
-    pictures: list[tuple[str, np.ndarray]] = []
+    images: list[tuple[str, np.ndarray]] = []
     skipped: dict[str, str] = {}
     for path in paths:
         source = open_source(path)
@@ -47,63 +47,63 @@ def read_pictures(
             found, left_out = _read(source, resolution, channels, fit)
         if isinstance(source, SingleFile) and left_out:
             raise ImpastoError(f"{path}: {next(iter(left_out.values()))}.")
-        pictures += [(prefix + name, pixels) for name, pixels in found]
+        images += [(prefix + name, pixels) for name, pixels in found]
         skipped |= {prefix + name: reason for name, reason in left_out.items()}
-    if not pictures:
+    if not images:
         given = ", ".join(map(str, paths)) or "an empty list"
-        raise ImpastoError(f"there is no readable picture in {given}.{reasons(skipped)}")
-    names, pixels = zip(*pictures, strict=True)
+        raise ImpastoError(f"there is no readable image in {given}.{reasons(skipped)}")
+    names, pixels = zip(*images, strict=True)
     return Loaded(np.stack(pixels), names, skipped)
 
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """One picture at its own size."""
+    """One image at its own size."""
 
     name: str
     """Inside its folder or archive."""
     content_hash: str
     """SHA-256 of the file."""
     given: str
-    """Where it is: the path as it was given, of a picture in a folder with its name."""
+    """Where it is: the path as it was given, of an image in a folder with its name."""
     pixels: np.ndarray = field(repr=False)
     """uint8 (channels, height, width): RGB over white, and alpha."""
 
 
-class WholePictures:
-    """The pictures of a file, a folder or an archive at their own sizes, read one after the other."""
+class WholeImages:
+    """The images of a file, a folder or an archive at their own sizes, read one after the other."""
 
     def __init__(self, path: Path, *, most: int, channels: int) -> None:
-        """``most`` pixels along the longer side: larger pictures are scaled down.
+        """``most`` pixels along the longer side: larger images are scaled down.
 
-        With three channels, transparent pictures come over white; with four, opaque ones get an alpha of 255. Raises
-        ImpastoError where there is no picture.
+        With three channels, transparent images come over white; with four, opaque ones get an alpha of 255. Raises
+        ImpastoError where there is no image.
         """
         self.path, self.most, self.channels = path, most, channels
         self.source = open_source(path)
         with self.source:
             self._members, self.skipped = _members(self.source)
         if not self._members:
-            raise ImpastoError(f"there is no readable picture in {path}.{reasons(self.skipped)}")
+            raise ImpastoError(f"there is no readable image in {path}.{reasons(self.skipped)}")
 
     def __len__(self) -> int:
         return len(self._members)
 
     @property
     def names(self) -> list[str]:
-        """Of all pictures, readable or not, in the order in which they come."""
+        """Of all images, readable or not, in the order in which they come."""
         return [member.name for member in self._members]
 
     def __iter__(self) -> Iterator[Whole]:
-        """The pictures; what cannot be read is left out, and named in ``skipped`` with the reason.
+        """The images; what cannot be read is left out, and named in ``skipped`` with the reason.
 
         Raises ImpastoError for a file given by name that cannot be read.
         """
         with self.source:
             for reading in read_members(self.source, self._members, partial(decode_whole, most=self.most)):
-                if reading.picture is not None:
+                if reading.image is not None:
                     given = str(self.path if isinstance(self.source, SingleFile) else self.path / reading.name)
-                    pixels = _with_channels(reading.picture, self.channels)
+                    pixels = _with_channels(reading.image, self.channels)
                     yield Whole(reading.name, reading.content_hash, given, pixels)
                 elif isinstance(self.source, SingleFile):
                     raise ImpastoError(f"{self.path}: {reading.reason}.")
@@ -112,12 +112,12 @@ class WholePictures:
 
 
 def _members(source: Source) -> tuple[list[Member], dict[str, str]]:
-    """The pictures of an open source, and what is left out with the reason."""
+    """The images of an open source, and what is left out with the reason."""
     # A file given by name is tried whatever its suffix says.
     if isinstance(source, SingleFile):
         return [item for item in source.members() if isinstance(item, Member)], {}
     listing = list_source(source)
-    return listing.pictures, dict(listing.skipped)
+    return listing.images, dict(listing.skipped)
 
 
 def _read(
@@ -126,21 +126,21 @@ def _read(
     members, skipped = _members(source)
     found = []
     for reading in read_members(source, members, partial(decode, resolution=resolution, fit=fit)):
-        if reading.picture is None:
+        if reading.image is None:
             skipped[reading.name] = reading.reason
         else:
-            found.append((reading.name, _square(reading.picture, resolution, channels)))
+            found.append((reading.name, _square(reading.image, resolution, channels)))
     return sorted(found, key=lambda pair: pair[0]), skipped
 
 
-def _square(picture: Decoded, resolution: int, channels: int) -> np.ndarray:
-    """The centre of one picture, with ``channels`` channels."""
-    top, left = ((side - resolution) // 2 for side in picture.pixels.shape[1:])
-    return _with_channels(picture, channels)[:, top : top + resolution, left : left + resolution]
+def _square(image: Decoded, resolution: int, channels: int) -> np.ndarray:
+    """The centre of one image, with ``channels`` channels."""
+    top, left = ((side - resolution) // 2 for side in image.pixels.shape[1:])
+    return _with_channels(image, channels)[:, top : top + resolution, left : left + resolution]
 
 
-def _with_channels(picture: Decoded, channels: int) -> np.ndarray:
+def _with_channels(image: Decoded, channels: int) -> np.ndarray:
     """The pixels without alpha, or with one of 255 where there is none."""
-    pixels = picture.pixels[:channels]
+    pixels = image.pixels[:channels]
     missing = channels - len(pixels)
     return np.concatenate([pixels, np.full((missing, *pixels.shape[1:]), 255, np.uint8)]) if missing else pixels

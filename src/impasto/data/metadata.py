@@ -1,4 +1,4 @@
-"""Text, key and collection of pictures, from metadata.jsonl in the imagefolder layout of Hugging Face."""
+"""Text, key and collection of images, from metadata.jsonl in the imagefolder layout of Hugging Face."""
 
 import json
 import posixpath
@@ -13,7 +13,7 @@ from impasto.errors import ImpastoError
 
 @dataclass(frozen=True)
 class Description:
-    """What metadata says of one picture; None where it says nothing."""
+    """What metadata says of one image; None where it says nothing."""
 
     text: str | None = None
     key: str | None = None
@@ -21,12 +21,12 @@ class Description:
 
 
 def read_metadata(source: Source, listing: Listing) -> tuple[dict[str, Description], dict[str, str]]:
-    """Descriptions by picture name, and the pictures that are listed but not there, with a reason each.
+    """Descriptions by image name, and the images that are listed but not there, with a reason each.
 
-    Of several files, the one nearest to the picture wins. Raises ImpastoError naming file and line for
+    Of several files, the one nearest to the image wins. Raises ImpastoError naming file and line for
     anything that cannot be understood.
     """
-    names = {_canonical(member.name): member.name for member in listing.pictures}
+    names = {_canonical(member.name): member.name for member in listing.images}
     described: dict[str, Description] = {}
     missing: dict[str, str] = {}
     for member in sorted(listing.metadata, key=lambda member: (member.name.count("/"), member.name)):

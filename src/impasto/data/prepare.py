@@ -1,4 +1,4 @@
-"""From a folder or archive of pictures to a set that is ready for training."""
+"""From a folder or archive of images to a set that is ready for training."""
 
 import dataclasses
 from collections import Counter
@@ -16,9 +16,9 @@ from impasto.data.cache import Index
 from impasto.data.decode import decode, pads
 from impasto.data.duplicates import Look, look_of, near_duplicates
 from impasto.data.folder import SingleFile
+from impasto.data.images import Entry, ImageSet
 from impasto.data.listing import collections_of, list_source, open_source
 from impasto.data.metadata import Description, read_metadata
-from impasto.data.pictures import Entry, PictureSet
 from impasto.data.reading import Progress, read_members
 from impasto.data.source import Source
 from impasto.data.split import split
@@ -28,24 +28,24 @@ READ = "PNG, JPEG, WebP, AVIF, BMP, GIF and TIFF"
 
 
 def prepare(
-    pictures: Path,
+    images: Path,
     *,
     resolution: int,
     fit: Fit = Fit.AUTO,
     zoom: float = 1.0,
     cache: Path,
     progress: Progress | None = None,
-) -> PictureSet:
-    """Read every picture of a folder, .zip or .tar once; later calls open the cache.
+) -> ImageSet:
+    """Read every image of a folder, .zip or .tar once; later calls open the cache.
 
-    Pictures that are cropped are kept up to ``zoom`` times as large as a square, as far as their files go.
-    ``progress`` is called with (done, total) while pictures are decoded. What cannot be used is left out and
-    named in the audit. Raises ImpastoError when there is nothing to read, when fewer than two pictures
+    Images that are cropped are kept up to ``zoom`` times as large as a square, as far as their files go.
+    ``progress`` is called with (done, total) while images are decoded. What cannot be used is left out and
+    named in the audit. Raises ImpastoError when there is nothing to read, when fewer than two images
     remain, or when metadata is broken.
     """
-    source = open_source(pictures, exclude=cache)
+    source = open_source(images, exclude=cache)
     if isinstance(source, SingleFile):
-        raise ImpastoError(f"{pictures} is neither a folder nor a .zip or .tar. Put the pictures into a folder.")
+        raise ImpastoError(f"{images} is neither a folder nor a .zip or .tar. Put the images into a folder.")
     slot = caches.slot_for(cache, source, resolution=resolution, fit=fit, zoom=zoom)
     if (cached := caches.load(slot)) is not None:
         return cached
@@ -59,7 +59,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class _Stored:
-    """One picture whose pixels are written: what the index and the audit need of it."""
+    """One image whose pixels are written: what the index and the audit need of it."""
 
     name: str
     content_hash: str
@@ -79,23 +79,23 @@ def _build(
     stored: list[_Stored] = []
     skipped = dict(listing.skipped)
     read = partial(decode, resolution=resolution, fit=fit, zoom=zoom)
-    for reading in read_members(source, listing.pictures, read, progress):
-        if reading.picture is None:
+    for reading in read_members(source, listing.images, read, progress):
+        if reading.image is None:
             skipped[reading.name] = reading.reason
             continue
-        picture = reading.picture
-        size = (picture.source_width, picture.source_height)
-        start, shape = pixels.tell(), picture.pixels.shape
-        stored.append(_Stored(reading.name, reading.content_hash, start, shape, size, look_of(picture.pixels)))
-        pixels.write(picture.pixels.data)
+        image = reading.image
+        size = (image.source_width, image.source_height)
+        start, shape = pixels.tell(), image.pixels.shape
+        stored.append(_Stored(reading.name, reading.content_hash, start, shape, size, look_of(image.pixels)))
+        pixels.write(image.pixels.data)
     skipped |= missing
     if len(stored) < 2:
         raise ImpastoError(_too_few(source, len(stored), skipped))
     # Archives list their members in any order; by name, the set is the same as from a folder.
-    stored.sort(key=lambda picture: picture.name)
+    stored.sort(key=lambda image: image.name)
     collections = collections_of(source, listing)
     entries = tuple(
-        _entry(picture, described.get(picture.name, Description()), collections[picture.name]) for picture in stored
+        _entry(image, described.get(image.name, Description()), collections[image.name]) for image in stored
     )
     held_out = split([entry.content_hash for entry in entries], [entry.key for entry in entries])
     audit = _audit(stored, entries, resolution, fit)
@@ -103,7 +103,7 @@ def _build(
         resolution=resolution,
         channels=audit.channels,
         entries=entries,
-        places=[(picture.start, picture.shape[0]) for picture in stored],
+        places=[(image.start, image.shape[0]) for image in stored],
         held_out=np.flatnonzero(held_out).tolist(),
         audit=dataclasses.replace(
             audit,
@@ -111,33 +111,33 @@ def _build(
             train=int((~held_out).sum()),
             held_out=int(held_out.sum()),
             skipped=dict(sorted(skipped.items())),
-            not_pictures=dict(sorted(listing.not_pictures.items())),
+            not_images=dict(sorted(listing.not_images.items())),
         ),
     )
 
 
-def _entry(picture: _Stored, description: Description, collection: str) -> Entry:
-    _, height, width = picture.shape
+def _entry(image: _Stored, description: Description, collection: str) -> Entry:
+    _, height, width = image.shape
     return Entry(
-        name=picture.name,
+        name=image.name,
         collection=description.collection or collection,
         text=description.text,
         key=description.key,
-        content_hash=picture.content_hash,
+        content_hash=image.content_hash,
         height=height,
         width=width,
     )
 
 
 def _audit(stored: list[_Stored], entries: tuple[Entry, ...], resolution: int, fit: Fit) -> Audit:
-    """The audit of the pictures themselves; where they came from and the split are filled in later."""
-    sizes = sorted((picture.size for picture in stored), key=lambda size: (size[0] * size[1], size))
-    with_alpha = sum(picture.shape[0] == 4 for picture in stored)
-    uneven = [picture for picture in stored if picture.size[0] != picture.size[1]]
-    num_padded = sum(pads(fit, has_alpha=picture.shape[0] == 4) for picture in uneven)
+    """The audit of the images themselves; where they came from and the split are filled in later."""
+    sizes = sorted((image.size for image in stored), key=lambda size: (size[0] * size[1], size))
+    with_alpha = sum(image.shape[0] == 4 for image in stored)
+    uneven = [image for image in stored if image.size[0] != image.size[1]]
+    num_padded = sum(pads(fit, has_alpha=image.shape[0] == 4) for image in uneven)
     return Audit(
         source="",
-        pictures=len(stored),
+        images=len(stored),
         collections=dict(sorted(Counter(entry.collection for entry in entries).items())),
         with_text=sum(entry.text is not None for entry in entries),
         keys=len({entry.key for entry in entries} - {None}),
@@ -145,8 +145,7 @@ def _audit(stored: list[_Stored], entries: tuple[Entry, ...], resolution: int, f
         median=sizes[len(sizes) // 2],
         largest=sizes[-1],
         enlarged=sum(
-            (max if pads(fit, has_alpha=picture.shape[0] == 4) else min)(picture.size) < resolution
-            for picture in stored
+            (max if pads(fit, has_alpha=image.shape[0] == 4) else min)(image.size) < resolution for image in stored
         ),
         with_alpha=with_alpha,
         channels=4 if with_alpha else 3,
@@ -157,15 +156,14 @@ def _audit(stored: list[_Stored], entries: tuple[Entry, ...], resolution: int, f
         train=0,
         held_out=0,
         skipped={},
-        not_pictures={},
+        not_images={},
         duplicate_groups=tuple(
-            tuple(entries[index].name for index in group)
-            for group in near_duplicates([picture.look for picture in stored])
+            tuple(entries[index].name for index in group) for group in near_duplicates([image.look for image in stored])
         ),
     )
 
 
 def _too_few(source: Source, num_found: int, skipped: dict[str, str]) -> str:
-    found = "only one readable picture" if num_found else "no readable picture"
+    found = "only one readable image" if num_found else "no readable image"
     advice = "Training needs at least 2, and better 100 or more" if num_found else f"These are read: {READ}"
     return f"{source.path} has {found}. {advice}.{reasons(skipped)}"

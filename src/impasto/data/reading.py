@@ -1,4 +1,4 @@
-"""Decoding the pictures of a source in threads, in order and with few of them in memory."""
+"""Decoding the images of a source in threads, in order and with few of them in memory."""
 
 import hashlib
 import os
@@ -11,19 +11,19 @@ from impasto.data.decode import Decoded, quiet_pillow
 from impasto.data.source import Member, SkippedError, Source
 
 Decode = Callable[[bytes], Decoded]
-"""The bytes of a file to a picture; raises SkippedError with the reason why not."""
+"""The bytes of a file to an image; raises SkippedError with the reason why not."""
 Progress = Callable[[int, int], None]
 """Called with the number of files done and the number of all."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of one file: a picture, or the reason why not."""
+    """What came of one file: an image, or the reason why not."""
 
     name: str
     content_hash: str = ""
     """SHA-256 of the file: the same at any training size and with any version of the decoder."""
-    picture: Decoded | None = None
+    image: Decoded | None = None
     reason: str = ""
 
 
@@ -59,10 +59,10 @@ def read_members(
 
 def _decoded(name: str, data: bytes, decode: Decode) -> Reading:
     try:
-        picture = decode(data)
+        image = decode(data)
     except SkippedError as error:
         return Reading(name, reason=str(error))
-    return Reading(name, hashlib.sha256(data).hexdigest(), picture)
+    return Reading(name, hashlib.sha256(data).hexdigest(), image)
 
 
 def _ready(reading: Reading) -> Future[Reading]:

@@ -1,4 +1,4 @@
-"""Where pictures lie: a folder or an archive, as named members that are read one by one, within limits."""
+"""Where images lie: a folder or an archive, as named members that are read one by one, within limits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ class Source(ABC):
 
     @property
     def stem(self) -> str:
-        """The name of the source without its suffixes: the collection of pictures outside any sub-folder."""
-        return self.path.resolve().name or "pictures"
+        """The name of the source without its suffixes: the collection of images outside any sub-folder."""
+        return self.path.resolve().name or "images"
 
     @property
     def wraps_itself(self) -> bool:
@@ -46,7 +46,7 @@ class Source(ABC):
 
     @abstractmethod
     def stamp(self) -> str:
-        """What changes when a file is added, removed or written; quick, and without reading any picture."""
+        """What changes when a file is added, removed or written; quick, and without reading any image."""
 
     @abstractmethod
     def members(self) -> Iterator[Member | tuple[str, str]]:

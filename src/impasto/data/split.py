@@ -1,4 +1,4 @@
-"""The held-out pictures, chosen by hash, so that the choice never moves when other pictures are added."""
+"""The held-out images, chosen by hash, so that the choice never moves when other images are added."""
 
 import hashlib
 from collections.abc import Hashable, Sequence
@@ -11,9 +11,9 @@ HELD_OUT_SHARE = 0.05
 
 
 def split(content_hashes: Sequence[str], keys: Sequence[str | None]) -> np.ndarray:
-    """Whether each of at least two pictures is held out: bool (n,), never all and never none.
+    """Whether each of at least two images is held out: bool (n,), never all and never none.
 
-    Pictures with the same key, or with the same content, are on the same side, also through others. Only
+    Images with the same key, or with the same content, are on the same side, also through others. Only
     where this would leave one side empty are keys ignored, and then contents as well.
     """
     contents = [("content", value) for value in content_hashes]

@@ -1,4 +1,4 @@
-"""Variants of few pictures, so that what is learned from them is not the pictures themselves."""
+"""Variants of few images, so that what is learned from them is not the images themselves."""
 
 import numpy as np
 import torch
@@ -7,13 +7,13 @@ import torch.nn.functional as F
 MOST_DEGREES = 8.0
 MOST_LOG_SCALE = 0.12
 MOST_SHIFT = 0.05
-"""Of the picture's side."""
+"""Of the image's side."""
 
 
 def varied(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Pictures a little turned, moved and scaled, some mirrored: uint8 (n, channels, side, side).
+    """Images a little turned, moved and scaled, some mirrored: uint8 (n, channels, side, side).
 
-    What comes in at the edges is transparent where a picture has transparent pixels, else its own mirror image.
+    What comes in at the edges is transparent where an image has transparent pixels, else its own mirror image.
     """
     count = len(pixels)
     angle = np.radians(random.uniform(-MOST_DEGREES, MOST_DEGREES, count))
@@ -22,14 +22,14 @@ def varied(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     shift = 2 * random.uniform(-MOST_SHIFT, MOST_SHIFT, (count, 2, 1))  # from edge to edge it is 2
     turn = np.stack([np.cos(angle) * mirror, -np.sin(angle), np.sin(angle) * mirror, np.cos(angle)], 1)
     matrix = np.concatenate([(scale[:, None] * turn).reshape(count, 2, 2), shift], 2)
-    picture = torch.from_numpy(pixels).float() / 255
+    image = torch.from_numpy(pixels).float() / 255
     # Counted from white and from transparent, what is not there is zero.
     ground = torch.tensor([1.0, 1.0, 1.0, 0.0][: pixels.shape[1]])[None, :, None, None]
-    places = F.affine_grid(torch.from_numpy(matrix).float(), list(picture.shape), align_corners=False)
+    places = F.affine_grid(torch.from_numpy(matrix).float(), list(image.shape), align_corners=False)
     cut, continued = (
-        ground + F.grid_sample(picture - ground, places, padding_mode=padding, align_corners=False)
+        ground + F.grid_sample(image - ground, places, padding_mode=padding, align_corners=False)
         for padding in ("zeros", "reflection")
     )
-    has_holes = (picture[:, 3:] < 1).flatten(1).any(1)
+    has_holes = (image[:, 3:] < 1).flatten(1).any(1)
     chosen = torch.where(has_holes[:, None, None, None], cut, continued)
     return (chosen * 255).round().clamp(0, 255).byte().numpy()

@@ -1,1 +1,1 @@
-"""How good pictures are, judged by a network that no loss has seen."""
+"""How good images are, judged by a network that no loss has seen."""

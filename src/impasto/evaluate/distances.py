@@ -1,4 +1,4 @@
-"""How far two sets of pictures are apart: distances between their features as samples of two distributions."""
+"""How far two sets of images are apart: distances between their features as samples of two distributions."""
 
 import math
 import warnings
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from impasto.evaluate.scores import around, groups_of, jackknife_error
 
-Features = Float[Tensor, "_picture feature"]
+Features = Float[Tensor, "_image feature"]
 JACKKNIFE_GROUPS = 5
 SUBSETS = 100
 
@@ -40,7 +40,7 @@ class Estimate:
 def frechet_distance(real: Features, made: Features) -> float:
     """|| mean_r - mean_m ||^2 + tr(C_r + C_m - 2 (C_r C_m)^(1/2)) (Dowson & Landau 1982; Heusel 2017).
 
-    With n pictures the estimate is too high by about a constant / n: compare equal numbers only. On other features
+    With n images the estimate is too high by about a constant / n: compare equal numbers only. On other features
     than Inception's it cannot be compared with published FID.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
@@ -106,9 +106,9 @@ def _kernel_distances(real: Features, made: Features, seed: int, *, subsets: int
 
 
 def precision_and_recall(real: Features, made: Features, neighbours: int = 3, seed: int = 0) -> tuple[float, float]:
-    """Part of ``made`` near real pictures, and part of ``real`` near made ones (Kynkaanniemi 2019).
+    """Part of ``made`` near real images, and part of ``real`` near made ones (Kynkaanniemi 2019).
 
-    Near: within the distance from some picture of the other set to its own third-nearest neighbour. Sets of different
+    Near: within the distance from some image of the other set to its own third-nearest neighbour. Sets of different
     sizes do not compare: of the larger, as many as the smaller has are drawn.
     """
     smaller = min(len(real), len(made))
@@ -122,7 +122,7 @@ def precision_and_recall(real: Features, made: Features, neighbours: int = 3, se
 
 
 def sliced_wasserstein_distance(real: Features, made: Features, projections: int = 128, seed: int = 0) -> float:
-    """Earth mover's distance along random directions, averaged (Rabin 2012): defined however few pictures there are."""
+    """Earth mover's distance along random directions, averaged (Rabin 2012): defined however few images there are."""
     from scipy.stats import wasserstein_distance
 
     directions = torch.randn(real.shape[1], projections, generator=torch.Generator().manual_seed(seed))
@@ -131,6 +131,6 @@ def sliced_wasserstein_distance(real: Features, made: Features, projections: int
     return float(np.mean([wasserstein_distance(a[:, i], b[:, i]) for i in range(projections)]))
 
 
-def _radius(features: Features, neighbours: int) -> Float[Tensor, " picture"]:
-    # The nearest of all is the picture itself.
+def _radius(features: Features, neighbours: int) -> Float[Tensor, " image"]:
+    # The nearest of all is the image itself.
     return torch.cdist(features, features).kthvalue(neighbours + 1, 1).values

@@ -1,4 +1,4 @@
-"""Judge a model on a folder of pictures: every number beside what it must be compared with."""
+"""Judge a model on a folder of images: every number beside what it must be compared with."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from PIL import Image
 
 from impasto.config import STYLIZE_SAMPLING, Against, EvaluateConfig
 from impasto.create.stylize import stylize_batch
-from impasto.data import PictureSet, spread
+from impasto.data import ImageSet, spread
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
 from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Progress, check_installed, sheet_of
@@ -49,7 +49,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, and pictures to look at."""
+    """What was measured, and images to look at."""
 
     settings: Mapping[str, object]
     scores: Scores
@@ -59,40 +59,40 @@ class Report:
 def evaluate(
     model: Impasto,
     styles: Gaussian,
-    pictures: PictureSet,
+    images: ImageSet,
     config: EvaluateConfig | None = None,
     *,
     network: GivenNetwork | None = None,
     cache: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
-    """Measure ``model`` on ``pictures``, whose held-out part it must not have seen.
+    """Measure ``model`` on ``images``, whose held-out part it must not have seen.
 
     ``styles`` are the collections' pooled styles, in the order of the model's collections. A ``network`` that the user
-    brings adds distances on its features. What is seen of the real pictures is kept in the folder ``cache``. A metric
-    that cannot be had says why, and the others go on. Raises ImpastoError where the pictures do not fit the model.
+    brings adds distances on its features. What is seen of the real images is kept in the folder ``cache``. A metric
+    that cannot be had says why, and the others go on. Raises ImpastoError where the images do not fit the model.
     """
     check_installed()
     config = config or EvaluateConfig()
-    if pictures.resolution != model.config.resolution or pictures.channels != model.config.channels:
+    if images.resolution != model.config.resolution or images.channels != model.config.channels:
         raise ImpastoError(
-            f"the pictures are {pictures.channels} channels at {pictures.resolution} px, "
+            f"the images are {images.channels} channels at {images.resolution} px, "
             f"the model has {model.config.channels} at {model.config.resolution} px."
         )
-    if not set(pictures.collections) & set(model.config.collections):
-        raise ImpastoError("no collection of these pictures is one of the model's: evaluate it on its own folder.")
-    judge = Judge(pictures, next(model.parameters()).device, config.sampling.seed, progress, cache=cache)
+    if not set(images.collections) & set(model.config.collections):
+        raise ImpastoError("no collection of these images is one of the model's: evaluate it on its own folder.")
+    judge = Judge(images, next(model.parameters()).device, config.sampling.seed, progress, cache=cache)
     made = make_samples(model, styles, judge, config.samples, config.sampling)
     sheets = {"Samples by collection": made.sheet}
 
-    def reconstruct(picture: Map) -> list[Map]:
-        return list(model.autoencoder.prefixes(model.autoencoder.posterior(picture)))
+    def reconstruct(image: Map) -> list[Map]:
+        return list(model.autoencoder.prefixes(model.autoencoder.posterior(image)))
 
     reconstruction, sheet = judge.reconstruction(reconstruct, LEVEL_NAMES)
-    sheets["Held-out pictures and what each coarse prefix of levels keeps"] = sheet
+    sheets["Held-out images and what each coarse prefix of levels keeps"] = sheet
     memorisation, closest = judge.memorisation(made.looks)
     if closest is not None:
-        sheets["Samples closest to a training picture"] = closest
+        sheets["Samples closest to a training image"] = closest
     swapped, redrawn = _swap(judge, model, styles, config)
     if redrawn is not None:
         sheets["Content, redrawn in another collection's style, that collection's own drawing"] = redrawn
@@ -112,17 +112,17 @@ def evaluate(
     progress("done", 1, 1)
     settings = {leaf.name: leaf.of(config) for leaf in leaves(config)} | {
         "features": network.name if network is not None else "lite2",
-        "train": len(pictures.train),
-        "held_out": len(pictures.held_out),
+        "train": len(images.train),
+        "held_out": len(images.held_out),
     }
     return Report(settings, scores, sheets)
 
 
 def _likelihood(judge: Judge, model: Impasto) -> tuple[Measured, ...]:
-    """Bounds on the likelihood of held-out pictures under the standard normal prior, in bits per dimension."""
-    chosen = spread(judge.pictures.held_out, MOST_LIKELIHOODS)
+    """Bounds on the likelihood of held-out images under the standard normal prior, in bits per dimension."""
+    chosen = spread(judge.images.held_out, MOST_LIKELIHOODS)
     generator = torch.Generator().manual_seed(judge.seed)
-    fit = judge.batch(spread(judge.pictures.train, MOST_LIKELIHOODS))
+    fit = judge.batch(spread(judge.images.train, MOST_LIKELIHOODS))
     scale = likelihood.fitted_scale(model.autoencoder, fit, generator)
     parts = []
     for start in range(0, len(chosen), BATCH):
@@ -154,14 +154,14 @@ def _swap(
     judge: Judge, model: Impasto, styles: Gaussian, config: EvaluateConfig
 ) -> tuple[tuple[Measured, ...], Image.Image | None]:
     """Content of one collection in the style of another, against the other's own drawing of the same thing."""
-    pairs = held_out_pairs(judge.pictures, MOST_SWAPS, judge.seed)
+    pairs = held_out_pairs(judge.images, MOST_SWAPS, judge.seed)
     known = set(model.config.collections)
-    if not set(judge.pictures.collections) <= known:
+    if not set(judge.images.collections) <= known:
         return (Unmeasured("swap_distance", "some collections are not the model's"),), None
     if len(pairs.content) == 0:
-        return (Unmeasured("swap_distance", "no held-out pictures of different collections share a key"),), None
+        return (Unmeasured("swap_distance", "no held-out images of different collections share a key"),), None
     judge.progress("swapping styles", 0, 1)
-    order = [model.config.collections.index(name) for name in judge.pictures.collections]
+    order = [model.config.collections.index(name) for name in judge.images.collections]
     own = styles[order].to(judge.device)
 
     def redrawn(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
@@ -171,7 +171,7 @@ def _swap(
 
     found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
-    rows = [judge.batch(pairs.content[chosen]), found.pictures[chosen], judge.batch(pairs.target[chosen])]
+    rows = [judge.batch(pairs.content[chosen]), found.images[chosen], judge.batch(pairs.target[chosen])]
     sheet = sheet_of(rows, ["content", "redrawn", "own drawing"])
     references = {
         "copying the content": float(found.copied.mean()),

@@ -1,4 +1,4 @@
-"""The judge: real pictures as the measuring network sees them, and scores of anything beside them."""
+"""The judge: real images as the measuring network sees them, and scores of anything beside them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from torch import Tensor
 from impasto.backbone import Backbone, Lite
 from impasto.config import Against
 from impasto.create.grid import grid
-from impasto.create.picture import to_image
-from impasto.data import PictureSet, spread
+from impasto.create.image import to_image
+from impasto.data import ImageSet, spread
 from impasto.errors import ImpastoError
 from impasto.evaluate import copies, style
 from impasto.evaluate.distances import (
@@ -35,8 +35,8 @@ BATCH = 32
 MOST_RECONSTRUCTED = 512
 COLUMNS = 10
 FEWEST_FOR_DISTRIBUTIONS = 20
-"""Fewer pictures than this say nothing about a distribution."""
-REPAINTED = "training pictures reconstructed"
+"""Fewer images than this say nothing about a distribution."""
+REPAINTED = "training images reconstructed"
 
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, done, of how many)."""
@@ -51,41 +51,41 @@ def check_installed() -> None:
 
 @dataclass(frozen=True)
 class Repainted:
-    """Training pictures as a model paints them again: what its samples could be like if all else were perfect."""
+    """Training images as a model paints them again: what its samples could be like if all else were perfect."""
 
     looks: Looks
     labels: Tensor
-    """int64 (picture,): their collections."""
+    """int64 (image,): their collections."""
 
 
 class Judge:
-    """Knows the real pictures; what it is shown may come from any model."""
+    """Knows the real images; what it is shown may come from any model."""
 
     def __init__(
         self,
-        pictures: PictureSet,
+        images: ImageSet,
         device: torch.device,
         seed: int,
         progress: Progress = lambda what, done, total: None,
         most: int | None = None,
         cache: Path | None = None,
     ) -> None:
-        """Look at the real pictures once, at no more than ``most`` of each side of the split.
+        """Look at the real images once, at no more than ``most`` of each side of the split.
 
         What is seen of them is kept in the folder ``cache`` for the next judge.
         """
-        self.pictures = pictures
+        self.images = images
         self.device = device
         self.seed = seed
         self.progress = progress
         self.backbone = Backbone(Lite.LITE2).to(device)
-        self.train_indices = spread(pictures.train, most or len(pictures.train))
-        self.held_indices = spread(pictures.held_out, most or len(pictures.held_out))
-        self.train = self._look_at(self.train_indices, "looking at training pictures", cache)
-        self.held_out = self._look_at(self.held_indices, "looking at held-out pictures", cache)
+        self.train_indices = spread(images.train, most or len(images.train))
+        self.held_indices = spread(images.held_out, most or len(images.held_out))
+        self.train = self._look_at(self.train_indices, "looking at training images", cache)
+        self.held_out = self._look_at(self.held_indices, "looking at held-out images", cache)
 
     def look(self, batches: Iterable[Tensor], what: str, total: int) -> Looks:
-        """Look at batches of pictures in [0, 1], saying so."""
+        """Look at batches of images in [0, 1], saying so."""
 
         def counted() -> Iterator[Tensor]:
             done = 0
@@ -97,44 +97,42 @@ class Judge:
         return look(counted(), self.backbone)
 
     def labels(self, names: Sequence[str], count: int) -> Tensor:
-        """Collections for ``count`` samples, in the proportions of the training pictures; only those in ``names``."""
-        ids = self.pictures.collection_ids[self.pictures.train]
-        chosen = [i for i, name in enumerate(self.pictures.collections) if name in names]
+        """Collections for ``count`` samples, in the proportions of the training images; only those in ``names``."""
+        ids = self.images.collection_ids[self.images.train]
+        chosen = [i for i, name in enumerate(self.images.collections) if name in names]
         sizes = np.array([(ids == i).sum() for i in chosen])
         ends = np.round(np.concatenate([[0], np.cumsum(sizes)]) / max(1, sizes.sum()) * count).astype(int)
         return torch.from_numpy(np.repeat(np.array(chosen, np.int64), np.diff(ends)))
 
     def batch(self, indices: np.ndarray) -> Map:
-        """Real pictures in [0, 1], on the device."""
-        return to_images(self.pictures.batch(indices), self.device)
+        """Real images in [0, 1], on the device."""
+        return to_images(self.images.batch(indices), self.device)
 
     @torch.no_grad()
     def repaint(self, reconstruct: Callable[[Map], Map], most: int) -> Repainted:
-        """Look at no more than so many training pictures after ``reconstruct``."""
+        """Look at no more than so many training images after ``reconstruct``."""
         chosen = spread(self.train_indices, most)
         cuts = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
         painted = (reconstruct(self.batch(cut))[:, :3].float().clamp(0, 1) for cut in cuts)
-        looks = self.look(painted, "repainting training pictures", len(chosen))
-        return Repainted(looks, torch.from_numpy(self.pictures.collection_ids[chosen]))
+        looks = self.look(painted, "repainting training images", len(chosen))
+        return Repainted(looks, torch.from_numpy(self.images.collection_ids[chosen]))
 
     def reconstruction(
         self, reconstruct: Callable[[Map], Sequence[Map]], prefixes: Sequence[str]
     ) -> tuple[tuple[Measured, ...], Image.Image]:
-        """Held-out pictures against what ``reconstruct`` makes of them, and a sheet.
+        """Held-out images against what ``reconstruct`` makes of them, and a sheet.
 
         It gives one version for each of ``prefixes``, the last of which counts; the others are references.
         """
-        chosen = spread(self.pictures.held_out, MOST_RECONSTRUCTED)
+        chosen = spread(self.images.held_out, MOST_RECONSTRUCTED)
         found: list[list[Faithfulness]] = [[] for _ in prefixes]
         with torch.no_grad():
             for start in range(0, len(chosen), BATCH):
                 self.progress("reconstructing", start, len(chosen))
-                picture = self.batch(chosen[start : start + BATCH])
-                for level, faithful in zip(
-                    found, faithfulness(reconstruct(picture), picture, self.backbone), strict=True
-                ):
+                image = self.batch(chosen[start : start + BATCH])
+                for level, faithful in zip(found, faithfulness(reconstruct(image), image, self.backbone), strict=True):
                     level.append(faithful)
-            shown = self.batch(spread(self.pictures.held_out, COLUMNS))
+            shown = self.batch(spread(self.images.held_out, COLUMNS))
             rows = [shown, *reconstruct(shown)]
         psnr, ssim, feature = (
             [torch.cat([getattr(part, name) for part in level]).cpu() for level in found]
@@ -146,25 +144,25 @@ class Judge:
 
         scores = (
             average("psnr_db", psnr[-1], Best.HIGH, of_prefixes(psnr)),
-            average("ssim", ssim[-1], Best.HIGH, of_prefixes(ssim) | {"the picture itself": 1.0}),
-            average("feature_distance", feature[-1], Best.LOW, of_prefixes(feature) | {"the picture itself": 0.0}),
+            average("ssim", ssim[-1], Best.HIGH, of_prefixes(ssim) | {"the image itself": 1.0}),
+            average("feature_distance", feature[-1], Best.LOW, of_prefixes(feature) | {"the image itself": 0.0}),
         )
         return scores, sheet_of(rows, ["held out", *(f"to {name}" for name in prefixes)])
 
     def generation(self, made: Looks, against: Against, repainted: Repainted | None = None) -> tuple[Measured, ...]:
-        """Distances of samples to real pictures, beside those of as many other real and of repainted pictures."""
+        """Distances of samples to real images, beside those of as many other real and of repainted images."""
         names = ("frechet_lite2", "kernel_lite2", "precision", "recall", "sliced_wasserstein")
         real, other, made = self._sides(made, against)
         count = len(made)
         if count < 2:
-            return tuple(Unmeasured(name, "it needs at least 2 real pictures and 2 samples") for name in names)
+            return tuple(Unmeasured(name, "it needs at least 2 real images and 2 samples") for name in names)
         self.progress("measuring distances", 0, 1)
         sliced = Score(
             "sliced_wasserstein",
             sliced_wasserstein_distance(real.pooled, made.pooled, seed=self.seed),
             Best.LOW,
             count,
-            references={"other real pictures": sliced_wasserstein_distance(real.pooled, other.pooled, seed=self.seed)},
+            references={"other real images": sliced_wasserstein_distance(real.pooled, other.pooled, seed=self.seed)},
         )
         if count < FEWEST_FOR_DISTRIBUTIONS:
             return (*(Unmeasured(name, _too_few(count)) for name in names[:-1]), sliced)
@@ -179,7 +177,7 @@ class Judge:
         )
 
     def _sides(self, made: Looks, against: Against) -> tuple[Looks, Looks, Looks]:
-        """As many real pictures, other real pictures and samples."""
+        """As many real images, other real images and samples."""
         if against is Against.HELD_OUT:
             real, other = self.held_out, self.train
         else:
@@ -191,8 +189,8 @@ class Judge:
         return real, other, made
 
     def _bounds(self, other: Looks, repainted: Repainted | None) -> dict[str, Looks]:
-        """What samples can be compared with, each as many as the other real pictures where there are so many."""
-        bounds = {"other real pictures": other}
+        """What samples can be compared with, each as many as the other real images where there are so many."""
+        bounds = {"other real images": other}
         if repainted is not None and len(repainted.looks) >= FEWEST_FOR_DISTRIBUTIONS:
             bounds[REPAINTED] = repainted.looks[groups_of(len(repainted.looks), 1, self.seed)[0][: len(other)]]
         return bounds
@@ -200,7 +198,7 @@ class Judge:
     def _distances(
         self, names: Sequence[str], real: Tensor, made: Tensor, bounds: Mapping[str, Tensor]
     ) -> tuple[Measured, ...]:
-        """Frechet and kernel distance of features, beside those of known pictures."""
+        """Frechet and kernel distance of features, beside those of known images."""
         frechet, kernel = frechet_estimate(real, made, self.seed), kernel_estimate(real, made, self.seed)
         best = {name: frechet_distance(real, bound) for name, bound in bounds.items()}
         best_kernel = {name: kernel_distance(real, bound, self.seed) for name, bound in bounds.items()}
@@ -224,8 +222,7 @@ class Judge:
     def style(self, made: Looks, labels: Tensor, repainted: Repainted | None = None) -> tuple[Measured, ...]:
         """Are the samples as much of one style as the folder, and of the collection that was asked for?"""
         train_ids, held_ids = (
-            torch.from_numpy(self.pictures.collection_ids[indices])
-            for indices in (self.train_indices, self.held_indices)
+            torch.from_numpy(self.images.collection_ids[indices]) for indices in (self.train_indices, self.held_indices)
         )
         scale = style.scale_of(self.train.statistics)
         ratios, held_ratios = [], []
@@ -241,7 +238,7 @@ class Judge:
             "set_unity",
             torch.stack(ratios) if ratios else torch.empty(0),
             Best.NEAR,
-            {"held-out pictures": float(torch.stack(held_ratios).mean())} if held_ratios else {},
+            {"held-out images": float(torch.stack(held_ratios).mean())} if held_ratios else {},
         )
         if len(train_ids.unique()) < 2:
             return unity, Unmeasured("probe_accuracy", "the folder has one collection: nothing to tell apart")
@@ -249,30 +246,30 @@ class Judge:
         probe = style.Probe(self.train.statistics, train_ids)
         right = probe(made.statistics) == labels
         held_right = probe(self.held_out.statistics) == held_ids
-        names = self.pictures.collections
+        names = self.images.collections
         each = [
             share(
                 f"probe_accuracy{OF_A_COLLECTION}{names[collection]}",
                 right[labels == collection],
                 Best.HIGH,
-                _mean_of("held-out pictures", held_right[held_ids == collection]),
+                _mean_of("held-out images", held_right[held_ids == collection]),
             )
             for collection in labels.unique().tolist()
         ]
         chance = float(train_ids.bincount().max() / len(train_ids))
-        references = _mean_of("held-out pictures", held_right) | {"always the largest collection": chance}
+        references = _mean_of("held-out images", held_right) | {"always the largest collection": chance}
         if repainted is not None:
             references |= _mean_of(REPAINTED, probe(repainted.looks.statistics) == repainted.labels)
         return unity, share("probe_accuracy", right, Best.HIGH, references), *each
 
     def memorisation(self, made: Looks) -> tuple[tuple[Measured, ...], Image.Image | None]:
-        """How many samples are nearer to a training picture than those are to each other, and the closest pairs."""
+        """How many samples are nearer to a training image than those are to each other, and the closest pairs."""
         if len(self.train) < FEWEST_FOR_DISTRIBUTIONS:
-            reason = f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} training pictures, and there are {len(self.train)}"
+            reason = f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} training images, and there are {len(self.train)}"
             return (Unmeasured("copy_rate_features", reason), Unmeasured("copy_rate_pixels", reason)), None
         self.progress("looking for copies", 0, 1)
-        twins = {name for group in self.pictures.audit.duplicate_groups for name in group}
-        is_single = torch.tensor([self.pictures.entries[i].name not in twins for i in self.train_indices.tolist()])
+        twins = {name for group in self.images.audit.duplicate_groups for name in group}
+        is_single = torch.tensor([self.images.entries[i].name not in twins for i in self.train_indices.tolist()])
         scores, pairs = [], []
         spaces = {
             "features": (self.train.pooled, made.pooled, self.held_out.pooled),
@@ -280,7 +277,7 @@ class Judge:
         }
         for space, (train, samples, held_out) in spaces.items():
             found = copies.find_copies(train, samples, held_out, is_single)
-            references = _mean_of("held-out pictures", found.held_out_is_copy)
+            references = _mean_of("held-out images", found.held_out_is_copy)
             scores.append(share(f"copy_rate_{space}", found.is_copy, Best.LOW, references))
             closest = found.nearest.distance.argsort()[:COLUMNS]
             pairs += [made.pixels[closest], self.train.pixels[found.nearest.index[closest]]]
@@ -288,7 +285,7 @@ class Judge:
         return tuple(scores), sheet_of([p.float() / 255 for p in pairs], labels)
 
     def _look_at(self, indices: np.ndarray, what: str, cache: Path | None) -> Looks:
-        pixels = torch.from_numpy(self.pictures.batch(indices))
+        pixels = torch.from_numpy(self.images.batch(indices))
 
         def now() -> Looks:
             return self.look((batch.float() / 255 for batch in pixels.split(BATCH)), what, len(indices))
@@ -297,12 +294,12 @@ class Judge:
 
 
 def sheet_of(rows: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
-    """Rows of pictures in [0, 1] as one labelled sheet."""
+    """Rows of images in [0, 1] as one labelled sheet."""
     return grid([[to_image(p) for p in row.float().cpu().numpy()] for row in rows], labels)
 
 
 def _too_few(count: int) -> str:
-    return f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} real pictures and samples, and there are {count}"
+    return f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} real images and samples, and there are {count}"
 
 
 def _mean_of(name: str, values: Tensor) -> dict[str, float]:

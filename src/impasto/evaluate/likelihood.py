@@ -1,4 +1,4 @@
-"""How many bits a picture costs under the model: bounds on its likelihood, level by level."""
+"""How many bits an image costs under the model: bounds on its likelihood, level by level."""
 
 import math
 from dataclasses import dataclass
@@ -18,43 +18,43 @@ LEVELS = 256
 
 @dataclass(frozen=True)
 class Bounds:
-    """Per picture, in nats."""
+    """Per image, in nats."""
 
-    distortion: Float[Tensor, " picture"]
+    distortion: Float[Tensor, " image"]
     """Negative log-likelihood of the pixels given sampled latents."""
-    rates: Float[Tensor, "picture level"]
+    rates: Float[Tensor, "image level"]
     """KL divergence of each level from the standard normal prior."""
-    importance_weighted: Float[Tensor, " picture"]
+    importance_weighted: Float[Tensor, " image"]
     """The tighter bound from several samples (Burda 2016): at most the negative ELBO on average."""
 
     @property
-    def negative_elbo(self) -> Float[Tensor, " picture"]:
+    def negative_elbo(self) -> Float[Tensor, " image"]:
         """Distortion plus rate."""
         return self.distortion + self.rates.sum(1)
 
 
-def discretised_laplace(picture: Map, mean: Map, scale: Float[Tensor, " channel"]) -> Float[Tensor, " picture"]:
-    """Log-probability in nats of 8-bit pictures in [0, 1], every pixel's value a bin of a Laplace distribution.
+def discretised_laplace(image: Map, mean: Map, scale: Float[Tensor, " channel"]) -> Float[Tensor, " image"]:
+    """Log-probability in nats of 8-bit images in [0, 1], every pixel's value a bin of a Laplace distribution.
 
     The outer bins reach to infinity (as in Salimans 2017), so the probabilities of all values sum to one.
     """
     half = 0.5 / (LEVELS - 1)
     laplace = torch.distributions.Laplace(mean, scale[:, None, None].clamp(min=1e-4))
-    below = torch.where(picture <= half, torch.zeros_like(picture), laplace.cdf(picture - half))
-    above = torch.where(picture >= 1 - half, torch.ones_like(picture), laplace.cdf(picture + half))
+    below = torch.where(image <= half, torch.zeros_like(image), laplace.cdf(image - half))
+    above = torch.where(image >= 1 - half, torch.ones_like(image), laplace.cdf(image + half))
     return torch.log((above - below).clamp(min=1e-12)).flatten(1).sum(1)
 
 
 @torch.no_grad()
 def bounds(
-    model: Autoencoder, picture: Map, scale: Float[Tensor, " channel"], *, samples: int, generator: torch.Generator
+    model: Autoencoder, image: Map, scale: Float[Tensor, " channel"], *, samples: int, generator: torch.Generator
 ) -> Bounds:
-    """Bounds of a batch of 8-bit pictures in [0, 1], from ``samples`` draws of the latents of each."""
-    posterior = model.posterior(picture)
+    """Bounds of a batch of 8-bit images in [0, 1], from ``samples`` draws of the latents of each."""
+    posterior = model.posterior(image)
     log_weights, distortions = [], []
     for _ in range(samples):
         latents = _sample(posterior, generator)
-        log_likelihood = discretised_laplace(picture, model.decode(latents), scale)
+        log_likelihood = discretised_laplace(image, model.decode(latents), scale)
         distortions.append(-log_likelihood)
         log_weights.append(log_likelihood + _log_ratio(posterior, latents))
     rates = torch.stack([g.kl() for g in posterior], 1)
@@ -63,13 +63,13 @@ def bounds(
 
 
 @torch.no_grad()
-def fitted_scale(model: Autoencoder, picture: Map, generator: torch.Generator) -> Float[Tensor, " channel"]:
-    """The scale of each channel under which these pictures are likeliest: the mean absolute error (Rybkin 2021)."""
-    return (model.decode(_sample(model.posterior(picture), generator)) - picture).abs().mean((0, 2, 3))
+def fitted_scale(model: Autoencoder, image: Map, generator: torch.Generator) -> Float[Tensor, " channel"]:
+    """The scale of each channel under which these images are likeliest: the mean absolute error (Rybkin 2021)."""
+    return (model.decode(_sample(model.posterior(image), generator)) - image).abs().mean((0, 2, 3))
 
 
-def bits_per_dimension(nats: Float[Tensor, " picture"], dimensions: int) -> Float[Tensor, " picture"]:
-    """Nats of a picture as bits for each of its ``dimensions`` numbers."""
+def bits_per_dimension(nats: Float[Tensor, " image"], dimensions: int) -> Float[Tensor, " image"]:
+    """Nats of an image as bits for each of its ``dimensions`` numbers."""
     return nats / (dimensions * math.log(2))
 
 
@@ -77,7 +77,7 @@ def _sample(posterior: Posterior, generator: torch.Generator) -> Latents:
     return posterior.map(lambda g: g.sample(torch.randn(g.mean.shape, generator=generator).to(g.mean.device)))
 
 
-def _log_ratio(posterior: Posterior, latents: Latents) -> Float[Tensor, " picture"]:
+def _log_ratio(posterior: Posterior, latents: Latents) -> Float[Tensor, " image"]:
     """log p(z) - log q(z | x), summed over all latents."""
     total = latents.style.new_zeros(len(latents.style))
     for gaussian, z in posterior.zip(latents):

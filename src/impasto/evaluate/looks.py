@@ -1,4 +1,4 @@
-"""What the measuring network saw of a set of pictures."""
+"""What the measuring network saw of a set of images."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -15,18 +15,18 @@ from impasto.atomic import write_atomically
 from impasto.backbone import MEASURED_SIDE, Backbone, Lite, channel_statistics
 
 FORMAT = 1
-"""Change it when the same pictures would look otherwise: what is kept on disk is then not used."""
+"""Change it when the same images would look otherwise: what is kept on disk is then not used."""
 
 
 @dataclass(frozen=True)
 class Looks:
-    """A set of pictures as evaluation sees them, a row each, on the CPU."""
+    """A set of images as evaluation sees them, a row each, on the CPU."""
 
-    pixels: UInt8[Tensor, "picture channel height width"]
+    pixels: UInt8[Tensor, "image channel height width"]
     """RGB over white, and alpha where there is one."""
-    pooled: Float[Tensor, "picture feature"]
+    pooled: Float[Tensor, "image feature"]
     """What is in it: EfficientNet-Lite2's pooled features."""
-    statistics: Float[Tensor, "picture statistic"]
+    statistics: Float[Tensor, "image statistic"]
     """How it looks: channel means and standard deviations of the early maps."""
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class Looks:
 
 @torch.no_grad()
 def look(batches: Iterable[Float[Tensor, "_batch channel height width"]], backbone: Backbone) -> Looks:
-    """Look at batches of pictures in [0, 1]. Raises ValueError where there are none."""
+    """Look at batches of images in [0, 1]. Raises ValueError where there are none."""
     device = next(backbone.parameters()).device
     pixels, pooled, statistics = [], [], []
     for batch in batches:
@@ -54,12 +54,12 @@ def look(batches: Iterable[Float[Tensor, "_batch channel height width"]], backbo
         pooled.append(features.float().cpu())
         statistics.append(channel_statistics(maps).cpu())
     if not pixels:
-        raise ValueError("no pictures to look at")
+        raise ValueError("no images to look at")
     return Looks(torch.cat(pixels), torch.cat(pooled), torch.cat(statistics))
 
 
-def kept_look(folder: Path, pixels: UInt8[Tensor, "picture channel height width"], make: Callable[[], Looks]) -> Looks:
-    """What ``make`` sees of ``pixels``, from a file in ``folder`` where these very pictures were looked at before."""
+def kept_look(folder: Path, pixels: UInt8[Tensor, "image channel height width"], make: Callable[[], Looks]) -> Looks:
+    """What ``make`` sees of ``pixels``, from a file in ``folder`` where these very images were looked at before."""
     digest = hashlib.blake2b(f"{FORMAT} {Lite.LITE2} {MEASURED_SIDE} {tuple(pixels.shape)}".encode(), digest_size=16)
     digest.update(pixels.numpy().data)
     file = folder / f"looks-{digest.hexdigest()}.safetensors"

@@ -17,7 +17,7 @@ DEFAULT_SIDE = 224
 
 
 class GivenNetwork:
-    """An ONNX network from float32 RGB pictures in [0, 1], (batch, 3, side, side), to features, (batch, feature).
+    """An ONNX network from float32 RGB images in [0, 1], (batch, 3, side, side), to features, (batch, feature).
 
     Normalisation belongs into the network, so that a number depends on one file. ONNX holds no code. Raises
     ImpastoError where the file cannot be read or is of another shape, and where onnxruntime is missing.
@@ -53,15 +53,15 @@ class GivenNetwork:
         """What scores on these features are called."""
         return self.path.stem
 
-    def __call__(self, pixels: UInt8[Tensor, "picture channel height width"]) -> Float[Tensor, "picture feature"]:
+    def __call__(self, pixels: UInt8[Tensor, "image channel height width"]) -> Float[Tensor, "image feature"]:
         """Features of RGB over white, resized with cubic interpolation."""
         found: list[np.ndarray] = []
         size = (self.side, self.side)
         for start in range(0, len(pixels), self._batch):
-            picture = pixels[start : start + self._batch, :3].float() / 255
-            picture = F.interpolate(picture, size, mode="bicubic", antialias=True).clamp(0, 1)
-            missing = self._batch - len(picture)  # a network of fixed batch size takes no fewer
-            padded = F.pad(picture, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else picture
+            image = pixels[start : start + self._batch, :3].float() / 255
+            image = F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
+            missing = self._batch - len(image)  # a network of fixed batch size takes no fewer
+            padded = F.pad(image, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else image
             (features,) = self._session.run([self._output], {self._input: padded.numpy()})
-            found.append(features[: len(picture)])
+            found.append(features[: len(image)])
         return torch.from_numpy(np.concatenate(found)).float()

@@ -1,4 +1,4 @@
-"""How faithfully pictures come back."""
+"""How faithfully images come back."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from impasto.model.blocks import Map
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Per picture, on RGB over white."""
+    """Per image, on RGB over white."""
 
-    psnr: Float[Tensor, " picture"]
+    psnr: Float[Tensor, " image"]
     """Peak signal-to-noise ratio in dB, at most 100."""
-    ssim: Float[Tensor, " picture"]
-    """Structural similarity (Wang 2004), 1 for the same picture."""
-    feature: Float[Tensor, " picture"]
-    """Distance of EfficientNet-Lite2's early features, 0 for the same picture; not LPIPS, though of its form."""
+    ssim: Float[Tensor, " image"]
+    """Structural similarity (Wang 2004), 1 for the same image."""
+    feature: Float[Tensor, " image"]
+    """Distance of EfficientNet-Lite2's early features, 0 for the same image; not LPIPS, though of its form."""
 
 
 @torch.no_grad()
-def faithfulness(versions: Iterable[Map], picture: Map, backbone: Backbone) -> list[Faithfulness]:
-    """Compare versions of pictures in [0, 1] with what they should be."""
+def faithfulness(versions: Iterable[Map], image: Map, backbone: Backbone) -> list[Faithfulness]:
+    """Compare versions of images in [0, 1] with what they should be."""
     from torchmetrics.functional.image.ssim import structural_similarity_index_measure
 
-    picture = picture[:, :3].contiguous()
-    maps, found = backbone(picture), []
+    image = image[:, :3].contiguous()
+    maps, found = backbone(image), []
     for version in versions:
         painted = version[:, :3].contiguous()
-        similarity = structural_similarity_index_measure(painted, picture, data_range=1.0, reduction="none")
+        similarity = structural_similarity_index_measure(painted, image, data_range=1.0, reduction="none")
         assert isinstance(similarity, Tensor)
-        psnr = peak_signal_to_noise(painted, picture)
+        psnr = peak_signal_to_noise(painted, image)
         found.append(Faithfulness(psnr, similarity, feature_distance(backbone(painted), maps)))
     return found
 

@@ -62,7 +62,7 @@ def to_json(report: Report) -> str:
 
 
 def to_html(report: Report, title: str) -> str:
-    """One page with tables and pictures, everything inside it."""
+    """One page with tables and images, everything inside it."""
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
@@ -72,7 +72,7 @@ def to_html(report: Report, title: str) -> str:
     ]
     for group, scores in report.scores.groups():
         parts.append(f"<h2>{html.escape(group.capitalize())}</h2><table>")
-        parts.append("<tr><th>score</th><th>value</th><th>interval</th><th>pictures</th><th>compare with</th></tr>")
+        parts.append("<tr><th>score</th><th>value</th><th>interval</th><th>images</th><th>compare with</th></tr>")
         parts += [_row(score) for score in scores]
         parts.append("</table>")
     for name, sheet in report.sheets.items():

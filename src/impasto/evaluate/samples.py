@@ -10,7 +10,7 @@ from torch import Tensor
 from impasto.config import Sampling
 from impasto.create.generate import generate_each
 from impasto.create.grid import grid
-from impasto.create.picture import to_image
+from impasto.create.image import to_image
 from impasto.evaluate.judge import COLUMNS, Judge
 from impasto.evaluate.looks import Looks
 from impasto.model.gaussian import Gaussian
@@ -23,7 +23,7 @@ class Samples:
 
     looks: Looks
     labels: Tensor
-    """int64 (sample,): the collection that was asked for, as the judge's pictures number them."""
+    """int64 (sample,): the collection that was asked for, as the judge's images number them."""
     sheet: Image.Image
     """The first few of each collection."""
 
@@ -39,7 +39,7 @@ def make_samples(
 
     ``styles`` (collection, style_dim) are the pooled styles of the model's collections.
     """
-    names = judge.pictures.collections
+    names = judge.images.collections
     labels = judge.labels(model.config.collections, count)
     wanted = [names[label] for label in labels.tolist()]
     told = styles[[model.config.collections.index(name) for name in wanted]]
@@ -48,9 +48,9 @@ def make_samples(
     def batches() -> Iterator[Tensor]:
         remaining = iter(wanted)
         for batch in generate_each(model, told, settings):
-            for name, picture in zip(itertools.islice(remaining, len(batch)), batch.numpy(), strict=True):
+            for name, image in zip(itertools.islice(remaining, len(batch)), batch.numpy(), strict=True):
                 if len(row := shown.setdefault(name, [])) < COLUMNS:
-                    row.append(to_image(picture))
+                    row.append(to_image(image))
             yield batch
 
     looks = judge.look(batches(), "making samples", count)

@@ -32,11 +32,11 @@ class Score:
     value: float
     best: Best
     count: int
-    """Pictures (or pairs of pictures) that it was measured on."""
+    """Images (or pairs of images) that it was measured on."""
     interval: tuple[float, float] | None = None
-    """About where 95 of 100 repetitions with other pictures would lie."""
+    """About where 95 of 100 repetitions with other images would lie."""
     references: Mapping[str, float] = field(default_factory=dict)
-    """The same number for something known: real pictures, the picture itself, another drawing."""
+    """The same number for something known: real images, the image itself, another drawing."""
 
     def record(self) -> dict[str, object]:
         """What it is in JSON, under its name."""
@@ -64,9 +64,9 @@ Measured = Score | Unmeasured
 def average(
     name: str, values: Float[Tensor, " item"], best: Best, references: Mapping[str, float] | None = None
 ) -> Measured:
-    """The mean of one value per picture; its interval is 1.96 standard errors to either side."""
+    """The mean of one value per image; its interval is 1.96 standard errors to either side."""
     if len(values) == 0:
-        return Unmeasured(name, "no picture to measure on")
+        return Unmeasured(name, "no image to measure on")
     mean = float(values.double().mean())
     interval = None
     if len(values) > 1:
@@ -77,9 +77,9 @@ def average(
 def share(
     name: str, hits: Bool[Tensor, " item"], best: Best, references: Mapping[str, float] | None = None
 ) -> Measured:
-    """The part of pictures of which something is true, with Wilson's interval (1927)."""
+    """The part of images of which something is true, with Wilson's interval (1927)."""
     if len(hits) == 0:
-        return Unmeasured(name, "no picture to measure on")
+        return Unmeasured(name, "no image to measure on")
     count, part, z = len(hits), float(hits.double().mean()), NORMAL_95
     centre = (part + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(part * (1 - part) / count + z * z / (4 * count * count))

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Statistics = Float[Tensor, "_picture statistic"]
+Statistics = Float[Tensor, "_image statistic"]
 
 
 def unity(statistics: Statistics, scale: Float[Tensor, " statistic"]) -> Float[Tensor, ""]:
-    """Mean cosine between the early-stage statistics of all pairs of pictures; 1 when all look the same.
+    """Mean cosine between the early-stage statistics of all pairs of images; 1 when all look the same.
 
     ``scale`` is the root mean square of every statistic in the folder: each then counts alike.
     """
@@ -24,10 +24,10 @@ def scale_of(statistics: Statistics) -> Float[Tensor, " statistic"]:
 
 
 class Probe:
-    """A linear classifier of collections, on standardised features of real pictures (Alain & Bengio 2017)."""
+    """A linear classifier of collections, on standardised features of real images (Alain & Bengio 2017)."""
 
     def __init__(
-        self, features: Float[Tensor, "picture feature"], labels: Int[Tensor, " picture"], decay: float = 1e-2
+        self, features: Float[Tensor, "image feature"], labels: Int[Tensor, " image"], decay: float = 1e-2
     ) -> None:
         """Fit multinomial logistic regression; ``decay`` weighs the squared norm of its weights."""
         self.mean = features.mean(0)
@@ -47,9 +47,9 @@ class Probe:
         optimizer.step(loss)  # pyrefly: ignore - its type says float, and it takes tensors
         self.weight, self.bias = weight.detach(), bias.detach()
 
-    def __call__(self, features: Float[Tensor, "_picture feature"]) -> Int[Tensor, " _picture"]:
-        """The collection that each picture looks like."""
+    def __call__(self, features: Float[Tensor, "_image feature"]) -> Int[Tensor, " _image"]:
+        """The collection that each image looks like."""
         return (self._standardised(features) @ self.weight + self.bias).argmax(1)
 
-    def _standardised(self, features: Float[Tensor, "_picture feature"]) -> Float[Tensor, "_picture feature"]:
+    def _standardised(self, features: Float[Tensor, "_image feature"]) -> Float[Tensor, "_image feature"]:
         return (features - self.mean) / self.deviation

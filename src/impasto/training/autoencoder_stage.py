@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.backbone import Backbone, Lite, channel_statistics, deviations_in
 from impasto.config import TrainConfig
-from impasto.data import PictureSet, spread
+from impasto.data import ImageSet, spread
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map, to_images
@@ -38,7 +38,7 @@ class AutoencoderStage(TrainingStage[Batch]):
 
     stage = Stage.AUTOENCODER
 
-    def __init__(self, config: TrainConfig, engine: Engine, model: Autoencoder, images: PictureSet) -> None:
+    def __init__(self, config: TrainConfig, engine: Engine, model: Autoencoder, images: ImageSet) -> None:
         super().__init__(engine, Optimizer(model, config.learning_rate), config.batch_size)
         self.config = config
         self.model = model

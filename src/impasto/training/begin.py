@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from impasto.config import ModelConfig, TrainConfig, sized_model
-from impasto.data import PictureSet
+from impasto.data import ImageSet
 from impasto.errors import ImpastoError
 from impasto.events import Stage
 from impasto.model.blocks import channels_last
@@ -48,11 +48,11 @@ class Start:
         """Whether no weights come from anywhere."""
         return self.saved is None and self.base is None and self.initial is None
 
-    def images(self, given: PictureSet) -> PictureSet:
+    def images(self, given: ImageSet) -> ImageSet:
         """The images to train on: the given ones, and in finetuning variants of them and samples of the old styles."""
         return given if self.base is None else with_replay(given, self.base, self.config.seed)
 
-    def model(self, images: PictureSet, engine: Engine) -> tuple[Impasto, float]:
+    def model(self, images: ImageSet, engine: Engine) -> tuple[Impasto, float]:
         """The first model on the engine's device, and the part of its weights that ``initial`` gave."""
         torch.manual_seed(seed_of(self.config.seed, "weights"))
         if self.base is not None:

@@ -10,8 +10,8 @@ from impasto.backbone import Backbone, Lite
 from impasto.config import Sampling
 from impasto.create.generate import generate_each
 from impasto.create.grid import grid
-from impasto.create.picture import to_image
-from impasto.data import PictureSet
+from impasto.create.image import to_image
+from impasto.data import ImageSet
 from impasto.evaluate import copies
 from impasto.evaluate.looks import look
 from impasto.model.gaussian import Gaussian
@@ -23,7 +23,7 @@ SHOWN = 8
 AT_A_TIME = 32
 
 
-def check_copies(network: Impasto, styles: Gaussian, images: PictureSet, seed: int) -> tuple[str, Image.Image]:
+def check_copies(network: Impasto, styles: Gaussian, images: ImageSet, seed: int) -> tuple[str, Image.Image]:
     """A line on how many samples are copies of training images, and a sheet of the closest pairs.
 
     ``styles`` (collection, style_dim) are those of the images' collections. Images are compared as thumbnails, and by

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from impasto.config import CouplingConfig, TrainConfig
-from impasto.data import PictureSet
+from impasto.data import ImageSet
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.prior import PriorFlow
 from impasto.text import TextVectors
@@ -34,7 +34,7 @@ class EarlyStoppedPriorStage(PriorStage):
         engine: Engine,
         prior: PriorFlow,
         autoencoder: Autoencoder,
-        images: PictureSet,
+        images: ImageSet,
         captions: TextVectors | None = None,
         held_out_captions: TextVectors | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from impasto.config import Sampling, TrainConfig
 from impasto.create.generate import generate_each
-from impasto.data import Entry, PictureSet
+from impasto.data import Entry, ImageSet
 from impasto.data.variants import varied
 from impasto.errors import ImpastoError
 from impasto.model.autoencoder import modes
@@ -107,7 +107,7 @@ def only_conditioning(prior: PriorFlow) -> PriorFlow:
     return prior
 
 
-def with_replay(given: PictureSet, base: Base, seed: int) -> PictureSet:
+def with_replay(given: ImageSet, base: Base, seed: int) -> ImageSet:
     """The images, variants of the training images, and samples of the styles of ``base``.
 
     Raises ImpastoError if there are too few images.
@@ -135,7 +135,7 @@ def with_replay(given: PictureSet, base: Base, seed: int) -> PictureSet:
     return images.with_more(entries, (samples * 255).round().byte().numpy())
 
 
-def _more_held_out(given: PictureSet) -> np.ndarray:
+def _more_held_out(given: ImageSet) -> np.ndarray:
     """Every sixth image too, in addition to the usual split, which leaves out too few of a small folder."""
     return np.union1d(given.held_out, given.train[HELD_OUT_STEP - 1 :: HELD_OUT_STEP])
 
@@ -145,7 +145,7 @@ def _square_of(entry: Entry, name: str, side: int) -> Entry:
 
 
 @torch.no_grad()
-def predicted_captions(base: Base, images: PictureSet, indices: np.ndarray, *, own: bool) -> TextVectors | None:
+def predicted_captions(base: Base, images: ImageSet, indices: np.ndarray, *, own: bool) -> TextVectors | None:
     """The text vectors that the model predicts from images; None if it was trained without captions.
 
     With ``own``, the images' own captions replace them where they exist.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from impasto.atomic import write_text_atomically
 from impasto.config import TrainConfig
-from impasto.data import PictureSet, prepare
+from impasto.data import ImageSet, prepare
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Listener, Note, Stage, Warned
 from impasto.text import check_text_installed
@@ -163,7 +163,7 @@ class Training:
             stage.restore(saved)
         return stage
 
-    def _prepare(self) -> PictureSet:
+    def _prepare(self) -> ImageSet:
         config = self.config
         settings = {
             "resolution": config.resolution,

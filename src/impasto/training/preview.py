@@ -7,9 +7,9 @@ from PIL import Image
 from impasto.config import Sampling
 from impasto.create.generate import unconditional
 from impasto.create.grid import grid
-from impasto.create.picture import to_image
+from impasto.create.image import to_image
 from impasto.create.sampling import sample_condition
-from impasto.data import PictureSet
+from impasto.data import ImageSet
 from impasto.model.autoencoder import NUM_EXPERTS, Autoencoder, modes
 from impasto.model.blocks import to_images
 from impasto.model.fuser import fuse
@@ -25,7 +25,7 @@ TEMPERATURES = (0.6, 0.8, 1.0)
 @torch.no_grad()
 def preview(
     autoencoder: Autoencoder,
-    images: PictureSet,
+    images: ImageSet,
     device: torch.device,
     sampled: tuple[PriorFlow, Gaussian] | None = None,
 ) -> Image.Image:
@@ -63,7 +63,7 @@ def preview(
 
 @torch.no_grad()
 def collection_styles(
-    autoencoder: Autoencoder, images: PictureSet, device: torch.device, references: int = 16
+    autoencoder: Autoencoder, images: ImageSet, device: torch.device, references: int = 16
 ) -> Gaussian:
     """The pooled style of every collection, from some of its training images: (collection, style_dim)."""
     styles = []

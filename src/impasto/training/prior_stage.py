@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from impasto.config import CouplingConfig, ModelConfig, TrainConfig
-from impasto.data import PictureSet
+from impasto.data import ImageSet
 from impasto.events import Stage
 from impasto.model.autoencoder import NUM_EXPERTS, Autoencoder, modes
 from impasto.model.blocks import to_images
@@ -37,7 +37,7 @@ MAX_CACHE_BYTES = 2 << 30
 """For the expert outputs of all crops of all images; one crop is always cached."""
 
 
-def captions_of(images: PictureSet, indices: np.ndarray) -> TextVectors:
+def captions_of(images: ImageSet, indices: np.ndarray) -> TextVectors:
     """The text vectors of some images' captions, zero for those without."""
     texts = [images.entries[index].text or "" for index in indices.tolist()]
     distinct = sorted({text for text in texts if text})
@@ -51,7 +51,7 @@ class LatentCache:
     Of images larger than their square, several crops are cached. The cache lies in the GPU's memory if there is room.
     """
 
-    def __init__(self, model: Autoencoder, images: PictureSet, engine: Engine, batch_size: int = 32) -> None:
+    def __init__(self, model: Autoencoder, images: ImageSet, engine: Engine, batch_size: int = 32) -> None:
         self.num_crops = _num_crops(model.config, images)
         """Rows ``crop * (number of training images) + image`` are the crops of an image; the first is its centre."""
         self.count = len(images.train)
@@ -70,7 +70,7 @@ class LatentCache:
             engine.add_up([*self.experts, *self.fused])
 
     @torch.no_grad()
-    def _add(self, model: Autoencoder, images: PictureSet, engine: Engine, crop: int, part: slice) -> None:
+    def _add(self, model: Autoencoder, images: ImageSet, engine: Engine, crop: int, part: slice) -> None:
         places = np.random.default_rng((crop, part.start)) if crop else None
         image = to_images(images.batch(images.train[part], places), engine.device)
         rows = slice(self.count * crop + part.start, self.count * crop + part.stop)
@@ -127,7 +127,7 @@ class PriorStage(TrainingStage[Batch]):
         engine: Engine,
         prior: PriorFlow,
         cache: LatentCache,
-        images: PictureSet,
+        images: ImageSet,
         captions: TextVectors | None = None,
         predictor: CaptionPredictor | None = None,
         coupling: CouplingConfig | None = None,
@@ -192,7 +192,7 @@ class PriorStage(TrainingStage[Batch]):
         return total, terms
 
 
-def _num_crops(config: ModelConfig, images: PictureSet) -> int:
+def _num_crops(config: ModelConfig, images: ImageSet) -> int:
     """As many as the images are larger than their squares in area, within the limit of memory."""
     sides = images.sides[images.train].astype(np.float64)
     area = float(np.median(sides.prod(1))) / images.resolution**2

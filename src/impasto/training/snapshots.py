@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from impasto.atomic import write_atomically
-from impasto.data import PictureSet
+from impasto.data import ImageSet
 from impasto.events import Event, Note, Previewed, Saved, Stage, Warned
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
@@ -34,7 +34,7 @@ class Snapshots:
         run: Run,
         engine: Engine,
         model: Impasto,
-        images: PictureSet,
+        images: ImageSet,
         emit: Callable[[Event], None],
         kept_styles: Mapping[str, Gaussian],
     ) -> None:
@@ -63,7 +63,7 @@ class Snapshots:
             if clock.progress > COLLAPSE_CHECK_AFTER:
                 self._warn_of_collapsed_levels(scores)
 
-    def check_copies(self, stage: TrainingStage, given: PictureSet) -> None:
+    def check_copies(self, stage: TrainingStage, given: ImageSet) -> None:
         """Whether samples are copies: a line, and a sheet of those closest to the images of ``given``."""
         whole = self._averaged(stage)
         rows = [self.images.collections.index(name) for name in given.collections]

@@ -85,7 +85,7 @@ class Previews:
         config = stylizer.config
         key = model.fingerprint, source, config.max_side, config.num_shifts, config.output.tile
         if key not in self._encoded:
-            picture = next(iter(model.whole_pictures(self._workshop.upload(source), config.max_side)))
+            picture = next(iter(model.whole_images(self._workshop.upload(source), config.max_side)))
             self._encoded[key] = stylizer.read(picture)
         self._encoded.move_to_end(key)
         while len(self._encoded) > ENCODED_IN_MEMORY:

@@ -57,7 +57,7 @@ def _kind(path: Path, suffix: str, name: str) -> str:
         if source is None:
             raise ImpastoError(f"{name[:80]} is not a .zip or .tar")
         with source:
-            if not list_source(source).pictures:
+            if not list_source(source).images:
                 raise ImpastoError(f"there is no picture in {name[:80]}")
         return "archive"
     try:

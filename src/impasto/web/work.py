@@ -15,7 +15,7 @@ import impasto
 from impasto.built_in import FOLDER, built_in_models
 from impasto.config import ClipFormat, FuseConfig, StylizeConfig, TrainConfig
 from impasto.create.clip import Clip, Frame, is_clip
-from impasto.create.recipe import save_picture
+from impasto.create.recipe import save_image
 from impasto.errors import ImpastoError
 from impasto.events import Event, Note, Previewed, Stepped, Warned
 from impasto.training.run import Run
@@ -148,7 +148,7 @@ class Workshop:
         if is_clip(source):
             self._clip(context, model, source, config, f".{request.clip or ClipFormat.WEBM}")
             return
-        total = len(model.whole_pictures(source, config.max_side))
+        total = len(model.whole_images(source, config.max_side))
 
         def redrawn() -> "Iterator[Generated]":
             for number, made in enumerate(model.stylize(source, config), start=1):
@@ -177,7 +177,7 @@ class Workshop:
         for picture in made:
             id = uuid.uuid4().hex
             file = self.folder / "pictures" / f"{id}.png"
-            save_picture(picture.image, file, picture.recipe)
+            save_image(picture.image, file, picture.recipe)
             width, height = picture.image.size
             self._keep(context, Picture(id, context.job.id, time.time(), False, width, height, file.name, label))
 

@@ -1,4 +1,4 @@
-"""Small pictures for tests."""
+"""Small images for tests."""
 
 import io
 from pathlib import Path
@@ -8,25 +8,25 @@ from PIL import Image
 
 
 def noise(width: int = 40, height: int = 40, *, mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """A picture of soft colour blobs, unlike that of any other seed, in any mode that Pillow converts to."""
+    """An image of soft colour blobs, unlike that of any other seed, in any mode that Pillow converts to."""
     rng = np.random.default_rng(seed)
     blobs = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-    picture = blobs.resize((width, height), Image.Resampling.BICUBIC)
+    image = blobs.resize((width, height), Image.Resampling.BICUBIC)
     if mode in ("RGBA", "LA"):
         alpha = np.zeros((height, width), np.uint8)
         alpha[height // 4 : height - height // 4, width // 4 : width - width // 4] = 255
-        picture = picture.convert(mode)
-        picture.putalpha(Image.fromarray(alpha))
-        return picture
+        image = image.convert(mode)
+        image.putalpha(Image.fromarray(alpha))
+        return image
     if mode == "I;16":
-        return Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
-    return picture.convert(mode)
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    return image.convert(mode)
 
 
-def encode(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     """The bytes of a file."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

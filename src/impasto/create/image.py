@@ -1,4 +1,4 @@
-"""From the numbers of a decoder to a picture with true alpha, without fringes."""
+"""From the numbers of a decoder to an image with true alpha, without fringes."""
 
 import numpy as np
 from PIL import Image
@@ -8,7 +8,7 @@ FILL_ROUNDS = 8
 
 
 def to_image(array: np.ndarray) -> Image.Image:
-    """The picture that ``array`` describes.
+    """The image that ``array`` describes.
 
     ``array`` is (channels, height, width), uint8 or float in [0, 1] (values outside are clipped). 3 channels
     are RGB; 4 are RGB composited over white, and alpha, and become straight alpha (mode RGBA). Raises
@@ -20,7 +20,7 @@ def to_image(array: np.ndarray) -> Image.Image:
     if array.dtype == np.uint8:
         values /= 255
     if not np.isfinite(values).all():
-        raise ValueError("the picture has values that are not finite")
+        raise ValueError("the image has values that are not finite")
     values = values.clip(0, 1)
     if values.shape[2] == 3:
         return Image.fromarray(_quantized(values))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto.create.picture import over_white, to_image
-from pictures import composite
+from images import composite
+from impasto.create.image import over_white, to_image
 
 
 def test_three_channels_are_rgb() -> None:
@@ -19,10 +19,10 @@ def soft_disc() -> Image.Image:
     """A red disc with an antialiased edge on nothing at all."""
     y, x = np.mgrid[:32, :32] - 15.5
     alpha = np.clip(10 - np.hypot(x, y), 0, 1)
-    picture = np.zeros((32, 32, 4), np.uint8)
-    picture[..., 0] = np.where(alpha > 0, 200, 0)
-    picture[..., 3] = np.rint(alpha * 255)
-    return Image.fromarray(picture)
+    image = np.zeros((32, 32, 4), np.uint8)
+    image[..., 0] = np.where(alpha > 0, 200, 0)
+    image[..., 3] = np.rint(alpha * 255)
+    return Image.fromarray(image)
 
 
 def test_edges_have_no_fringe() -> None:

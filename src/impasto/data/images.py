@@ -1,4 +1,4 @@
-"""A set of pictures at training size, from which batches are cut."""
+"""A set of images at training size, from which batches are cut."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,14 @@ from impasto.data.audit import Audit
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of a set."""
+    """One image of a set."""
 
     name: str
     """Path inside the folder or archive, with forward slashes."""
     collection: str
     text: str | None
     key: str | None
-    """Pictures of the same thing in several collections share a key."""
+    """Images of the same thing in several collections share a key."""
     content_hash: str
     """SHA-256 of the file, as hexadecimal digits."""
     height: int
@@ -27,29 +27,29 @@ class Entry:
 
 
 @dataclass(frozen=True, eq=False)
-class PictureSet:
-    """All pictures of a folder or archive, split into those to train on and those to measure on."""
+class ImageSet:
+    """All images of a folder or archive, split into those to train on and those to measure on."""
 
     entries: tuple[Entry, ...]
     """By name, as far as they were read together."""
     resolution: int
     channels: int
-    """3 (RGB), or 4 (RGB over white, and alpha) when any picture has alpha."""
+    """3 (RGB), or 4 (RGB over white, and alpha) when any image has alpha."""
     audit: Audit
     pixels: np.ndarray = field(repr=False)
-    """uint8, flat: each picture as (channels, height, width), opaque ones with three channels."""
+    """uint8, flat: each image as (channels, height, width), opaque ones with three channels."""
     places: np.ndarray = field(repr=False)
-    """int64 (n, 2): where each picture starts in ``pixels``, and its stored channels."""
+    """int64 (n, 2): where each image starts in ``pixels``, and its stored channels."""
     held_out: np.ndarray = field(repr=False)
-    """int64, ascending indices of the pictures to measure on."""
+    """int64, ascending indices of the images to measure on."""
     train: np.ndarray = field(init=False, repr=False)
-    """int64, ascending indices of the pictures to train on."""
+    """int64, ascending indices of the images to train on."""
     collections: tuple[str, ...] = field(init=False)
     """Names, sorted."""
     collection_ids: np.ndarray = field(init=False, repr=False)
     """int64 (n,), indices into ``collections``."""
     key_ids: np.ndarray = field(init=False, repr=False)
-    """int64 (n,): pictures with the same key have the same id; -1 without a key."""
+    """int64 (n,): images with the same key have the same id; -1 without a key."""
     sides: np.ndarray = field(init=False, repr=False)
     """int64 (n, 2): height and width as kept."""
 
@@ -72,10 +72,10 @@ class PictureSet:
         return len(self.entries)
 
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Pictures as uint8 (n, channels, resolution, resolution).
+        """Images as uint8 (n, channels, resolution, resolution).
 
-        Where a picture is longer than its square, the square is drawn by ``rng``, or centred without one.
-        Two numbers are drawn for every picture, so what it gets depends on its place in the batch alone.
+        Where an image is longer than its square, the square is drawn by ``rng``, or centred without one.
+        Two numbers are drawn for every image, so what it gets depends on its place in the batch alone.
         """
         chosen = np.asarray(indices, dtype=np.int64)
         slack = self.sides[chosen] - self.resolution
@@ -84,13 +84,13 @@ class PictureSet:
         for row, index, (top, left) in zip(result, chosen.tolist(), corners.tolist(), strict=True):
             start, channels = self.places[index].tolist()
             height, width = self.sides[index].tolist()
-            picture = self.pixels[start : start + channels * height * width].reshape(channels, height, width)
+            image = self.pixels[start : start + channels * height * width].reshape(channels, height, width)
             kept = min(channels, self.channels)
-            row[:kept] = picture[:kept, top : top + self.resolution, left : left + self.resolution]
+            row[:kept] = image[:kept, top : top + self.resolution, left : left + self.resolution]
         return result
 
-    def with_more(self, entries: Sequence[Entry], pixels: np.ndarray) -> "PictureSet":
-        """The same set with more pictures to train on: uint8 (n, channels, resolution, resolution), one an entry."""
+    def with_more(self, entries: Sequence[Entry], pixels: np.ndarray) -> "ImageSet":
+        """The same set with more images to train on: uint8 (n, channels, resolution, resolution), one an entry."""
         starts = len(self.pixels) + np.arange(len(pixels)) * pixels[0].size
         channels = np.full_like(starts, pixels.shape[1])
         return dataclasses.replace(
