@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.2
 """Of a client between two wishes."""
 SERVER_START_SECONDS = 30.0
 DRAIN_SECONDS = 300.0
-MOST_GROWTH = 1.15
+MAX_GROWTH = 1.15
 """Memory in the last quarter against that in the first."""
 
 
@@ -54,7 +54,7 @@ class Client:
             await asyncio.sleep(self.random.random() * 2 * PAUSE_SECONDS)
 
     async def poll(self, http: httpx.AsyncClient) -> None:
-        """Look at jobs, pictures or models."""
+        """Signature at jobs, pictures or models."""
         self._count("poll", await http.get(self.random.choice(("/api/jobs", "/api/pictures", "/api/models"))))
 
     async def upload(self, http: httpx.AsyncClient) -> None:
@@ -150,7 +150,7 @@ def main() -> None:
                 studio.terminate()
     write(found, arguments.out)
     growth = found["memory_mib_last_quarter"] / found["memory_mib_first_quarter"]  # pyrefly: ignore
-    if found["jobs_done"] != found["jobs_accepted"] or found["server_errors"] or growth > MOST_GROWTH:
+    if found["jobs_done"] != found["jobs_accepted"] or found["server_errors"] or growth > MAX_GROWTH:
         raise SystemExit("something was lost, went wrong or grew")
 
 

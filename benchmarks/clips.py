@@ -1,8 +1,8 @@
-"""Do redrawn clips hold still? How they move against their content, steadied over time and each frame alone, as JSON.
+"""Do stylized clips hold still? How they move against their content, steadied over time and each frame alone, as JSON.
 
 python benchmarks/clips.py painter bunny.mp4 sintel.mp4 --style alfred-sisley --out clips
 
-`frame_difference` of `impasto.create.clip`: 0 where the redrawn clip changes from frame to frame as its content does.
+`frame_difference` of `impasto.create.clip`: 0 where the stylized clip changes from frame to frame as its content does.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from impasto.config import StylizeConfig, flat
 
 
 def main() -> None:
-    """Redraw each clip in both ways, compare, print."""
+    """Stylize each clip in both ways, compare, print."""
     parser = options(__doc__)
     parser.add_argument("model")
     parser.add_argument("clips", type=Path, nargs="+")
@@ -33,9 +33,9 @@ def main() -> None:
         for name, smoothing in (("alone", False), ("steady", True)):
             target = folder / f"{clip.stem}-{name}.webm"
             target.unlink(missing_ok=True)
-            redrawn = model.stylize_clip(clip, target, dataclasses.replace(settings, temporal_smoothing=smoothing))
-            assert redrawn.difference is not None
-            found[name] = redrawn.difference
+            stylized = model.stylize_clip(clip, target, dataclasses.replace(settings, temporal_smoothing=smoothing))
+            assert stylized.difference is not None
+            found[name] = stylized.difference
         result[clip.name] = found | {"less": 1 - found["steady"] / found["alone"]}
         print(clip.name, result[clip.name], flush=True)
     write(result, folder / "clips.json")

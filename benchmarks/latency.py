@@ -1,4 +1,4 @@
-"""How long does a person wait? `impasto --help`, 16 images of 64 px with guidance, redrawn photos, as JSON.
+"""How long does a person wait? `impasto --help`, 16 images of 64 px with guidance, stylized photos, as JSON.
 
 python benchmarks/latency.py --out latency.json
 
@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from impasto.create.redraw import redraw
 
 from common import options, write
 from impasto.api import Pipeline
 from impasto.config import STYLIZE_SAMPLING, GenerateConfig, Size, StylizeConfig, flat, sized_model
+from impasto.create.stylize import stylize
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
@@ -25,7 +25,7 @@ from impasto.training.engine import choose_device, choose_precision
 
 STEPS = (4, 8, 16, 32)
 PHOTOS = ((256, 256), (512, 512), (736, 1280))
-"""Height and width of what is redrawn; the last is a 720p frame on its canvas."""
+"""Height and width of what is stylized; the last is a 720p frame on its canvas."""
 
 
 def median_seconds(run: Callable[[], object], repetitions: int) -> float:
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--size", type=Size, default=Size.SMALL)
     parser.add_argument("--prior-size", type=Size, help="default: that of --size")
     parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--redraws-alone", action="store_true", help="a model whose decoder redraws without the flow")
+    parser.add_argument("--stylizes-alone", action="store_true", help="a model whose decoder stylizes without the flow")
     parser.add_argument("--count", type=int, default=16, help="images at a time")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs: one repetition, few images")
     arguments = parser.parse_args()
@@ -73,9 +73,9 @@ def main() -> None:
         )
         for steps in STEPS
     }
-    redrawing = {
+    stylization = {
         f"{width} x {height}": median_seconds(
-            lambda size=(height, width): redraw(
+            lambda size=(height, width): stylize(
                 network,
                 torch.rand(1, 4, *size, device=device).contiguous(memory_format=torch.channels_last),
                 Gaussian(style[:, 0], style[:, 1]),
@@ -99,13 +99,13 @@ def main() -> None:
         "guidance": 1.5,
         "generation_seconds_by_steps": generation,
         "redrawing_steps": redrawing_steps,
-        "redrawing_seconds_by_size": redrawing,
+        "redrawing_seconds_by_size": stylization,
     }
     print(f"{seconds_of_help:8.2f} s  impasto --help")
     for steps, seconds in generation.items():
         print(f"{seconds:8.2f} s  {count} images of {arguments.resolution} px, {steps} steps")
-    for size, seconds in redrawing.items():
-        print(f"{seconds:8.2f} s  an image of {size} px redrawn, {redrawing_steps} steps")
+    for size, seconds in stylization.items():
+        print(f"{seconds:8.2f} s  an image of {size} px stylized, {redrawing_steps} steps")
     write(result, arguments.out)
 
 

@@ -18,7 +18,7 @@ from impasto import api
 from impasto.config import Sampling, TrainConfig
 from impasto.data import prepare
 from impasto.evaluate.distances import frechet_distance
-from impasto.evaluate.judge import Judge
+from impasto.evaluate.evaluator import Evaluator
 from impasto.evaluate.samples import make_samples
 from impasto.model.impasto import Impasto
 from impasto.training.engine import Engine
@@ -59,7 +59,7 @@ def main() -> None:
     )
     width, depth = arguments.width or model.config.prior_width, arguments.depth or model.config.prior_depth
     engine = Engine("cpu")
-    judge = Judge(images, engine.device, 0, most=arguments.real, cache=arguments.run / "cache")
+    evaluator = Evaluator(images, engine.device, 0, max_side=arguments.real, cache=arguments.run / "cache")
     cache = LatentCache(model.network.autoencoder, images, engine)
     results = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     for name in arguments.only:
@@ -86,7 +86,7 @@ def main() -> None:
             seen += stage.batch_size
             losses.append(terms.get("flow", losses[-1] if losses else 0.0))
         network.prior.load_state_dict(stage.optimizer.average.module.state_dict())
-        made = make_samples(network.eval(), model.styles, judge, arguments.samples, Sampling())
+        made = make_samples(network.eval(), model.styles, evaluator, arguments.samples, Sampling())
         made.sheet.save((arguments.out or Path("layouts.json")).with_suffix(f".{list(LAYOUTS).index(name)}.png"))
         results[name] = {
             "minutes": arguments.minutes,
@@ -98,7 +98,7 @@ def main() -> None:
             "parameters": sum(p.numel() for p in network.prior.parameters()),
             "images_per_second": seen / limit,
             "loss_of_last_tenth": sum(losses[-len(losses) // 10 :]) / max(1, len(losses[-len(losses) // 10 :])),
-            "frechet_lite2": frechet_distance(judge.train.pooled, made.looks.pooled),
+            "frechet_lite2": frechet_distance(evaluator.train.pooled, made.features.pooled),
         }
         print(name, results[name], flush=True)
         write(results, arguments.out)

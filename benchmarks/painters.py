@@ -1,4 +1,4 @@
-"""Photos redrawn in the manner of painters: how far the look comes, how much structure stays, and AdaIN beside it.
+"""Photos stylized in the manner of painters: how far the look comes, how much structure stays, and AdaIN beside it.
 
 python benchmarks/painters.py runs/painter painter-images photos-measure-only.zip --out painters
 
@@ -24,13 +24,13 @@ from common import options, write
 from impasto import api
 from impasto.config import TrainConfig, from_json
 from impasto.data import ImageSet, prepare, spread
-from impasto.evaluate.judge import BATCH, COLUMNS, Judge, sheet_of
-from impasto.evaluate.swap import Redraw
+from impasto.evaluate.evaluator import BATCH, COLUMNS, Evaluator, sheet_of
+from impasto.evaluate.swap import Stylize
 from impasto.model.blocks import Map
 from impasto.training.engine import Engine
 from impasto.training.run import Run
 from peers import train as train_peer
-from redrawing import Eye, by_adain, by_impasto, by_shifts, references_from, structure_kept, styles_of
+from stylization import Eye, by_adain, by_impasto, by_shifts, references_from, structure_kept, styles_of
 from systems.adain import AdaIn
 
 STRENGTHS = (0.3, 0.5, 0.7, 1.0)
@@ -51,15 +51,15 @@ class Painter:
 
 
 class Bench:
-    """The judge, the photos and the painters."""
+    """The evaluator, the photos and the painters."""
 
-    def __init__(self, images: ImageSet, photos: Map, without: list[str], most: int | None, cache: Path) -> None:
-        self.judge = Judge(images, photos.device, 0, most=most, cache=cache)
+    def __init__(self, images: ImageSet, photos: Map, without: list[str], max_side: int | None, cache: Path) -> None:
+        self.evaluator = Evaluator(images, photos.device, 0, max_side=most, cache=cache)
         self.photos = photos
-        self.eye = Eye(self.judge)
+        self.eye = Eye(self.evaluator)
         train_ids, held_ids = (
             torch.from_numpy(images.collection_ids[chosen])
-            for chosen in (self.judge.train_indices, self.judge.held_indices)
+            for chosen in (self.evaluator.train_indices, self.evaluator.held_indices)
         )
         order = held_ids.bincount(minlength=len(images.collections)).argsort(descending=True, stable=True).tolist()
         self.painters = []
@@ -69,38 +69,38 @@ class Bench:
             self.painters.append(Painter(number, images.collections[number], goal, own))
         self.seen = self.eye(photos)
 
-    def measure(self, way: Redraw, reconstruction: Map, sheet: Path) -> dict[str, object]:
-        """Scores of one way to redraw, by painter and averaged; and a sheet to look at."""
+    def measure(self, way: Stylize, reconstruction: Map, sheet: Path) -> dict[str, object]:
+        """Scores of one way to stylize, by painter and averaged; and a sheet to look at."""
         bound = structure_kept(reconstruction, self.photos)
         shown, labels = [self.photos[:COLUMNS]], ["photo"]
-        looks, structures = {}, {}
+        features, structures = {}, {}
         for painter in self.painters:
             made = way(self.photos, np.full(len(self.photos), painter.number), np.arange(len(self.photos)))
             before, after = ((seen - painter.goal).norm(dim=1).mean() for seen in (self.seen, self.eye(made)))
-            looks[painter.name] = float((before - after) / (before - painter.own))
+            features[painter.name] = float((before - after) / (before - painter.own))
             kept = structure_kept(made, self.photos[:, : made.shape[1]])
             structures[painter.name] = float(kept.mean() / bound.mean())
             shown.append(made[:COLUMNS])
             labels.append(painter.name)
         sheet_of(shown, labels).save(sheet)
         return {
-            "look": float(np.mean(list(looks.values()))),
+            "look": float(np.mean(list(features.values()))),
             "structure": float(np.mean(list(structures.values()))),
-            "look by painter": looks,
+            "look by painter": features,
             "structure by painter": structures,
         }
 
 
 @torch.no_grad()
 def main() -> None:
-    """Train AdaIN, redraw, measure, print."""
+    """Train AdaIN, stylize, measure, print."""
     parser = options(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path, help="what the run was trained on")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--without", nargs="*", default=["clothing", "kodak", "skimage_data"], metavar="COLLECTION")
-    parser.add_argument("--count", type=int, default=48, help="photos to redraw")
-    parser.add_argument("--real", type=int, help="training images that the judge looks at (default: all)")
+    parser.add_argument("--count", type=int, default=48, help="photos to stylize")
+    parser.add_argument("--real", type=int, help="training images that the evaluator features at (default: all)")
     parser.add_argument("--minutes", type=float, help="of training for AdaIN (default: those of the run)")
     parser.add_argument("--device", default="auto")
     parser.set_defaults(out=Path("painters"))

@@ -5,7 +5,7 @@ python benchmarks/peers.py tiles32.zip --resolution 32 --minutes 5 --out peers/t
 python benchmarks/peers.py emoji128.zip --minutes 60 --only impasto "diffusers pixel DDPM" --out peers/emoji-60
 
 Systems run one after another with all threads, in the precision that `impasto train` chooses, on the same training
-images (RGB over white), and are judged by the same code with the same seed on the same held-out images.
+images (RGB over white), and are evaluated by the same code with the same seed on the same held-out images.
 Interrupted, it goes on where it stopped: finished systems are kept, the running one resumes from its last two minutes.
 The peers come from an extra: pip install "impasto[peers]".
 """
@@ -27,14 +27,14 @@ from impasto.atomic import write_atomically
 from impasto.config import Against, EvaluateConfig, GenerateConfig, Size, TrainConfig, flat
 from impasto.create.grid import FONT_SIZE, GAP, INK
 from impasto.data import ImageSet, prepare
-from impasto.evaluate.judge import Judge, sheet_of
+from impasto.evaluate.evaluator import Evaluator, sheet_of
 from impasto.evaluate.scores import Best, Measured, average
-from impasto.evaluate.swap import Redraw, held_out_pairs, swap
+from impasto.evaluate.swap import Stylize, held_out_pairs, swap
 from impasto.model.blocks import Map
 from impasto.model.decoder import latent_shapes
 from impasto.training.engine import Engine
 from impasto.training.seeds import Order
-from redrawing import by_adain, by_impasto, references_from, styles_of
+from stylization import by_adain, by_impasto, references_from, styles_of
 from systems.adain import AdaIn
 from systems.diffusion import LatentDiffusion, PixelDiffusion
 from systems.plain_vae import PlainVae
@@ -57,7 +57,7 @@ SAMPLES_AT_A_TIME = 64
 COLUMNS = 12
 STRENGTH = EvaluateConfig().strength
 """Of Impasto's swaps."""
-MOST_SWAPS = 256
+MAX_SWAPS = 256
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Trained:
     sample: Callable[[Tensor, int], Tensor] | None = None
     """(collections, number of the batch) to RGB over white."""
     reconstruct: Callable[[Map], Map] | None = None
-    redraw: Redraw | None = None
+    stylize: Stylize | None = None
 
 
 def build(kind: type[System], resolution: int, num_collections: int) -> System:
@@ -128,12 +128,12 @@ def peer(kind: type[System], images: ImageSet, engine: Engine, minutes: float, f
 
     @torch.no_grad()
     def reconstruct(image: Map) -> Map:
-        painted = system.reconstruct(image[:, :3])
-        assert painted is not None
-        return painted
+        decoded = system.reconstruct(image[:, :3])
+        assert decoded is not None
+        return decoded
 
     if isinstance(system, AdaIn):
-        return Trained(facts, redraw=by_adain(system, references_from(images)))
+        return Trained(facts, stylize=by_adain(system, references_from(images)))
     known = system.reconstruct(torch.zeros(1, 3, images.resolution, images.resolution, device=engine.device))
     return Trained(facts, sample, reconstruct if known is not None else None)
 
@@ -173,34 +173,34 @@ def _over_white(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(ground.convert("RGB")).copy()).permute(2, 0, 1).float() / 255
 
 
-def judge_system(judge: Judge, trained: Trained, samples: int, folder: Path) -> dict[str, object]:
+def evaluate_system(evaluator: Evaluator, trained: Trained, samples: int, folder: Path) -> dict[str, object]:
     """Every score that needs no knowledge of the system, and sheets."""
     scores: list[Measured] = []
     if trained.sample is not None:
-        scores += judge_samples(judge, trained, samples, folder)
+        scores += evaluate_samples(evaluator, trained, samples, folder)
     if trained.reconstruct is not None:
         one = trained.reconstruct
-        faithful, sheet = judge.reconstruction(lambda image: [one(image)], ["reconstruction"])
+        faithful, sheet = evaluator.reconstruction(lambda image: [one(image)], ["reconstruction"])
         scores += faithful
         sheet.save(folder / "reconstructions.png")
-    pairs = held_out_pairs(judge.images, MOST_SWAPS, 0)
-    if trained.redraw is not None and len(pairs.content):
+    pairs = held_out_pairs(evaluator.images, MAX_SWAPS, 0)
+    if trained.stylize is not None and len(pairs.content):
         copy = trained.reconstruct or (lambda image: image)
-        found = swap(judge, pairs, trained.redraw, copy)
+        found = swap(evaluator, pairs, trained.stylize, copy)
         bounds = {"copying the content": found.copied, "nearest other drawing": found.other}
         references = {name: float(values.mean()) for name, values in bounds.items()}
-        scores.append(average("swap_distance", found.redrawn, Best.LOW, references))
-        content, target = (judge.batch(i[:COLUMNS]) for i in (pairs.content, pairs.target))
+        scores.append(average("swap_distance", found.stylized, Best.LOW, references))
+        content, target = (evaluator.batch(i[:COLUMNS]) for i in (pairs.content, pairs.target))
         rows = [content, found.images[:COLUMNS], target]
-        sheet_of(rows, ["content", "redrawn", "own drawing"]).save(folder / "swaps.png")
+        sheet_of(rows, ["content", "stylized", "own drawing"]).save(folder / "swaps.png")
     return {score.name: score.record() for score in scores}
 
 
-def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) -> list[Measured]:
+def evaluate_samples(evaluator: Evaluator, trained: Trained, samples: int, folder: Path) -> list[Measured]:
     """Scores of samples, collections in their real proportions."""
     sample = trained.sample
     assert sample is not None
-    labels = judge.labels(judge.images.collections, samples)
+    labels = evaluator.labels(evaluator.images.collections, samples)
     kept: list[Tensor] = []
 
     def batches() -> Iterator[Tensor]:
@@ -209,16 +209,22 @@ def judge_samples(judge: Judge, trained: Trained, samples: int, folder: Path) ->
             kept.append(made)
             yield made
 
-    looks = judge.look(batches(), "making samples", samples)
-    copied, closest = judge.memorisation(looks)
+    features = evaluator.features_of(batches(), "making samples", samples)
+    copied, closest = evaluator.memorisation(features)
     if closest is not None:
         closest.save(folder / "closest.png")
     made = torch.cat(kept)
-    sheet_of([made[labels == c][:COLUMNS] for c in labels.unique()], judge.images.collections).save(
+    sheet_of([made[labels == c][:COLUMNS] for c in labels.unique()], evaluator.images.collections).save(
         folder / "samples.png"
     )
-    repainted = judge.repaint(trained.reconstruct, samples) if trained.reconstruct is not None else None
-    return [*judge.generation(looks, Against.ALL, repainted), *judge.style(looks, labels, repainted), *copied]
+    reconstructed = (
+        evaluator.reconstructed_set(trained.reconstruct, samples) if trained.reconstruct is not None else None
+    )
+    return [
+        *evaluator.generation(features, Against.ALL, reconstructed),
+        *evaluator.style(features, labels, reconstructed),
+        *copied,
+    ]
 
 
 def table(results: dict[str, dict]) -> str:
@@ -268,7 +274,7 @@ def folder_of(folder: Path, name: str) -> Path:
 
 
 def main() -> None:
-    """Train, judge, print."""
+    """Train, evaluator, print."""
     names = [OURS, *(kind.name for kind in PEERS)]
     parser = options(__doc__)
     parser.add_argument("images", type=Path)
@@ -285,7 +291,7 @@ def main() -> None:
     engine = Engine(arguments.device)
     print(engine.reason)
     images = prepare(arguments.images, resolution=arguments.resolution, cache=folder / "cache")
-    judge: Judge | None = None
+    evaluator: Evaluator | None = None
     results_file = folder / "results.json"
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
     for name in arguments.only:
@@ -299,8 +305,8 @@ def main() -> None:
         else:
             kind = next(kind for kind in PEERS if kind.name == name)
             trained = peer(kind, images, engine, arguments.minutes, own)
-        judge = judge or Judge(images, engine.device, 0, cache=folder / "cache")
-        scores = judge_system(judge, trained, arguments.samples, own)
+        evaluator = evaluator or Evaluator(images, engine.device, 0, cache=folder / "cache")
+        scores = evaluate_system(evaluator, trained, arguments.samples, own)
         results[name] = trained.facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)
         (folder / "table.md").write_text(table(results), encoding="utf-8")

@@ -19,7 +19,7 @@ from impasto import api
 from impasto.config import Sampling
 from impasto.create.generate import generate_each
 from impasto.data import prepare, spread
-from impasto.evaluate.judge import BATCH, Judge
+from impasto.evaluate.evaluator import BATCH, Evaluator
 
 CHOICES = 10
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
@@ -82,8 +82,8 @@ def main() -> None:
     assert model.styles is not None
     with model.cache() as cache:
         images = prepare(arguments.images, resolution=model.config.resolution, cache=cache)
-        judge = Judge(images, model.device, 0, tell, most=arguments.real, cache=cache)
-        probe = Probe(judge.train.pooled, captions_of(images, judge.train_indices))
+        evaluator = Evaluator(images, model.device, 0, tell, max_side=arguments.real, cache=cache)
+        probe = Probe(evaluator.train.pooled, captions_of(images, evaluator.train_indices))
         chosen = spread(images.held_out, arguments.count)
         vectors = captions_of(images, chosen)
         if len(torch.unique(vectors.float().round(decimals=3), dim=0)) < CHOICES:
@@ -92,8 +92,12 @@ def main() -> None:
             [model.config.collections.index(images.entries[index].collection) for index in chosen.tolist()]
         ]
         settings = Sampling(guidance=arguments.guidance, steps=arguments.steps)
-        made = judge.look(generate_each(model.network, told, settings, texts=vectors), "making images", len(chosen))
-        real = judge.look((judge.batch(chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)), "", 0)
+        made = evaluator.features_of(
+            generate_each(model.network, told, settings, texts=vectors), "making images", len(chosen)
+        )
+        real = evaluator.features_of(
+            (evaluator.batch(chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)), "", 0
+        )
     rng = np.random.default_rng(0)
     result: dict[str, object] = {
         "generated": found(probe(made.pooled), vectors - probe.centre, rng),

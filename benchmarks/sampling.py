@@ -14,7 +14,7 @@ from common import options, write
 from impasto import api
 from impasto.config import Against, Sampling
 from impasto.data import prepare
-from impasto.evaluate.judge import Judge
+from impasto.evaluate.evaluator import Evaluator
 from impasto.evaluate.samples import make_samples
 from impasto.evaluate.scores import Score
 
@@ -38,14 +38,17 @@ def main() -> None:
     assert model.styles is not None
     with model.cache() as cache:
         images = prepare(arguments.images, resolution=model.config.resolution, cache=cache)
-        judge = Judge(images, model.device, 0, most=arguments.real, cache=cache)
+        evaluator = Evaluator(images, model.device, 0, max_side=arguments.real, cache=cache)
         results: dict[str, dict[str, object]] = {}
 
         def distance(settings: Sampling) -> float:
             values = dataclasses.asdict(settings)
             name = ", ".join(f"{key} {values[key]:g}" for key in TRIED)
-            made = make_samples(model.network, model.styles, judge, arguments.samples, settings)
-            scores = [*judge.generation(made.looks, Against.ALL), *judge.style(made.looks, made.labels)[:2]]
+            made = make_samples(model.network, model.styles, evaluator, arguments.samples, settings)
+            scores = [
+                *evaluator.generation(made.features, Against.ALL),
+                *evaluator.style(made.features, made.labels)[:2],
+            ]
             results[name] = {score.name: score.record() for score in scores}
             said = [f"{s.name} {s.value:.4g}" for s in scores if isinstance(s, Score)]
             print(f"{name}: {', '.join(said)}", flush=True)

@@ -3,7 +3,7 @@
 python benchmarks/swap.py runs/emoji emoji128.zip --out swap.json
 
 identity   one image as colours, structure and texture, against its plain reconstruction
-swap       held-out things drawn by one maker in the style of another, against the other's own drawing, by strength
+swap       held-out things drawn by one collection in the style of another, against the other's own drawing, by strength
 strengths  11 strengths of `stylize`: style must come nearer to the references, structure must be given up
 leak       references of stripes and checks must not paste their geometry into other images
 """
@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from impasto.create.paint import paint
-from impasto.create.redraw import redraw
 from scipy.stats import spearmanr
 
 from common import options, write
 from impasto import api
 from impasto.backbone import channel_statistics, feature_distance
 from impasto.config import STYLIZE_SAMPLING, Sampling
+from impasto.create.stylize import stylize
 from impasto.data import prepare, spread
 from impasto.evaluate import style as look
-from impasto.evaluate.judge import COLUMNS, Judge, sheet_of
+from impasto.evaluate.evaluator import COLUMNS, Evaluator, sheet_of
 from impasto.evaluate.swap import held_out_pairs, swap
 from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
-from redrawing import Eye, by_impasto, structure_kept, styles_of
+from stylization import Eye, by_impasto, structure_kept, styles_of
 
 SWAPPED_AT = (0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
 """Strengths."""
@@ -34,44 +34,44 @@ STRENGTHS = tuple(np.linspace(0, 1, 11).round(1).tolist())
 
 
 class Bench:
-    """A model, the judge, and what both know of the collections."""
+    """A model, the evaluator, and what both know of the collections."""
 
-    def __init__(self, model: api.Pipeline, source: Path, cache: Path, most: int | None) -> None:
+    def __init__(self, model: api.Pipeline, source: Path, cache: Path, max_side: int | None) -> None:
         self.model = model
         network = model.network
         images = prepare(source, resolution=network.config.resolution, cache=cache)
-        self.judge = Judge(images, self.model.device, 0, most=most, cache=cache)
+        self.evaluator = Evaluator(images, self.model.device, 0, max_side=most, cache=cache)
         self.styles = styles_of(model, images)
-        self.eye = Eye(self.judge)
-        self.collections = torch.from_numpy(images.collection_ids[self.judge.train_indices])
-        self.probe = look.Probe(self.judge.train.statistics, self.collections)
+        self.eye = Eye(self.evaluator)
+        self.collections = torch.from_numpy(images.collection_ids[self.evaluator.train_indices])
+        self.probe = look.Probe(self.evaluator.train.statistics, self.collections)
 
     def identity(self, count: int) -> dict[str, float]:
         """Feature distances to the image itself."""
-        image = self.judge.batch(spread(self.judge.images.held_out, count))
+        image = self.evaluator.batch(spread(self.evaluator.images.held_out, count))
         network = self.model.network
         posterior = network.autoencoder.posterior(image)
         fused = paint(network, posterior, range(len(image)), Sampling(guidance=1, internal_guidance=1, temperature=0))
-        maps = self.judge.backbone(image)
+        maps = self.evaluator.backbone(image)
         ours, plain = (
-            float(feature_distance(self.judge.backbone(made), maps).mean())
+            float(feature_distance(self.evaluator.backbone(made), maps).mean())
             for made in (fused, network.autoencoder.reconstruct(image))
         )
         return {"fused from itself": ours, "reconstructed": plain, "ratio": ours / plain}
 
     def swaps(self, count: int, out: Path | None) -> dict[str, dict[str, float]]:
-        """Distances to the other maker's own drawing, and whose the probe says it is, by strength."""
-        judge = self.judge
-        pairs = held_out_pairs(judge.images, count, 0)
-        wanted = torch.from_numpy(judge.images.collection_ids[pairs.target])
+        """Distances to the other collection's own drawing, and whose the probe says it is, by strength."""
+        evaluator = self.evaluator
+        pairs = held_out_pairs(evaluator.images, count, 0)
+        wanted = torch.from_numpy(evaluator.images.collection_ids[pairs.target])
         result = {}
         for strength in SWAPPED_AT:
-            redrawn = by_impasto(self.model, self.styles, strength)
-            found = swap(judge, pairs, redrawn, self.model.network.autoencoder.reconstruct)
-            statistics = [channel_statistics(judge.backbone(part)).cpu() for part in found.images.split(32)]
-            redrawn_mean, copied = float(found.redrawn.mean()), float(found.copied.mean())
+            stylized = by_impasto(self.model, self.styles, strength)
+            found = swap(evaluator, pairs, stylized, self.model.network.autoencoder.reconstruct)
+            statistics = [channel_statistics(evaluator.backbone(part)).cpu() for part in found.images.split(32)]
+            redrawn_mean, copied = float(found.stylized.mean()), float(found.copied.mean())
             result[f"strength {strength:g}"] = {
-                "redrawn": redrawn_mean,
+                "stylized": redrawn_mean,
                 "of copying": redrawn_mean / copied,
                 "copied": copied,
                 "nearest other drawing": float(found.other.mean()),
@@ -81,24 +81,24 @@ class Bench:
             print(strength, result[f"strength {strength:g}"], flush=True)
             if out:
                 some = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
-                rows = [judge.batch(pairs.content[some]), found.images[some], judge.batch(pairs.target[some])]
-                sheet = sheet_of(rows, ["content", f"redrawn, strength {strength:g}", "own drawing"])
+                rows = [evaluator.batch(pairs.content[some]), found.images[some], evaluator.batch(pairs.target[some])]
+                sheet = sheet_of(rows, ["content", f"stylized, strength {strength:g}", "own drawing"])
                 sheet.save(out.with_suffix(f".strength{strength:g}.png"))
         return result
 
     def strengths(self, count: int, out: Path | None) -> dict[str, object]:
         """Distance of the look to the references' and structure kept, over strengths of `stylize`."""
-        judge = self.judge
-        content = judge.batch(spread(judge.images.held_out, count))
-        ids = judge.images.collection_ids[spread(judge.images.held_out, count)]
-        others = torch.from_numpy((ids + 1) % len(judge.images.collections))
+        evaluator = self.evaluator
+        content = evaluator.batch(spread(evaluator.images.held_out, count))
+        ids = evaluator.images.collection_ids[spread(evaluator.images.held_out, count)]
+        others = torch.from_numpy((ids + 1) % len(evaluator.images.collections))
         goals = torch.stack([self.eye.train[self.collections == other].mean(0) for other in others.tolist()])
         distances, kept, rows = [], [], [content[:COLUMNS]]
         for strength in STRENGTHS:
-            painted = self._stylized(content, self.styles[others], strength)
-            distances.append(float((self.eye(painted) - goals).norm(dim=1).mean()))
-            kept.append(float(structure_kept(painted, content).mean()))
-            rows.append(painted[:COLUMNS])
+            decoded = self._stylized(content, self.styles[others], strength)
+            distances.append(float((self.eye(decoded) - goals).norm(dim=1).mean()))
+            kept.append(float(structure_kept(decoded, content).mean()))
+            rows.append(decoded[:COLUMNS])
         if out:
             labels = ["content", *(f"strength {s:g}" for s in STRENGTHS)]
             sheet_of(rows, labels).save(out.with_suffix(".strengths.png"))
@@ -111,22 +111,22 @@ class Bench:
         }
 
     def leak(self, count: int, strength: float) -> dict[str, float]:
-        """Cosine of the edges of redrawn images with those of their reference, and with those of another one."""
-        content = self.judge.batch(spread(self.judge.images.held_out, count))
+        """Cosine of the edges of stylized images with those of their reference, and with those of another one."""
+        content = self.evaluator.batch(spread(self.evaluator.images.held_out, count))
         references = geometry(content.shape[1], content.shape[2]).to(content.device)
         styles = self.model.network.autoencoder.posterior(references)[0]
         own, other = [], []
         for index in range(len(references)):
             style = styles[torch.full((len(content),), index)]
-            painted = self._stylized(content, style, strength)
+            decoded = self._stylized(content, style, strength)
             for second in range(len(references)):
-                score = structure_kept(painted, references[second].expand_as(painted))
+                score = structure_kept(decoded, references[second].expand_as(decoded))
                 (own if index == second else other).append(score)
         return {"own reference": float(torch.cat(own).mean()), "another reference": float(torch.cat(other).mean())}
 
     def _stylized(self, content: Map, style: Gaussian, strength: float) -> Map:
         seeds = range(len(content))
-        return redraw(self.model.network, content, style, strength=strength, seeds=seeds, settings=STYLIZE_SAMPLING)
+        return stylize(self.model.network, content, style, strength=strength, seeds=seeds, settings=STYLIZE_SAMPLING)
 
 
 def geometry(channels: int, side: int) -> Map:
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--count", type=int, default=128, help="images or pairs for each measurement")
-    parser.add_argument("--real", type=int, help="training images that the judge looks at (default: all)")
+    parser.add_argument("--real", type=int, help="training images that the evaluator features at (default: all)")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     model = api.load(arguments.run, arguments.device)

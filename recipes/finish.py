@@ -51,9 +51,9 @@ def finish(autoencoder: Autoencoder, images: ImageSet, minutes: float, batch_siz
         with torch.no_grad():
             latents = [g.sample(torch.randn_like(g.mean), NOISE) for g in autoencoder.posterior(image)]
             real = features(image)
-        painted = decoder((latents[0], latents[1], latents[2], latents[3]))
-        pixels = reconstruction_loss(painted, image).mean()
-        look = feature_distance(features(possible(painted)), real).mean()
+        decoded = decoder((latents[0], latents[1], latents[2], latents[3]))
+        pixels = reconstruction_loss(decoded, image).mean()
+        look = feature_distance(features(possible(decoded)), real).mean()
         (pixels + FEATURE_WEIGHT * look).backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         adam.step()

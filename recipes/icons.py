@@ -1,11 +1,11 @@
-"""The built-in model of icons: every maker a style, with transparency, to be asked for by text.
+"""The built-in model of icons: every collection a style, with transparency, to be asked for by text.
 
 python recipes/icons.py DATA --out runs/icons
 
 DATA is the folder with emoji128.zip, icons128.zip and tiles32.zip. The first course makes the whole model; its minutes
 and batches are those of a fast GPU, a CPU wants days, or less to do: --minutes 1200 28 105 --resolution 64
 --batch-size 16 --prior-batch-size 64. In the second (finish.py) the decoder alone learns to paint cleanly, in the third
-to redraw, from plain twins and mixtures; encoders and prior stay as they are. Interrupted, the same command goes on,
+to stylize, from plain twins and mixtures; encoders and prior stay as they are. Interrupted, the same command goes on,
 but for the second course, which begins again.
 """
 

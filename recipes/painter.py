@@ -1,10 +1,10 @@
-"""A model of painters: fully convolutional, to redraw and to fuse photos of any size.
+"""A model of painters: fully convolutional, to stylize and to fuse photos of any size.
 
 python recipes/painter.py DATA --out runs/painter --processes 2
 
 DATA is the folder with paintings224.zip and photos.zip. The first course begins with the weights of `icons`, but for a
-prior of its own: a small one, as most of an image is told when it is redrawn. In the second the decoder alone learns
-to redraw, from plain twins and mixtures; encoders and prior stay as they are. The minutes and batches are those
+prior of its own: a small one, as most of an image is told when it is stylized. In the second the decoder alone learns
+to stylize, from plain twins and mixtures; encoders and prior stay as they are. The minutes and batches are those
 of a CPU. Interrupted, the same command goes on.
 """
 

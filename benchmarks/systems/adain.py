@@ -52,9 +52,9 @@ class AdaIn(System):
             style_maps = features(style)
             wanted = _statistics(style_maps[CONTENT_MAP])
             target = _renormalised(content_map, *wanted)
-        painted = features(self.decoder(target).float())
-        content_error = F.mse_loss(painted[CONTENT_MAP].float(), target)
-        style_error = F.mse_loss(channel_statistics(painted), channel_statistics(style_maps))
+        decoded = features(self.decoder(target).float())
+        content_error = F.mse_loss(decoded[CONTENT_MAP].float(), target)
+        style_error = F.mse_loss(channel_statistics(decoded), channel_statistics(style_maps))
         loss = content_error + 10 * style_error
         self.optimizers["adam"].zero_grad()
         loss.backward()
@@ -63,10 +63,10 @@ class AdaIn(System):
 
     def sample(self, labels: Labels, generator: torch.Generator) -> Images:
         """It makes nothing new."""
-        raise NotImplementedError("AdaIN only redraws")
+        raise NotImplementedError("AdaIN only stylizes")
 
     @torch.no_grad()
-    def redraw(self, content: Images, references: Images) -> Images:
+    def stylize(self, content: Images, references: Images) -> Images:
         """Images with the averaged statistics of the references."""
         features = self._features.to(content.device)
         mean, deviation = (part.mean(0, keepdim=True) for part in _statistics(features(references)[CONTENT_MAP]))

@@ -164,10 +164,10 @@ class LatentDiffusion(_Diffusion):
     def _autoencode(self, image: Images, progress: float) -> float:
         annealed(self.optimizers["autoencoder"], 4e-4, progress)
         posterior = self.autoencoder.encode(image * 2 - 1).latent_dist
-        painted = self.autoencoder.decode(posterior.sample()).sample.float() / 2 + 0.5
+        decoded = self.autoencoder.decode(posterior.sample()).sample.float() / 2 + 0.5
         features: Backbone = self.__dict__["features"].to(image.device)
-        far = feature_distance(features(painted[::4]), features(image[::4])).mean()
-        loss = (painted - image).abs().mean() + 0.1 * far + 1e-6 * posterior.kl().mean()
+        far = feature_distance(features(decoded[::4]), features(image[::4])).mean()
+        loss = (decoded - image).abs().mean() + 0.1 * far + 1e-6 * posterior.kl().mean()
         self.optimizers["autoencoder"].zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.autoencoder.parameters(), 1.0)

@@ -34,7 +34,7 @@ from impasto.create.recipe import DTYPES, Recipe
 from impasto.create.style import parse_reference, pooled_style, with_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
-from impasto.create.stylize_clip import Redrawn, Watch, stylize_clip
+from impasto.create.stylize_clip import StylizedClip, Watch, stylize_clip
 from impasto.create.vectors import Latents
 from impasto.data import Loaded, WholeImages, prepare, read_images
 from impasto.errors import ImpastoError
@@ -67,12 +67,12 @@ class Generated:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """An image as the model was given it, and painted from coarse prefixes of its levels."""
+    """An image as the model was given it, and decoded from coarse prefixes of its levels."""
 
     name: str
     original: Image.Image
     prefixes: tuple[Image.Image, ...]
-    """Coarse to fine; the last is painted from all levels."""
+    """Coarse to fine; the last is decoded from all levels."""
 
 
 @dataclass(frozen=True)
@@ -182,14 +182,14 @@ class Pipeline:
         return Stylizer(self.network, told, recipe, *self._text(config))
 
     def stylize(self, images: Path, config: StylizeConfig) -> Iterator[Generated]:
-        """Yield the images of a file, a folder or an archive, redrawn in a style, each at its own size.
+        """Yield the images of a file, a folder or an archive, stylized in a style, each at its own size.
 
-        Raises ImpastoError where there are none, for unknown styles, and for images that cannot be redrawn as asked.
+        Raises ImpastoError where there are none, for unknown styles, and for images that cannot be stylized as asked.
         """
         config.check_clip(str(images), is_clip(images))
-        redrawn = self.stylizer(config)
+        stylized = self.stylizer(config)
         for image in self.whole_images(images, config.max_side):
-            yield Generated(redrawn(image), redrawn.recipe(image))
+            yield Generated(stylized(image), stylized.recipe(image))
 
     def stylize_clip(
         self,
@@ -198,12 +198,12 @@ class Pipeline:
         config: StylizeConfig,
         *,
         watch: Watch = lambda frames, count: frames,
-    ) -> Redrawn:
-        """Redraw a clip into ``target`` (.webm, .mp4 or .webp), steady over time and with its sound.
+    ) -> StylizedClip:
+        """Stylize a clip into ``target`` (.webm, .mp4 or .webp), steady over time and with its sound.
 
         Stopped, the same call goes on. Needs the extra ``video``; see `impasto.create.stylize_clip`.
         """
-        opened = Clip(clip, most=config.max_side, channels=self.config.channels)
+        opened = Clip(clip, max_side=config.max_side, channels=self.config.channels)
         return stylize_clip(self.stylizer(config), opened, target, watch=watch)
 
     def fuse(
@@ -232,10 +232,10 @@ class Pipeline:
         for index in range(start, start + count):
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
 
-    def _sources(self, text: str, most: int) -> list[Source]:
+    def _sources(self, text: str, max_side: int) -> list[Source]:
         """The image, or the images of a folder or archive, which share the weight."""
         path, weight = with_weight(text)
-        found = list(self.whole_images(Path(path), most))
+        found = list(self.whole_images(Path(path), max_side))
         if not found:
             raise ImpastoError(f"there is no readable image in {path}.")
         return [Source(image, weight / len(found)) for image in found]
@@ -270,9 +270,9 @@ class Pipeline:
             raise ImpastoError(f"it comes from the clip {recipe.content}: make that again with impasto stylize.")
         return next(self.stylize(Path(recipe.content), settings.without_idle(self.config)))
 
-    def whole_images(self, path: Path, most: int = MAX_SIDE) -> WholeImages:
+    def whole_images(self, path: Path, max_side: int = MAX_SIDE) -> WholeImages:
         """The images of a file, folder or archive at their own sizes, with this model's channels."""
-        return WholeImages(path, most=most, channels=self.config.channels)
+        return WholeImages(path, max_side=max_side, channels=self.config.channels)
 
     def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, dict[str, str]]:
         references = [parse_reference(text, self.config.collections) for text in style]
@@ -314,9 +314,9 @@ class Pipeline:
         for names, pixels in _batches(loaded):
             posterior = autoencoder.posterior(to_images(pixels, self.device))
             prefixes = autoencoder.prefixes(posterior) if levels else [autoencoder.decode(modes(posterior))]
-            painted = [prefix.cpu().numpy() for prefix in prefixes]
+            decoded = [prefix.cpu().numpy() for prefix in prefixes]
             for row, name in enumerate(names):
-                outputs = tuple(to_image(prefix[row]) for prefix in painted)
+                outputs = tuple(to_image(prefix[row]) for prefix in decoded)
                 yield Reconstruction(name, to_image(pixels[row]), outputs)
 
     @torch.no_grad()
@@ -347,7 +347,7 @@ class Pipeline:
         return loaded.names, torch.cat(found)
 
     def caption(
-        self, images: Loaded | Sequence[Path], vocabulary: Sequence[str] = (), most: int = 3
+        self, images: Loaded | Sequence[Path], vocabulary: Sequence[str] = (), top: int = 3
     ) -> Iterator[tuple[str, list[Likeness]]]:
         """Yield each image's name and the sentences of ``vocabulary`` that say best what it shows, best first.
 
@@ -357,7 +357,7 @@ class Pipeline:
         sentences = list(vocabulary) or self._known_captions()
         likeness = vectors @ self._encoder()(sentences).T
         for name, row in zip(names, likeness, strict=True):
-            best = row.topk(min(most, len(sentences)))
+            best = row.topk(min(top, len(sentences)))
             yield (
                 name,
                 [Likeness(sentences[i], v) for v, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
@@ -391,8 +391,8 @@ class Pipeline:
         for start in range(0, len(latents.names), IMAGES_AT_A_TIME):
             part = slice(start, start + IMAGES_AT_A_TIME)
             values = Levels.of(torch.from_numpy(latents.levels[name][part]).to(self.device) for name in LEVEL_NAMES)
-            painted = self.network.autoencoder.decode(values).cpu().numpy()
-            yield from zip(latents.names[part], map(to_image, painted), strict=True)
+            decoded = self.network.autoencoder.decode(values).cpu().numpy()
+            yield from zip(latents.names[part], map(to_image, decoded), strict=True)
 
     def evaluate(
         self,
@@ -406,15 +406,15 @@ class Pipeline:
         """Measure this model on the folder or archive that it was trained on; see `impasto.evaluate.evaluate`.
 
         ``fit`` is how images become square, as in training where not given; ``features`` an ONNX network on whose
-        features distances are measured too, see `impasto.evaluate.network`. Raises ImpastoError where the images
+        features distances are measured too, see `impasto.evaluate.onnx_features`. Raises ImpastoError where the images
         do not fit the model, and where the extra for measuring is not installed.
         """
         from impasto.evaluate.evaluate import evaluate
-        from impasto.evaluate.network import GivenNetwork
+        from impasto.evaluate.onnx_features import OnnxFeatures
 
         if self.styles is None:
             raise ImpastoError(f"{self.path}: the model has no collections to make samples of.")
-        network = GivenNetwork(features) if features is not None else None
+        network = OnnxFeatures(features) if features is not None else None
         with self.cache() as cache:
             trained = self._trained()
             found = prepare(

@@ -1,6 +1,6 @@
 """EfficientNet-Lite, frozen, with weights that come inside packages: Lite1 for losses, Lite2 for measuring.
 
-What trains a model must not judge it, so the two never change places.
+What trains a model must not evaluator it, so the two never change places.
 """
 
 import importlib
@@ -34,7 +34,7 @@ class Lite(StrEnum):
 
 
 class Backbone(nn.Module):
-    """EfficientNet-Lite (Tan & Le 2019): early maps say how an image looks, pooled features what is in it.
+    """EfficientNet-Lite (Tan & Le 2019): early maps say how an image features, pooled features what is in it.
 
     Gradients flow to the image, never to the weights, which are read as tensors only. Raises ImpastoError where the
     package with the weights is not installed.
@@ -84,7 +84,7 @@ class Backbone(nn.Module):
             maps.append(x)
         return maps
 
-    def look(self, image: Images) -> tuple[list[Images], Float[Tensor, "batch feature"]]:
+    def maps_and_pooled(self, image: Images) -> tuple[list[Images], Float[Tensor, "batch feature"]]:
         """The early maps, and the pooled features."""
         maps = self(image)
         x = maps[-1]
@@ -132,14 +132,14 @@ def deviations_in(statistics: Float[Tensor, " statistic"], channels: Sequence[in
     return list(parts[1::2])
 
 
-def feature_distance(painted: list[Images], real: list[Images]) -> Float[Tensor, " batch"]:
+def feature_distance(decoded: list[Images], real: list[Images]) -> Float[Tensor, " batch"]:
     """Squared distance of features made unit length at each position, averaged over positions and maps; 0 to 4.
 
     The form of Zhang 2018 ("The unreasonable effectiveness of deep features") without its learned weights.
     """
     distances = [
         (F.normalize(a, eps=1e-3) - F.normalize(b, eps=1e-3)).square().sum(1).mean((1, 2))
-        for a, b in zip(painted, real, strict=True)
+        for a, b in zip(decoded, real, strict=True)
     ]
     return torch.stack(distances).mean(0)
 

@@ -63,7 +63,7 @@ class Repeat(StrEnum):
 
 
 class Flow(StrEnum):
-    """Whether a redrawn image goes along the prior flow, or from what is told of it straight to the decoder."""
+    """Whether a stylized image goes along the prior flow, or from what is told of it straight to the decoder."""
 
     AUTO = "auto"
     ON = "on"
@@ -377,7 +377,7 @@ class GenerateConfig:
 
 @dataclass(frozen=True)
 class StylizeConfig:
-    """How images are redrawn in a style."""
+    """How images are stylized in a style."""
 
     sampling: Sampling = STYLIZE_SAMPLING
     prompt: Prompt = PROMPT
@@ -387,7 +387,7 @@ class StylizeConfig:
     strength: Share = 0.5
     """0 keeps the image's own style and all its detail; 1 takes the style and keeps only the structure."""
     preserve_color: bool = False
-    """Keep the colours of the image: only its lightness is redrawn."""
+    """Keep the colours of the image: only its lightness is stylized."""
     flow: Flow = Flow.AUTO
     """Whether to sample from the prior flow. auto: only for --text, and for models whose decoder cannot stylize alone;
     without the flow, stylization is many times as fast."""

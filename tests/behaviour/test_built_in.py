@@ -13,12 +13,12 @@ from impasto.create.recipe import read_recipe
 from impasto.errors import ImpastoError
 from impasto.text import TEXT_DIM
 
-MOST_MEGABYTES = 80
+MAX_MEGABYTES = 80
 
 
 def test_all_of_them_fit_into_a_package() -> None:
     assert "icons" in built_in_models()
-    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < MOST_MEGABYTES * 1e6
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < MAX_MEGABYTES * 1e6
 
 
 @pytest.mark.parametrize("name", built_in_models())
@@ -27,8 +27,8 @@ def test_cards_say_what_is_in_the_file(name: str) -> None:
     assert card.resolution == model.config.resolution
     assert card.scores and all(card.scores.values())
     text = whole_card(name)
-    for maker in model.config.collections:
-        assert maker in text, f"the card does not say whose images {maker} are"
+    for collection in model.config.collections:
+        assert collection in text, f"the card does not say whose images {collection} are"
     for words in (card.licence, *card.scores.values()):
         assert words in text
     assert model.styles is not None and len(model.styles) == len(model.config.collections)

@@ -1,4 +1,4 @@
-"""Clips: frames, times and sound go in and out; redrawn ones are steady, resumable, and refuse what is no clip."""
+"""Clips: frames, times and sound go in and out; stylized ones are steady, resumable, and refuse what is no clip."""
 
 import struct
 import wave
@@ -15,8 +15,8 @@ from images import noise
 from impasto.cli.main import main
 from impasto.config import StylizeConfig, flat
 from impasto.create.clip import Clip, comment_of, frame_difference, write_clip
-from impasto.create.steady import SteadyPainted, SteadyTold
 from impasto.create.stylize import Stylizer
+from impasto.create.temporal_smoothing import OutputSmoother, PosteriorSmoother
 from impasto.errors import ImpastoError
 from impasto.model.gaussian import Gaussian
 
@@ -67,14 +67,14 @@ def sound_seconds(path: Path) -> float:
 
 @pytest.mark.parametrize("suffix", [".webm", ".mp4"])
 def test_frames_come_back_with_their_times(tmp_path: Path, suffix: str) -> None:
-    clip = Clip(write_scene(tmp_path / f"a{suffix}"), most=4096, channels=4)
+    clip = Clip(write_scene(tmp_path / f"a{suffix}"), max_side=4096, channels=4)
     assert (clip.width, clip.height, clip.count, clip.has_sound) == (48, 40, 4, False)
     frames = list(clip)
     assert [round(frame.seconds, 2) for frame in frames] == [0, 0.1, 0.2, 0.3]
     assert frames[0].pixels.shape == (4, 40, 48) and (frames[0].pixels[3] == 255).all()
     for frame, original in zip(frames, scene(4), strict=True):
         assert np.abs(frame.pixels[:3].transpose(1, 2, 0).astype(int) - np.asarray(original)).mean() < 12
-    half = Clip(tmp_path / f"a{suffix}", most=24, channels=3)
+    half = Clip(tmp_path / f"a{suffix}", max_side=24, channels=3)
     assert (half.width, half.height) == (24, 20) and next(iter(half)).pixels.shape == (3, 20, 24)
 
 
@@ -94,7 +94,7 @@ def test_an_animation_keeps_alpha_and_times(tmp_path: Path) -> None:
 )
 def test_the_sound_is_kept(tmp_path: Path, codec: str, suffix: str, target: str) -> None:
     source = add_sound(write_scene(tmp_path / "a.webm", 10), codec, suffix)
-    assert Clip(source, most=4096, channels=3).has_sound
+    assert Clip(source, max_side=4096, channels=3).has_sound
     frames = [(frame, n / 10) for n, frame in enumerate(scene(10))]
     write_clip(tmp_path / f"out{target}", frames, size=(48, 40), rate=RATE, sound_of=source)
     assert abs(sound_seconds(tmp_path / f"out{target}") - 1) < 0.1
@@ -103,7 +103,7 @@ def test_the_sound_is_kept(tmp_path: Path, codec: str, suffix: str, target: str)
 def test_a_gif_is_a_clip(tmp_path: Path) -> None:
     first, *rest = scene(3)
     first.save(tmp_path / "a.gif", save_all=True, append_images=rest, duration=100)
-    frames = list(Clip(tmp_path / "a.gif", most=4096, channels=3))
+    frames = list(Clip(tmp_path / "a.gif", max_side=4096, channels=3))
     assert len(frames) == 3 and abs(frames[2].seconds - 0.2) < 0.02
 
 
@@ -147,7 +147,7 @@ def test_a_clip_that_breaks_off_is_redrawn_to_there_and_said(run: Path, capsys: 
     assert main("stylize run a.webm --style a --out new --steps 1 --device cpu".split()) == 0
     captured = capsys.readouterr()
     assert "a.webm cannot be decoded after" in captured.err
-    assert 0 < len(list(Clip(Path("new/a.webm"), most=4096, channels=3))) < 8
+    assert 0 < len(list(Clip(Path("new/a.webm"), max_side=4096, channels=3))) < 8
 
 
 def test_a_redrawn_clip_says_how_it_was_made_and_is_made_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +155,7 @@ def test_a_redrawn_clip_says_how_it_was_made_and_is_made_once(run: Path, capsys:
     command = "stylize run a.webm --style a --out new --steps 1 --device cpu"
     assert main(command.split()) == 0
     assert "3 frames, frame difference 0." in capsys.readouterr().out
-    made = Clip(Path("new/a.webm"), most=4096, channels=3)
+    made = Clip(Path("new/a.webm"), max_side=4096, channels=3)
     assert (made.width, made.height) == (48, 40) and len(list(made)) == 3
     assert not list(Path("new").glob(".*")), "the folder of finished frames is gone"
     assert main(command.split()) == 0
@@ -168,13 +168,13 @@ def test_a_redrawn_clip_says_how_it_was_made_and_is_made_once(run: Path, capsys:
 def test_a_stopped_clip_goes_on_where_it_stopped(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(Path("a.webm"), 4)
     model, config = impasto.load("run", "cpu"), flat(StylizeConfig, style=("a",), steps=1)
-    painted: list[int] = []
+    decoded: list[int] = []
     real = Stylizer.paint
 
     def counted(self: Stylizer, *arguments: object) -> object:
-        if len(painted) == 2 and not Path("go").exists():
+        if len(decoded) == 2 and not Path("go").exists():
             raise KeyboardInterrupt
-        painted.append(1)
+        decoded.append(1)
         return real(self, *arguments)  # pyrefly: ignore
 
     monkeypatch.setattr(Stylizer, "paint", counted)
@@ -182,9 +182,9 @@ def test_a_stopped_clip_goes_on_where_it_stopped(run: Path, monkeypatch: pytest.
         model.stylize_clip(Path("a.webm"), Path("stopped.webm"), config)
     Path("go").touch()
     model.stylize_clip(Path("a.webm"), Path("stopped.webm"), config)
-    assert len(painted) == 4, "finished frames are not made again"
+    assert len(decoded) == 4, "finished frames are not made again"
     model.stylize_clip(Path("a.webm"), Path("whole.webm"), config)
-    for a, b in zip(*(Clip(Path(p), most=99, channels=3) for p in ("stopped.webm", "whole.webm")), strict=True):
+    for a, b in zip(*(Clip(Path(p), max_side=99, channels=3) for p in ("stopped.webm", "whole.webm")), strict=True):
         assert (a.pixels == b.pixels).all()
 
 
@@ -194,7 +194,7 @@ def test_a_cut_is_forgotten_and_stillness_remembered() -> None:
         style, *maps = (Gaussian(torch.full(shape, value), torch.zeros(shape)) for shape in shapes)
         return style, maps[0], maps[1], maps[2]
 
-    steady, still = SteadyTold(), torch.full((1, 3, 64, 64), 0.5)
+    steady, still = PosteriorSmoother(), torch.full((1, 3, 64, 64), 0.5)
     assert torch.equal(steady(still, told(1.0))[1].mean, told(1.0)[1].mean)
     assert steady(still, told(0.0))[3].mean.min() > 0.8, "nothing moved"
     moved = still.clone()
@@ -209,8 +209,8 @@ def test_what_is_painted_is_carried_along_what_moves_and_forgets_at_a_cut() -> N
     frames = [ground[..., 32:96, 4 * number : 4 * number + 128] for number in range(6)]
     random = torch.Generator().manual_seed(0)
     flickering = [(frame + 0.1 * torch.randn(frame.shape, generator=random)).clamp(0, 1) for frame in frames]
-    steady = SteadyPainted()
-    shown = [steady(frame, painted) for frame, painted in zip(frames, flickering, strict=True)]
+    steady = OutputSmoother()
+    shown = [steady(frame, decoded) for frame, decoded in zip(frames, flickering, strict=True)]
     assert torch.equal(shown[0], flickering[0])
 
     def error(images: list[torch.Tensor]) -> float:
@@ -234,9 +234,9 @@ def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
-        Clip(tmp_path / "a.mp4", most=99, channels=3)
+        Clip(tmp_path / "a.mp4", max_side=99, channels=3)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    steady, frame = SteadyPainted(), torch.zeros(1, 3, 64, 64)
+    steady, frame = OutputSmoother(), torch.zeros(1, 3, 64, 64)
     steady(frame, frame)
     with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
         steady(frame, frame)

@@ -16,7 +16,7 @@ from impasto.data import ImageSet, prepare
 from impasto.errors import ImpastoError
 from impasto.evaluate import evaluate as module
 from impasto.evaluate import samples as sampling
-from impasto.evaluate.judge import Judge
+from impasto.evaluate.evaluator import Evaluator
 from impasto.evaluate.report import to_html, to_json, to_text
 from impasto.evaluate.scores import Best, Measured, Score, Unmeasured
 from impasto.model.impasto import Impasto, save_model
@@ -75,15 +75,15 @@ def value_of(report: module.Report, name: str) -> float:
 
 def test_what_was_seen_of_real_images_is_kept(tmp_path: Path, images: ImageSet) -> None:
     cpu, told = torch.device("cpu"), []
-    first = Judge(images, cpu, 0, cache=tmp_path)
-    again = Judge(images, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
+    first = Evaluator(images, cpu, 0, cache=tmp_path)
+    again = Evaluator(images, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
     assert told == []
     for name in ("pixels", "pooled", "statistics"):
         assert torch.equal(getattr(first.train, name), getattr(again.train, name))
         assert torch.equal(getattr(first.held_out, name), getattr(again.held_out, name))
     for file in tmp_path.glob("looks-*"):
         file.write_bytes(file.read_bytes()[:100])  # a damaged one is made again
-    repaired = Judge(images, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
+    repaired = Evaluator(images, cpu, 0, lambda what, done, total: told.append(what), cache=tmp_path)
     assert told and torch.equal(repaired.train.pooled, first.train.pooled)
 
 

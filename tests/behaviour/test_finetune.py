@@ -107,10 +107,10 @@ def test_it_stops_when_the_held_out_loss_no_longer_falls(
     losses = iter([5.0, 3.0, 2.0, *[4.0] * 50])
     monkeypatch.setattr(early_stop.EarlyStoppedPriorStage, "held_out_loss", lambda self: next(losses))
     kept: list[dict[str, torch.Tensor]] = []
-    look = early_stop.EarlyStoppedPriorStage._evaluate
+    evaluate = early_stop.EarlyStoppedPriorStage._evaluate
 
     def remember(self: early_stop.EarlyStoppedPriorStage) -> float:
-        loss = look(self)
+        loss = evaluate(self)
         kept.append({n: t.clone() for n, t in self.optimizer.average.module.state_dict().items()})
         return loss
 

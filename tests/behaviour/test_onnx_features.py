@@ -8,7 +8,7 @@ import torch
 from onnx import TensorProto, helper
 
 from impasto.errors import ImpastoError
-from impasto.evaluate.network import GivenNetwork
+from impasto.evaluate.onnx_features import OnnxFeatures
 
 
 def write_network(path: Path, *, batch: int | str = "batch", channels: int = 3, flat: bool = True) -> Path:
@@ -31,7 +31,7 @@ def write_network(path: Path, *, batch: int | str = "batch", channels: int = 3, 
 
 @pytest.mark.parametrize("batch", ["batch", 4])
 def test_features_are_what_the_network_says(tmp_path: Path, batch: int | str) -> None:
-    network = GivenNetwork(write_network(tmp_path / "mean.onnx", batch=batch))
+    network = OnnxFeatures(write_network(tmp_path / "mean.onnx", batch=batch))
     pixels = torch.randint(0, 256, (6, 4, 32, 32), dtype=torch.uint8)
     found = network(pixels)
     assert network.name == "mean" and network.side == 16 and found.shape == (6, 3)
@@ -40,11 +40,11 @@ def test_features_are_what_the_network_says(tmp_path: Path, batch: int | str) ->
 
 def test_what_is_no_such_network_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImpastoError, match="no such file"):
-        GivenNetwork(tmp_path / "missing.onnx")
+        OnnxFeatures(tmp_path / "missing.onnx")
     (tmp_path / "noise.onnx").write_bytes(b"not a network")
     with pytest.raises(ImpastoError, match=r"noise\.onnx: not a readable ONNX network"):
-        GivenNetwork(tmp_path / "noise.onnx")
+        OnnxFeatures(tmp_path / "noise.onnx")
     with pytest.raises(ImpastoError, match=r"needed is one float \(batch, 3, side, side\)"):
-        GivenNetwork(write_network(tmp_path / "five.onnx", channels=5))
+        OnnxFeatures(write_network(tmp_path / "five.onnx", channels=5))
     with pytest.raises(ImpastoError, match=r"not \(batch, feature\)"):
-        GivenNetwork(write_network(tmp_path / "map.onnx", flat=False))
+        OnnxFeatures(write_network(tmp_path / "map.onnx", flat=False))

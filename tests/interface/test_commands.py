@@ -276,16 +276,16 @@ def test_encode_then_decode(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     latents = Latents.load(Path("v.npz"))
     assert latents.names == ("a.png", "../b.png")
     dataclasses.replace(latents, levels={"style": np.full((2, 3), 77, np.float32)}).save(Path("w.npz"))
-    assert call("decode run w.npz --out painted") == 0
-    assert sorted(p.name for p in Path("painted").iterdir()) == ["a.png", "b.png"]
-    with Image.open("painted/b.png") as image:
+    assert call("decode run w.npz --out decoded") == 0
+    assert sorted(p.name for p in Path("decoded").iterdir()) == ["a.png", "b.png"]
+    with Image.open("decoded/b.png") as image:
         assert image.getpixel((0, 0)) == (77, 0, 0)
 
 
 def test_vectors_of_another_model(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Latents(("a",), {"style": np.zeros((1, 3), np.float32)}, "f" * 16).save(Path("v.npz"))
-    assert "another model" in error_of("decode run v.npz --out painted", capsys)
-    assert not Path("painted").exists()
+    assert "another model" in error_of("decode run v.npz --out decoded", capsys)
+    assert not Path("decoded").exists()
 
 
 def test_encode_checks_its_out_before_it_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

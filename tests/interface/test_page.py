@@ -148,21 +148,21 @@ def test_three_pictures_become_one(page: "sync_api.Page") -> None:
 
 
 def test_a_picture_follows_the_slider_and_a_clip_is_redrawn(page: "sync_api.Page") -> None:
-    page.click("#tab-redraw")
-    drop(page, "#redraw-drop", *files(1))
-    page.click("#redraw-styles button:first-child")
-    page.wait_for_selector("#redraw-preview:not([hidden])")
-    before = page.get_attribute("#redraw-preview", "src")
-    page.locator("#redraw-sliders input[data-name=strength]").fill("0.9")
-    sync_api.expect(page.locator("#redraw-preview")).not_to_have_attribute("src", before or "")
+    page.click("#tab-stylize")
+    drop(page, "#stylize-drop", *files(1))
+    page.click("#stylize-styles button:first-child")
+    page.wait_for_selector("#stylize-preview:not([hidden])")
+    before = page.get_attribute("#stylize-preview", "src")
+    page.locator("#stylize-sliders input[data-name=strength]").fill("0.9")
+    sync_api.expect(page.locator("#stylize-preview")).not_to_have_attribute("src", before or "")
     frames = [drawing(number).convert("RGB") for number in range(3)]
     frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=100)
-    set_field(page, "steps", 2, "#redraw-fields")
-    drop(page, "#redraw-drop", Path("clip.gif"))
+    set_field(page, "steps", 2, "#stylize-fields")
+    drop(page, "#stylize-drop", Path("clip.gif"))
     page.wait_for_selector("text=clip.gif")
-    page.click("#redraw-go")
-    done(page, "#redraw-jobs", 1)
-    assert page.locator("#redraw-jobs video").count() == 1
+    page.click("#stylize-go")
+    done(page, "#stylize-jobs", 1)
+    assert page.locator("#stylize-jobs video").count() == 1
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_the_keyboard_reaches_every_tab(page: "sync_api.Page") -> None:
     for _ in range(5):
         seen.append(page.evaluate("document.activeElement.id"))
         page.keyboard.press("ArrowRight")
-    assert seen == ["tab-mix", "tab-redraw", "tab-styles", "tab-train", "tab-gallery"]
+    assert seen == ["tab-mix", "tab-stylize", "tab-styles", "tab-train", "tab-gallery"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -223,7 +223,7 @@ def test_no_serious_fault_for_people_who_cannot_see_it(page: "sync_api.Page", sc
     page.click("#make")
     done(page, "#mix-jobs", 1)
     found = []
-    for tab in ("mix", "redraw", "styles", "train", "gallery"):
+    for tab in ("mix", "stylize", "styles", "train", "gallery"):
         page.click(f"#tab-{tab}")
         page.wait_for_selector(f"#{tab}:not([hidden])")
         report = axe.run(page).response

@@ -132,7 +132,7 @@ def test_three_pictures_become_one(client: TestClient) -> None:
 
 
 def test_the_preview_follows_the_slider(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview, "MOST_SECONDS", 60.0)
+    monkeypatch.setattr(preview, "MAX_SECONDS", 60.0)
     source = bring(client, png(1, (100, 50)))
     body = {"model": "emoji", "source": source, "style": [{"kind": "collection", "source": "a"}]}
     shown = [
@@ -145,7 +145,7 @@ def test_the_preview_follows_the_slider(client: TestClient, monkeypatch: pytest.
     gone = client.post("/api/preview", json=body | {"source": "0" * 32})
     assert gone.status_code == 422 and "there is no upload" in gone.json()["detail"]
     assert client.post("/api/preview", json=body | {"style": []}).status_code == 422
-    monkeypatch.setattr(preview, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(preview, "MAX_SECONDS", 0.0)
     sizes = [Image.open(io.BytesIO(client.post("/api/preview", json=body).content)).size for _ in range(6)]
     assert sizes == [(100, 50), (100, 50), (64, 32), (32, 16), (32, 16), (32, 16)], "smaller where it takes long"
 

@@ -97,11 +97,11 @@ def test_passes_are_the_mean_of_an_image_painted_in_several_places(run: Path, ti
     assert (second.top - first.top, second.left + second.around_right) == (11, 30)
     assert second.canvas_width == (64 if tile else 96) and (second.canvas_height, first.canvas_height) == (96, 64)
     image = np.asarray(Image.open("one.png").convert("RGBA")).transpose(2, 0, 1)[: model.config.channels]
-    painted = [
+    decoded = [
         canvas.take(stylizer.paint(stylizer.told(stylizer.encode(canvas.put(image))))) for canvas in (first, second)
     ]
-    assert np.abs(painted[0] - painted[1]).max() > 0.01
-    expected = np.asarray(stylizer.finished(np.mean(painted, 0), image).convert("RGBA")).astype(int)
+    assert np.abs(decoded[0] - decoded[1]).max() > 0.01
+    expected = np.asarray(stylizer.finished(np.mean(decoded, 0), image).convert("RGBA")).astype(int)
     assert np.abs(pixels("twice/one.png") - expected).max() <= 1
 
 
@@ -188,12 +188,12 @@ def test_larger_than_training_and_repeating(run: Path) -> None:
 
 def test_colours_are_kept_where_only_the_lightness_is_redrawn() -> None:
     rng = np.random.default_rng(0)
-    original, painted = (0.3 + 0.4 * rng.random((4, 8, 8), dtype=np.float32) for _ in range(2))
-    kept = with_colours_of(painted, original)
+    original, decoded = (0.3 + 0.4 * rng.random((4, 8, 8), dtype=np.float32) for _ in range(2))
+    kept = with_colours_of(decoded, original)
     assert np.allclose(np.diff(kept[:3], axis=0), np.diff(original[:3], axis=0), atol=1e-5), "chroma differs"
     luma = np.array([0.299, 0.587, 0.114])
-    assert np.allclose(np.tensordot(luma, kept[:3], 1), np.tensordot(luma, painted[:3], 1), atol=1e-5)
-    assert (kept[3] == painted[3]).all()
+    assert np.allclose(np.tensordot(luma, kept[:3], 1), np.tensordot(luma, decoded[:3], 1), atol=1e-5)
+    assert (kept[3] == decoded[3]).all()
 
 
 def test_python_streams_images(run: Path) -> None:

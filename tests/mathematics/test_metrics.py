@@ -10,7 +10,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from impasto.backbone import Backbone, Lite, channel_statistics, deviations_in, feature_distance
 from impasto.config import ModelConfig
 from impasto.evaluate import copies, distances, likelihood, style
-from impasto.evaluate.looks import look
+from impasto.evaluate.features import extract_features
 from impasto.evaluate.reconstruction import faithfulness
 from impasto.evaluate.scores import Best, Score, Unmeasured, average, groups_of, jackknife_error
 from impasto.model.autoencoder import Autoencoder
@@ -30,9 +30,9 @@ def test_the_backbone_sees_what_the_package_sees(backbone: Backbone) -> None:
     small = image[:, :, ::4, ::4]
     enlarged = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
     with torch.no_grad():
-        torch.testing.assert_close(backbone.look(small)[1], backbone.look(enlarged)[1])
+        torch.testing.assert_close(backbone.maps_and_pooled(small)[1], backbone.maps_and_pooled(enlarged)[1])
         expected = whole.extract_features((image[:, :3] * 255 - 127) / 128).mean((2, 3))
-        maps, pooled = backbone.look(image)
+        maps, pooled = backbone.maps_and_pooled(image)
     torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-5)
     assert [m.shape[1] for m in maps] == list(backbone.channels)
     assert [m.shape[2] for m in maps] == [64, 32, 16, 8]
@@ -173,7 +173,7 @@ def test_faithfulness_of_the_same_and_of_a_known_error(backbone: Backbone) -> No
 
 def test_looks_of_batches_do_not_depend_on_how_they_are_cut(backbone: Backbone) -> None:
     images = torch.rand(5, 4, 32, 32)
-    whole, cut = look([images], backbone), look(images.split(2), backbone)
+    whole, cut = extract_features([images], backbone), extract_features(images.split(2), backbone)
     torch.testing.assert_close(whole.pooled, cut.pooled, rtol=1e-4, atol=1e-5)
     assert len(whole) == 5 and whole.statistics.shape[1] == 2 * sum(backbone.channels)
     assert torch.equal(whole[:2].pixels, cut.pixels[:2])
@@ -184,7 +184,7 @@ def test_looks_of_batches_do_not_depend_on_how_they_are_cut(backbone: Backbone) 
     for deviations, part in zip(found, maps, strict=True):
         torch.testing.assert_close(deviations, part[0].flatten(1).std(1, correction=0))
     with pytest.raises(ValueError, match="no images"):
-        look([], backbone)
+        extract_features([], backbone)
 
 
 def test_averages_and_jackknife() -> None:

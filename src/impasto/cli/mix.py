@@ -46,7 +46,7 @@ class Mix:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Redraw all, and write the sheet; returns the exit code."""
+        """Stylize all, and write the sheet; returns the exit code."""
         config = self.settings
         config.check_style()
         if self.strengths and config.strength != MIX_CONFIG.strength:
@@ -68,7 +68,7 @@ class Mix:
         model = api.load(self.run_folder, self.device)
         stylizers = [model.stylizer(column) for column in columns.values()]
         images = [image for path in self.images for image in model.whole_images(path, config.max_side)]
-        progress = Progress("redrawing", len(images) * len(stylizers))
+        progress = Progress("stylization", len(images) * len(stylizers))
         jobs = progress.over((image, stylizer) for image in images for stylizer in stylizers)
         made = [stylizer(image, progress.on_step) for image, stylizer in jobs]
         rows: list[list[Image.Image]] = []

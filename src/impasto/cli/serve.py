@@ -14,7 +14,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True)
 class Serve:
-    """Open the studio: mix, redraw, train and look, by hand, in a page of this machine.
+    """Open the studio: mix, stylize, train and look, by hand, in a page of this machine.
 
     impasto serve
 

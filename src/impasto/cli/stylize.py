@@ -1,4 +1,4 @@
-"""impasto stylize: an image, a clip, or a folder of images, redrawn in a style."""
+"""impasto stylize: an image, a clip, or a folder of images, stylized in a style."""
 
 import sys
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stylize:
-    """Redraw an image, a clip, or every image of a folder in a style; each keeps its size, its name and its folder.
+    """Stylize an image, a clip, or every image of a folder in a style; each keeps its size, its name and its folder.
 
-    impasto stylize runs/emoji cat.png --style openmoji --out redrawn
+    impasto stylize runs/emoji cat.png --style openmoji --out stylized
 
-    impasto stylize runs/paintings film.mp4 --style monet --out redrawn --clip webm
+    impasto stylize runs/paintings film.mp4 --style monet --out stylized --clip webm
 
-    impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out painted
+    impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out decoded
 
     Stopped, the same command goes on: images that are there already, made in the same way, are not made again.
     """
@@ -44,7 +44,7 @@ class Stylize:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Redraw and write the images; returns the exit code."""
+        """Stylize and write the images; returns the exit code."""
         config = self.settings
         config.check_style()
         check_folder(self.out)
@@ -61,7 +61,7 @@ class Stylize:
         paths = dict(zip(found.names, (self.out / name for name in file_tree(found.names, ".png")), strict=True))
         check_free(paths.values())
         stylizer = model.stylizer(config)
-        progress = Progress("redrawing", len(found))
+        progress = Progress("stylization", len(found))
         failed: dict[str, str] = {}
         written = there = 0
         for image in progress.over(found):
@@ -93,7 +93,7 @@ class Stylize:
         self.out.mkdir(parents=True, exist_ok=True)
         target = self.out / f"{file_names([self.images.name], '')[0]}.{self.clip or ClipFormat.WEBM}"
         made = model.stylize_clip(
-            self.images, target, self.settings, watch=lambda frames, count: Progress("redrawing", count).over(frames)
+            self.images, target, self.settings, watch=lambda frames, count: Progress("stylization", count).over(frames)
         )
         if made.broken_off:
             print(f"warning: {made.broken_off}", file=sys.stderr)

@@ -50,7 +50,7 @@ class Encode:
 class Decode:
     """Paint the latents of a file that `impasto encode` wrote, or that was changed since.
 
-    impasto decode runs/emoji vectors.npz --out painted
+    impasto decode runs/emoji vectors.npz --out decoded
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]

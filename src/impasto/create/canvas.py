@@ -67,12 +67,12 @@ class Canvas:
         image = torch.roll(image, (self.around_down, self.around_right), (2, 3))
         return image.contiguous(memory_format=torch.channels_last)
 
-    def take(self, painted: Map) -> np.ndarray:
+    def take(self, decoded: Map) -> np.ndarray:
         """The image from a canvas in [0, 1], a batch of one: float32 (channels, height, width)."""
-        painted = torch.roll(painted, (-self.around_down, -self.around_right), (2, 3))
+        decoded = torch.roll(decoded, (-self.around_down, -self.around_right), (2, 3))
         rows = slice(self.top, self.top + self.height)
         columns = slice(self.left, self.left + self.width)
-        return painted[0, :, rows, columns].float().cpu().numpy()
+        return decoded[0, :, rows, columns].float().cpu().numpy()
 
 
 def _moved(start: int, length: int, side: int, by: int, repeats: bool) -> tuple[int, int, int]:

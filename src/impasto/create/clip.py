@@ -47,14 +47,14 @@ class Frame:
 class Clip:
     """A clip in a file. Raises ImpastoError where it cannot be read, holds no video, or the extra is missing."""
 
-    def __init__(self, path: Path, *, most: int, channels: int) -> None:
-        """``most`` pixels along the longer side: larger frames are scaled down."""
+    def __init__(self, path: Path, *, max_side: int, channels: int) -> None:
+        """``max_side`` pixels along the longer side: larger frames are scaled down."""
         self.path, self.channels = path, channels
         with _open(path) as container:
             video = _video(container, path)
             if not video.width or not video.height:
                 raise ImpastoError(f"{path}: its video stream has no size; the file is damaged.")
-            scale = min(1.0, most / max(video.width, video.height))
+            scale = min(1.0, max_side / max(video.width, video.height))
             self.width, self.height = (max(1, round(side * scale)) for side in (video.width, video.height))
             self.rate: Fraction = Fraction(video.average_rate or video.guessed_rate or 25)
             duration = container.duration / 1e6 if container.duration else 0.0

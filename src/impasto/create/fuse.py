@@ -123,10 +123,10 @@ class Fuser:
     def __call__(self, index: int, on_step: StepCallback | None = None) -> Image.Image:
         """Variation number ``index``."""
         config, seeds = self.config, [image_seed(self.config.sampling.seed, index)]
-        painted = sample_images(
+        decoded = sample_images(
             self.model, self.condition, seeds, config.sampling, repeat=config.output.tile, on_step=on_step
         )
-        return finished(to_image(self.canvas.take(painted)), self.output, self.palette)
+        return finished(to_image(self.canvas.take(decoded)), self.output, self.palette)
 
     def _fused(self, sources: Mapping[str, Sequence[Source]]) -> Posterior:
         """The posterior of all sources."""

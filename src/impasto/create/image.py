@@ -40,14 +40,14 @@ def over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(ground, straight).convert("RGB")
 
 
-def with_colours_of(painted: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """``painted`` with the colours of ``original``: its lightness and alpha, their chroma (YCbCr, as JPEG has it).
+def with_colours_of(decoded: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """``decoded`` with the colours of ``original``: its lightness and alpha, their chroma (YCbCr, as JPEG has it).
 
     Both are (3 or 4, height, width) in [0, 1], RGB over white and alpha.
     """
     luma = np.array([0.299, 0.587, 0.114], np.float32)
-    shift = np.tensordot(luma, painted[:3] - original[:3], 1)
-    return np.concatenate([(original[:3] + shift).clip(0, 1), painted[3:]])
+    shift = np.tensordot(luma, decoded[:3] - original[:3], 1)
+    return np.concatenate([(original[:3] + shift).clip(0, 1), decoded[3:]])
 
 
 def _quantized(values: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class Recipe:
     index: int = 0
     """Number of the image among those of its seed."""
     content: str | None = None
-    """The image or clip that was redrawn, by its path as it was given; None for a new one."""
+    """The image or clip that was stylized, by its path as it was given; None for a new one."""
     dtype: str = "float32"
     """Floating-point format of the flow: another gives a slightly different image."""
     sources: dict[str, str] = field(default_factory=dict)

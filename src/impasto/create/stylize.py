@@ -1,4 +1,4 @@
-"""Images of any size, redrawn in one style."""
+"""Images of any size, stylized in one style."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Encoded:
 
 
 class Stylizer:
-    """One style at one strength: reads the references once, then redraws any number of images."""
+    """One style at one strength: reads the references once, then stylizes any number of images."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Stylizer:
         self._recipe = dataclasses.replace(recipe, settings=dataclasses.replace(self.config, output=output))
 
     def recipe(self, image: Whole) -> Recipe:
-        """What ``image`` is redrawn by."""
+        """What ``image`` is stylized by."""
         return self.recipe_of(image.given, image.content_hash)
 
     def recipe_of(self, path: str, content_hash: str) -> Recipe:
@@ -80,8 +80,8 @@ class Stylizer:
         return dataclasses.replace(self._recipe, content=path, sources=self._recipe.sources | {path: content_hash})
 
     def __call__(self, image: Whole, on_step: StepCallback | None = None) -> Image.Image:
-        """``image`` at its own size, redrawn. Raises ImpastoError where its size does not allow what is asked."""
-        return self.redraw(self.read(image), on_step)
+        """``image`` at its own size, stylized. Raises ImpastoError where its size does not allow what is asked."""
+        return self.stylize(self.read(image), on_step)
 
     def read(self, image: Whole) -> Encoded:
         """``image`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
@@ -100,14 +100,14 @@ class Stylizer:
         canvas = Canvas.around(height, width, self.model.config.resolution, config.output.tile)
         return [canvas.moved(*shift, config.output.tile) for shift in shifts(config.num_shifts)]
 
-    def redraw(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
-        """What was read at its own size, redrawn."""
-        return self.finished(self.painted(seen.shifted, on_step), seen.image.pixels)
+    def stylize(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
+        """What was read at its own size, stylized."""
+        return self.finished(self.decoded(seen.shifted, on_step), seen.image.pixels)
 
-    def painted(self, shifted: Shifted, on_step: StepCallback | None = None) -> np.ndarray:
+    def decoded(self, shifted: Shifted, on_step: StepCallback | None = None) -> np.ndarray:
         """float32 (channels, height, width) in [0, 1]: the mean over all shifts."""
-        painted = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in shifted]
-        return np.mean(painted, 0)
+        decoded = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in shifted]
+        return np.mean(decoded, 0)
 
     def encode(self, image: Map) -> Experts:
         """What the experts say of an image on its canvas."""
@@ -128,11 +128,11 @@ class Stylizer:
         seeds = [image_seed(config.sampling.seed, 0)]
         return sample_images(self.model, condition, seeds, config.sampling, repeat=config.output.tile, on_step=on_step)
 
-    def finished(self, painted: np.ndarray, original: np.ndarray) -> Image.Image:
-        """The image: float32 ``painted`` and uint8 ``original`` are both (channels, height, width)."""
+    def finished(self, decoded: np.ndarray, original: np.ndarray) -> Image.Image:
+        """The image: float32 ``decoded`` and uint8 ``original`` are both (channels, height, width)."""
         if self.config.preserve_color:
-            painted = with_colours_of(painted, original.astype(np.float32) / 255)
-        return finished(to_image(painted), self.config.output, self.palette)
+            decoded = with_colours_of(decoded, original.astype(np.float32) / 255)
+        return finished(to_image(decoded), self.config.output, self.palette)
 
 
 @torch.no_grad()

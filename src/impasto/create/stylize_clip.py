@@ -1,4 +1,4 @@
-"""A clip, redrawn in one style: steady over time, its sound kept, resumable frame by frame."""
+"""A clip, stylized in one style: steady over time, its sound kept, resumable frame by frame."""
 
 import hashlib
 import shutil
@@ -20,8 +20,8 @@ from impasto.create.clip import Clip, Frame, comment_of, frame_difference, write
 from impasto.create.image import over_white
 from impasto.create.palette import check_pixel_art
 from impasto.create.recipe import Recipe, save_image
-from impasto.create.steady import SteadyPainted, SteadyTold
 from impasto.create.stylize import Stylizer
+from impasto.create.temporal_smoothing import OutputSmoother, PosteriorSmoother
 from impasto.errors import ImpastoError
 
 LAST = "last.safetensors"
@@ -31,7 +31,7 @@ Watch = Callable[[Iterable[Frame], int], Iterable[Frame]]
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class StylizedClip:
     """What came of a clip."""
 
     path: Path
@@ -45,10 +45,10 @@ class Redrawn:
 
 @dataclass(frozen=True)
 class Last:
-    """The last frame that is finished, as it was painted: all that a stopped clip needs to go on to the bit."""
+    """The last frame that is finished, as it was decoded: all that a stopped clip needs to go on to the bit."""
 
     number: int
-    painted: Tensor
+    decoded: Tensor
 
 
 def stylize_clip(
@@ -57,25 +57,26 @@ def stylize_clip(
     target: Path,
     *,
     watch: Watch = lambda frames, count: frames,
-) -> Redrawn:
-    """Redraw ``clip`` into ``target`` (.webm, .mp4 or .webp); stopped, the same call goes on.
+) -> StylizedClip:
+    """Stylize ``clip`` into ``target`` (.webm, .mp4 or .webp); stopped, the same call goes on.
 
     The style is read once, and every frame starts from the same noise. Temporal smoothing averages each frame with
-    those before it (`impasto.create.steady`). Finished frames wait in a folder beside ``target``. Raises ImpastoError
-    where ``target`` is a file that Impasto did not make, and where the clip cannot be read or redrawn as asked.
+    those before it (`impasto.create.temporal_smoothing`). Finished frames wait in a folder beside ``target``. Raises
+    ImpastoError where ``target`` is a file that Impasto did not make, and where the clip cannot be read or stylized as
+    asked.
     """
     recipe = stylizer.recipe_of(str(clip.path), _hash_of(clip.path))
     if target.exists():
         before = comment_of(target)
         if before == recipe.to_json():
-            return Redrawn(target, clip.count, None)
+            return StylizedClip(target, clip.count, None)
         if not before.startswith('{"format": '):
             raise ImpastoError(f"--out: {target} exists and is not a clip that Impasto made; choose another folder.")
     check_pixel_art(stylizer.config.output.pixel_art, clip.height, clip.width, clip.path.name)
     folder = _work_folder(target, recipe)
     canvases = stylizer.canvases(clip.height, clip.width)
     frames = watch(clip, clip.count)
-    times = list(_redraw_frames(stylizer, canvases, frames, folder))
+    times = list(_stylize_frames(stylizer, canvases, frames, folder))
     files = [_frame_file(folder, number) for number in range(len(times))]
     with Image.open(files[0]) as first:
         size = first.size
@@ -91,15 +92,15 @@ def stylize_clip(
     same_size = size == (clip.width, clip.height)
     difference = frame_difference(map(_unit_rgb, files), (_unit(frame)[:3] for frame in clip)) if same_size else None
     shutil.rmtree(folder)
-    return Redrawn(target, len(times), difference, clip.broken_off)
+    return StylizedClip(target, len(times), difference, clip.broken_off)
 
 
-def _redraw_frames(
+def _stylize_frames(
     stylizer: Stylizer, canvases: Sequence[Canvas], frames: Iterable[Frame], folder: Path
 ) -> Iterator[float]:
-    """Redraw the frames that are not in ``folder`` yet; yields the time of each."""
+    """Stylize the frames that are not in ``folder`` yet; yields the time of each."""
     smoothing, device = stylizer.config.temporal_smoothing, stylizer.style.mean.device
-    told, shown, last = [SteadyTold() for _ in canvases], SteadyPainted(), _read_last(folder)
+    told, shown, last = [PosteriorSmoother() for _ in canvases], OutputSmoother(), _read_last(folder)
     for number, frame in enumerate(frames):
         passes, content = [], torch.from_numpy(_unit(frame)[None])
         for canvas, hears in zip(canvases, told, strict=True):
@@ -110,12 +111,12 @@ def _redraw_frames(
             if number > last.number:
                 passes.append(canvas.take(stylizer.output(fused)))
         if number > last.number:
-            painted = torch.from_numpy(np.mean(passes, 0)[None])
-            painted = shown(content, painted) if smoothing else painted
-            save_image(stylizer.finished(painted[0].numpy(), frame.pixels), _frame_file(folder, number))
-            _write_last(folder, Last(number, painted))
+            decoded = torch.from_numpy(np.mean(passes, 0)[None])
+            decoded = shown(content, decoded) if smoothing else decoded
+            save_image(stylizer.finished(decoded[0].numpy(), frame.pixels), _frame_file(folder, number))
+            _write_last(folder, Last(number, decoded))
         elif number == last.number:
-            shown.remember(content, last.painted)
+            shown.remember(content, last.decoded)
         yield frame.seconds
 
 
@@ -125,11 +126,11 @@ def _read_last(folder: Path) -> Last:
         found = load_file(folder / LAST)
     except (FileNotFoundError, SafetensorError):
         return Last(-1, torch.zeros(0))
-    return Last(int(found["number"]), found["painted"])
+    return Last(int(found["number"]), found["decoded"])
 
 
 def _write_last(folder: Path, last: Last) -> None:
-    tensors = {"number": torch.tensor(last.number), "painted": last.painted.contiguous()}
+    tensors = {"number": torch.tensor(last.number), "decoded": last.decoded.contiguous()}
     write_atomically(folder / LAST, lambda temporary: save_file(tensors, temporary))
 
 

@@ -145,7 +145,7 @@ class Tar(Archive):
 
 
 def open_archive(path: Path) -> Archive | None:
-    """The archive at ``path``, judged by its content; None when it is neither zip nor tar."""
+    """The archive at ``path``, evaluated by its content; None when it is neither zip nor tar."""
     if zipfile.is_zipfile(path):
         return Zip(path)
     try:

@@ -61,19 +61,19 @@ def decode(data: bytes, *, resolution: int, fit: Fit, zoom: float = 1.0) -> Deco
             return Decoded(fit_square(_colour(upright), resolution, fit, zoom), height, width)
 
 
-def decode_whole(data: bytes, *, most: int) -> Decoded:
-    """Decode one file at its own size, or scaled down to at most ``most`` pixels along its longer side.
+def decode_whole(data: bytes, *, max_side: int) -> Decoded:
+    """Decode one file at its own size, or scaled down to at most ``max_side`` pixels along its longer side.
 
     Raises SkippedError as `decode` does. Call inside ``quiet_pillow``.
     """
     with _decoding(data) as image:
-        image.draft(image.mode, (most, most))
+        image.draft(image.mode, (max_side, max_side))
         with _large if image.width * image.height > LARGE_PIXELS else nullcontext():
             image.load()
             upright = _colour(_upright(image))
             width, height = upright.size
-            if max(width, height) > most:
-                upright.thumbnail((most, most), Image.Resampling.LANCZOS, reducing_gap=3.0)
+            if max(width, height) > max_side:
+                upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
             return Decoded(_over_white(upright), height, width)
 
 

@@ -20,8 +20,8 @@ MAX_NEIGHBOURS = 1024
 
 
 @dataclass(frozen=True)
-class Look:
-    """What an image looks like from afar."""
+class Signature:
+    """What an image shows at a very small size."""
 
     difference_hash: int
     """64 bits: whether each cell of 8 x 8 is brighter than its neighbour to the right."""
@@ -29,8 +29,8 @@ class Look:
     """uint8 (4, 16, 16): RGB over white, and alpha. Flat icons share a hash, but not a thumbnail."""
 
 
-def look_of(pixels: np.ndarray) -> Look:
-    """The look of one image, uint8 (3 or 4, height, width), squeezed into a square."""
+def signature_of(pixels: np.ndarray) -> Signature:
+    """The signature of one image, uint8 (3 or 4, height, width), squeezed into a square."""
     image = Image.fromarray(np.ascontiguousarray(pixels[:3].transpose(1, 2, 0)))
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX)).astype(np.int16)
     # A margin of two levels, so that the noise of compression does not decide in flat parts.
@@ -40,23 +40,23 @@ def look_of(pixels: np.ndarray) -> Look:
     thumbnail[:3] = np.asarray(image.resize(size, Image.Resampling.BOX)).transpose(2, 0, 1)
     if len(pixels) == 4:
         thumbnail[3] = np.asarray(Image.fromarray(pixels[3]).resize(size, Image.Resampling.BOX))
-    return Look(int.from_bytes(bits.tobytes(), "big"), thumbnail)
+    return Signature(int.from_bytes(bits.tobytes(), "big"), thumbnail)
 
 
-def near_duplicates(looks: Sequence[Look]) -> list[list[int]]:
+def near_duplicates(signatures: Sequence[Signature]) -> list[list[int]]:
     """Groups of indices of images that look the same, each group ascending, the groups by their first."""
-    if len(looks) < 2:
+    if len(signatures) < 2:
         return []
-    thumbnails = np.stack([look.thumbnail.reshape(-1) for look in looks])
-    hashes = np.array([look.difference_hash for look in looks], dtype=np.uint64)
+    thumbnails = np.stack([signature.thumbnail.reshape(-1) for signature in signatures])
+    hashes = np.array([signature.difference_hash for signature in signatures], dtype=np.uint64)
     # Thumbnails that differ by little on average are as far apart in mean brightness at most, so only
     # neighbours in the order of brightness are compared, all at once for each distance in that order.
     means = thumbnails.mean(axis=1, dtype=np.float64)
     order = np.lexsort((hashes, means))
     means, hashes = means[order], hashes[order]
-    labels = np.arange(len(looks))
+    labels = np.arange(len(signatures))
     pairs: list[tuple[int, int]] = []
-    for step in range(1, min(MAX_NEIGHBOURS, len(looks) - 1) + 1):
+    for step in range(1, min(MAX_NEIGHBOURS, len(signatures) - 1) + 1):
         near = means[step:] - means[:-step] <= MAX_MEAN_DIFFERENCE
         if not near.any():
             break

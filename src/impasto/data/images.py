@@ -101,9 +101,9 @@ class ImageSet:
         )
 
 
-def spread(indices: np.ndarray, most: int) -> np.ndarray:
+def spread(indices: np.ndarray, max_count: int) -> np.ndarray:
     """At most so many, evenly from all."""
-    return indices[:: max(1, -(-len(indices) // most))]
+    return indices[:: max(1, -(-len(indices) // max_count))]
 
 
 def _int64(values: Iterable[int]) -> np.ndarray:

@@ -15,7 +15,7 @@ UNSUPPORTED_SUFFIXES = frozenset(
     {".heic", ".heif", ".svg", ".svgz", ".psd", ".xcf", ".ico", ".icns", ".jxl", ".jp2", ".tga", ".eps"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".exr", ".hdr", ".qoi", ".ppm", ".pgm", ".pcx"}
 )
-"""Images too, but of kinds that are not read: the audit names them, so that nobody looks for them."""
+"""Images too, but of kinds that are not read: the audit names them, so that nobody features for them."""
 METADATA_NAME = "metadata.jsonl"
 
 

@@ -73,13 +73,13 @@ class Whole:
 class WholeImages:
     """The images of a file, a folder or an archive at their own sizes, read one after the other."""
 
-    def __init__(self, path: Path, *, most: int, channels: int) -> None:
-        """``most`` pixels along the longer side: larger images are scaled down.
+    def __init__(self, path: Path, *, max_side: int, channels: int) -> None:
+        """``max_side`` pixels along the longer side: larger images are scaled down.
 
         With three channels, transparent images come over white; with four, opaque ones get an alpha of 255. Raises
         ImpastoError where there is no image.
         """
-        self.path, self.most, self.channels = path, most, channels
+        self.path, self.max_side, self.channels = path, max_side, channels
         self.source = open_source(path)
         with self.source:
             self._members, self.skipped = _members(self.source)
@@ -100,7 +100,7 @@ class WholeImages:
         Raises ImpastoError for a file given by name that cannot be read.
         """
         with self.source:
-            for reading in read_members(self.source, self._members, partial(decode_whole, most=self.most)):
+            for reading in read_members(self.source, self._members, partial(decode_whole, max_side=self.max_side)):
                 if reading.image is not None:
                     given = str(self.path if isinstance(self.source, SingleFile) else self.path / reading.name)
                     pixels = _with_channels(reading.image, self.channels)

@@ -14,7 +14,7 @@ from impasto.data import cache as caches
 from impasto.data.audit import Audit, Size, reasons
 from impasto.data.cache import Index
 from impasto.data.decode import decode, pads
-from impasto.data.duplicates import Look, look_of, near_duplicates
+from impasto.data.duplicates import Signature, near_duplicates, signature_of
 from impasto.data.folder import SingleFile
 from impasto.data.images import Entry, ImageSet
 from impasto.data.listing import collections_of, list_source, open_source
@@ -68,7 +68,7 @@ class _Stored:
     """Channels, height, width as kept."""
     size: Size
     """Width and height of the file."""
-    look: Look
+    signature: Signature
 
 
 def _build(
@@ -86,7 +86,7 @@ def _build(
         image = reading.image
         size = (image.source_width, image.source_height)
         start, shape = pixels.tell(), image.pixels.shape
-        stored.append(_Stored(reading.name, reading.content_hash, start, shape, size, look_of(image.pixels)))
+        stored.append(_Stored(reading.name, reading.content_hash, start, shape, size, signature_of(image.pixels)))
         pixels.write(image.pixels.data)
     skipped |= missing
     if len(stored) < 2:
@@ -158,7 +158,8 @@ def _audit(stored: list[_Stored], entries: tuple[Entry, ...], resolution: int, f
         skipped={},
         not_images={},
         duplicate_groups=tuple(
-            tuple(entries[index].name for index in group) for group in near_duplicates([image.look for image in stored])
+            tuple(entries[index].name for index in group)
+            for group in near_duplicates([image.signature for image in stored])
         ),
     )
 

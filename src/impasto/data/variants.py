@@ -4,9 +4,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-MOST_DEGREES = 8.0
-MOST_LOG_SCALE = 0.12
-MOST_SHIFT = 0.05
+MAX_DEGREES = 8.0
+MAX_LOG_SCALE = 0.12
+MAX_SHIFT = 0.05
 """Of the image's side."""
 
 
@@ -16,10 +16,10 @@ def varied(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     What comes in at the edges is transparent where an image has transparent pixels, else its own mirror image.
     """
     count = len(pixels)
-    angle = np.radians(random.uniform(-MOST_DEGREES, MOST_DEGREES, count))
-    scale = np.exp(random.uniform(-MOST_LOG_SCALE, MOST_LOG_SCALE, count))
+    angle = np.radians(random.uniform(-MAX_DEGREES, MAX_DEGREES, count))
+    scale = np.exp(random.uniform(-MAX_LOG_SCALE, MAX_LOG_SCALE, count))
     mirror = random.choice([-1.0, 1.0], count)
-    shift = 2 * random.uniform(-MOST_SHIFT, MOST_SHIFT, (count, 2, 1))  # from edge to edge it is 2
+    shift = 2 * random.uniform(-MAX_SHIFT, MAX_SHIFT, (count, 2, 1))  # from edge to edge it is 2
     turn = np.stack([np.cos(angle) * mirror, -np.sin(angle), np.sin(angle) * mirror, np.cos(angle)], 1)
     matrix = np.concatenate([(scale[:, None] * turn).reshape(count, 2, 2), shift], 2)
     image = torch.from_numpy(pixels).float() / 255

@@ -1,1 +1,1 @@
-"""How good images are, judged by a network that no loss has seen."""
+"""How good images are, evaluated by a network that no loss has seen."""

@@ -1,4 +1,4 @@
-"""Judge a model on a folder of images: every number beside what it must be compared with."""
+"""Evaluator a model on a folder of images: every number beside what it must be compared with."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from impasto.create.stylize import stylize_batch
 from impasto.data import ImageSet, spread
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
-from impasto.evaluate.judge import BATCH, COLUMNS, Judge, Progress, check_installed, sheet_of
-from impasto.evaluate.network import GivenNetwork
+from impasto.evaluate.evaluator import BATCH, COLUMNS, Evaluator, Progress, check_installed, sheet_of
+from impasto.evaluate.onnx_features import OnnxFeatures
 from impasto.evaluate.samples import make_samples
 from impasto.evaluate.scores import Best, Measured, Unmeasured, average
 from impasto.evaluate.swap import held_out_pairs, swap
@@ -25,9 +25,9 @@ from impasto.model.impasto import Impasto
 from impasto.model.levels import LEVEL_NAMES
 from impasto.settings import leaves
 
-MOST_LIKELIHOODS = 128
+MAX_LIKELIHOODS = 128
 IMPORTANCE_SAMPLES = 16
-MOST_SWAPS = 256
+MAX_SWAPS = 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def evaluate(
     images: ImageSet,
     config: EvaluateConfig | None = None,
     *,
-    network: GivenNetwork | None = None,
+    network: OnnxFeatures | None = None,
     cache: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
@@ -81,32 +81,32 @@ def evaluate(
         )
     if not set(images.collections) & set(model.config.collections):
         raise ImpastoError("no collection of these images is one of the model's: evaluate it on its own folder.")
-    judge = Judge(images, next(model.parameters()).device, config.sampling.seed, progress, cache=cache)
-    made = make_samples(model, styles, judge, config.samples, config.sampling)
+    evaluator = Evaluator(images, next(model.parameters()).device, config.sampling.seed, progress, cache=cache)
+    made = make_samples(model, styles, evaluator, config.samples, config.sampling)
     sheets = {"Samples by collection": made.sheet}
 
     def reconstruct(image: Map) -> list[Map]:
         return list(model.autoencoder.prefixes(model.autoencoder.posterior(image)))
 
-    reconstruction, sheet = judge.reconstruction(reconstruct, LEVEL_NAMES)
+    reconstruction, sheet = evaluator.reconstruction(reconstruct, LEVEL_NAMES)
     sheets["Held-out images and what each coarse prefix of levels keeps"] = sheet
-    memorisation, closest = judge.memorisation(made.looks)
+    memorisation, closest = evaluator.memorisation(made.features)
     if closest is not None:
         sheets["Samples closest to a training image"] = closest
-    swapped, redrawn = _swap(judge, model, styles, config)
-    if redrawn is not None:
-        sheets["Content, redrawn in another collection's style, that collection's own drawing"] = redrawn
-    compared = len(judge.held_indices) if config.against is Against.HELD_OUT else config.samples
-    repainted = judge.repaint(model.autoencoder.reconstruct, min(compared, config.samples))
-    generation = judge.generation(made.looks, config.against, repainted)
+    swapped, stylized = _swap(evaluator, model, styles, config)
+    if stylized is not None:
+        sheets["Content, stylized in another collection's style, that collection's own drawing"] = stylized
+    compared = len(evaluator.held_indices) if config.against is Against.HELD_OUT else config.samples
+    reconstructed = evaluator.reconstructed_set(model.autoencoder.reconstruct, min(compared, config.samples))
+    generation = evaluator.generation(made.features, config.against, reconstructed)
     if network is not None:
-        generation += judge.generation_by(network, made.looks, config.against, repainted)
+        generation += evaluator.generation_by(network, made.features, config.against, reconstructed)
     scores = Scores(
         reconstruction=reconstruction,
         generation=generation,
-        style=judge.style(made.looks, made.labels, repainted),
+        style=evaluator.style(made.features, made.labels, reconstructed),
         memorisation=memorisation,
-        likelihood=_likelihood(judge, model),
+        likelihood=_likelihood(evaluator, model),
         swap=swapped,
     )
     progress("done", 1, 1)
@@ -118,16 +118,16 @@ def evaluate(
     return Report(settings, scores, sheets)
 
 
-def _likelihood(judge: Judge, model: Impasto) -> tuple[Measured, ...]:
+def _likelihood(evaluator: Evaluator, model: Impasto) -> tuple[Measured, ...]:
     """Bounds on the likelihood of held-out images under the standard normal prior, in bits per dimension."""
-    chosen = spread(judge.images.held_out, MOST_LIKELIHOODS)
-    generator = torch.Generator().manual_seed(judge.seed)
-    fit = judge.batch(spread(judge.images.train, MOST_LIKELIHOODS))
+    chosen = spread(evaluator.images.held_out, MAX_LIKELIHOODS)
+    generator = torch.Generator().manual_seed(evaluator.seed)
+    fit = evaluator.batch(spread(evaluator.images.train, MAX_LIKELIHOODS))
     scale = likelihood.fitted_scale(model.autoencoder, fit, generator)
     parts = []
     for start in range(0, len(chosen), BATCH):
-        judge.progress("bounding the likelihood", start, len(chosen))
-        batch = judge.batch(chosen[start : start + BATCH])
+        evaluator.progress("bounding the likelihood", start, len(chosen))
+        batch = evaluator.batch(chosen[start : start + BATCH])
         parts.append(
             likelihood.bounds(model.autoencoder, batch, scale, samples=IMPORTANCE_SAMPLES, generator=generator)
         )
@@ -151,31 +151,31 @@ def _likelihood(judge: Judge, model: Impasto) -> tuple[Measured, ...]:
 
 
 def _swap(
-    judge: Judge, model: Impasto, styles: Gaussian, config: EvaluateConfig
+    evaluator: Evaluator, model: Impasto, styles: Gaussian, config: EvaluateConfig
 ) -> tuple[tuple[Measured, ...], Image.Image | None]:
     """Content of one collection in the style of another, against the other's own drawing of the same thing."""
-    pairs = held_out_pairs(judge.images, MOST_SWAPS, judge.seed)
+    pairs = held_out_pairs(evaluator.images, MAX_SWAPS, evaluator.seed)
     known = set(model.config.collections)
-    if not set(judge.images.collections) <= known:
+    if not set(evaluator.images.collections) <= known:
         return (Unmeasured("swap_distance", "some collections are not the model's"),), None
     if len(pairs.content) == 0:
         return (Unmeasured("swap_distance", "no held-out images of different collections share a key"),), None
-    judge.progress("swapping styles", 0, 1)
-    order = [model.config.collections.index(name) for name in judge.images.collections]
-    own = styles[order].to(judge.device)
+    evaluator.progress("swapping styles", 0, 1)
+    order = [model.config.collections.index(name) for name in evaluator.images.collections]
+    own = styles[order].to(evaluator.device)
 
-    def redrawn(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        seeds = [judge.seed + int(number) for number in numbers]
+    def stylized(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
+        seeds = [evaluator.seed + int(number) for number in numbers]
         style = own[torch.from_numpy(wanted)]
         return stylize_batch(model, content, style, strength=config.strength, seeds=seeds, settings=STYLIZE_SAMPLING)
 
-    found = swap(judge, pairs, redrawn, model.autoencoder.reconstruct)
+    found = swap(evaluator, pairs, stylized, model.autoencoder.reconstruct)
     chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
-    rows = [judge.batch(pairs.content[chosen]), found.images[chosen], judge.batch(pairs.target[chosen])]
-    sheet = sheet_of(rows, ["content", "redrawn", "own drawing"])
+    rows = [evaluator.batch(pairs.content[chosen]), found.images[chosen], evaluator.batch(pairs.target[chosen])]
+    sheet = sheet_of(rows, ["content", "stylized", "own drawing"])
     references = {
         "copying the content": float(found.copied.mean()),
         "nearest other drawing": float(found.other.mean()),
         "own drawing reconstructed": float(found.reconstructed.mean()),
     }
-    return (average("swap_distance", found.redrawn, Best.LOW, references),), sheet
+    return (average("swap_distance", found.stylized, Best.LOW, references),), sheet

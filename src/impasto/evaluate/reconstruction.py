@@ -31,11 +31,11 @@ def faithfulness(versions: Iterable[Map], image: Map, backbone: Backbone) -> lis
     image = image[:, :3].contiguous()
     maps, found = backbone(image), []
     for version in versions:
-        painted = version[:, :3].contiguous()
-        similarity = structural_similarity_index_measure(painted, image, data_range=1.0, reduction="none")
+        decoded = version[:, :3].contiguous()
+        similarity = structural_similarity_index_measure(decoded, image, data_range=1.0, reduction="none")
         assert isinstance(similarity, Tensor)
-        psnr = peak_signal_to_noise(painted, image)
-        found.append(Faithfulness(psnr, similarity, feature_distance(backbone(painted), maps)))
+        psnr = peak_signal_to_noise(decoded, image)
+        found.append(Faithfulness(psnr, similarity, feature_distance(backbone(decoded), maps)))
     return found
 
 

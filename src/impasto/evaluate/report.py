@@ -16,7 +16,7 @@ from impasto.version import __version__
 
 FORMAT = 1
 """Version of the JSON."""
-MOST_COLLECTIONS = 8
+MAX_COLLECTIONS = 8
 """That a terminal shows of a score which every collection has: the lowest ones."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -51,7 +51,7 @@ def to_text(report: Report) -> str:
 def _left_out(scores: Sequence[Measured]) -> set[str]:
     """Names of the scores of single collections that are too many for a terminal."""
     single = [score for score in scores if isinstance(score, Score) and OF_A_COLLECTION in score.name]
-    return {score.name for score in sorted(single, key=lambda score: score.value)[MOST_COLLECTIONS:]}
+    return {score.name for score in sorted(single, key=lambda score: score.value)[MAX_COLLECTIONS:]}
 
 
 def to_json(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""Samples of a model, collection by collection, as the judge sees them."""
+"""Samples of a model, collection by collection, as the evaluator sees them."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from impasto.config import Sampling
 from impasto.create.generate import generate_each
 from impasto.create.grid import grid
 from impasto.create.image import to_image
-from impasto.evaluate.judge import COLUMNS, Judge
-from impasto.evaluate.looks import Looks
+from impasto.evaluate.evaluator import COLUMNS, Evaluator
+from impasto.evaluate.features import ImageFeatures
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 
@@ -21,9 +21,9 @@ from impasto.model.impasto import Impasto
 class Samples:
     """What was made: a row for each sample, those of a collection side by side."""
 
-    looks: Looks
+    features: ImageFeatures
     labels: Tensor
-    """int64 (sample,): the collection that was asked for, as the judge's images number them."""
+    """int64 (sample,): the collection that was asked for, as the evaluator's images number them."""
     sheet: Image.Image
     """The first few of each collection."""
 
@@ -31,16 +31,16 @@ class Samples:
 def make_samples(
     model: Impasto,
     styles: Gaussian,
-    judge: Judge,
+    evaluator: Evaluator,
     count: int,
     settings: Sampling,
 ) -> Samples:
-    """Make ``count`` samples in the styles of the collections that model and judge know, in their real proportions.
+    """Make ``count`` samples in the styles of the collections that model and evaluator know, in their real proportions.
 
     ``styles`` (collection, style_dim) are the pooled styles of the model's collections.
     """
-    names = judge.images.collections
-    labels = judge.labels(model.config.collections, count)
+    names = evaluator.images.collections
+    labels = evaluator.labels(model.config.collections, count)
     wanted = [names[label] for label in labels.tolist()]
     told = styles[[model.config.collections.index(name) for name in wanted]]
     shown: dict[str, list[Image.Image]] = {}
@@ -53,5 +53,5 @@ def make_samples(
                     row.append(to_image(image))
             yield batch
 
-    looks = judge.look(batches(), "making samples", count)
-    return Samples(looks, labels, grid(list(shown.values()), list(shown)))
+    features = evaluator.features_of(batches(), "making samples", count)
+    return Samples(features, labels, grid(list(shown.values()), list(shown)))

@@ -48,7 +48,7 @@ class Probe:
         self.weight, self.bias = weight.detach(), bias.detach()
 
     def __call__(self, features: Float[Tensor, "_image feature"]) -> Int[Tensor, " _image"]:
-        """The collection that each image looks like."""
+        """The collection that each image features like."""
         return (self._standardised(features) @ self.weight + self.bias).argmax(1)
 
     def _standardised(self, features: Float[Tensor, "_image feature"]) -> Float[Tensor, "_image feature"]:

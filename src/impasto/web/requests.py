@@ -89,7 +89,7 @@ class GenerateRequest(Body):
 
 
 class StylizeRequest(Body):
-    """An image, the images of an archive, or a clip, redrawn in a style."""
+    """An image, the images of an archive, or a clip, stylized in a style."""
 
     kind: Literal["stylize"] = "stylize"
     model: Name

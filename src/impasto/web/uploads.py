@@ -50,7 +50,7 @@ def receive(stream: BinaryIO, name: str, folder: Path) -> tuple[str, str]:
 
 def _kind(path: Path, suffix: str, name: str) -> str:
     if suffix in DEMUXERS:
-        Clip(path, most=MAX_SIDE, channels=3)
+        Clip(path, max_side=MAX_SIDE, channels=3)
         return "clip"
     if suffix in ARCHIVE_SUFFIXES:
         source = open_archive(path)
@@ -62,7 +62,7 @@ def _kind(path: Path, suffix: str, name: str) -> str:
         return "archive"
     try:
         with quiet_pillow():
-            decode_whole(path.read_bytes(), most=MAX_SIDE)
+            decode_whole(path.read_bytes(), max_side=MAX_SIDE)
     except SkippedError as error:
         raise ImpastoError(f"{name[:80]}: {error}") from error
     return "picture"

@@ -150,13 +150,13 @@ class Workshop:
             return
         total = len(model.whole_images(source, config.max_side))
 
-        def redrawn() -> "Iterator[Generated]":
+        def stylized() -> "Iterator[Generated]":
             for number, made in enumerate(model.stylize(source, config), start=1):
                 yield made
                 context.progress(number, total)
 
         context.progress(0, total)
-        self._keep_all(context, redrawn(), _label(request))
+        self._keep_all(context, stylized(), _label(request))
 
     def _clip(self, context: Context, model: "Pipeline", source: Path, config: StylizeConfig, suffix: str) -> None:
         id = uuid.uuid4().hex
@@ -168,7 +168,7 @@ class Workshop:
                 yield frame
 
         made = model.stylize_clip(source, target, config, watch=watch)
-        size = Clip(source, most=config.max_side, channels=3)
+        size = Clip(source, max_side=config.max_side, channels=3)
         self._keep(context, Picture(id, context.job.id, time.time(), False, size.width, size.height, target.name, ""))
         if made.broken_off:
             context.progress(made.frames, made.frames, made.broken_off)

@@ -15,11 +15,11 @@ from impasto.atomic import write_atomically
 from impasto.backbone import MEASURED_SIDE, Backbone, Lite, channel_statistics
 
 FORMAT = 1
-"""Change it when the same images would look otherwise: what is kept on disk is then not used."""
+"""Change it when the same images would give other features: what is kept on disk is then not used."""
 
 
 @dataclass(frozen=True)
-class Looks:
+class ImageFeatures:
     """A set of images as evaluation sees them, a row each, on the CPU."""
 
     pixels: UInt8[Tensor, "image channel height width"]
@@ -32,43 +32,47 @@ class Looks:
     def __len__(self) -> int:
         return len(self.pooled)
 
-    def __add__(self, other: "Looks") -> "Looks":
-        return Looks(
+    def __add__(self, other: "ImageFeatures") -> "ImageFeatures":
+        return ImageFeatures(
             torch.cat([self.pixels, other.pixels]),
             torch.cat([self.pooled, other.pooled]),
             torch.cat([self.statistics, other.statistics]),
         )
 
-    def __getitem__(self, rows: Tensor | slice) -> "Looks":
-        return Looks(self.pixels[rows], self.pooled[rows], self.statistics[rows])
+    def __getitem__(self, rows: Tensor | slice) -> "ImageFeatures":
+        return ImageFeatures(self.pixels[rows], self.pooled[rows], self.statistics[rows])
 
 
 @torch.no_grad()
-def look(batches: Iterable[Float[Tensor, "_batch channel height width"]], backbone: Backbone) -> Looks:
-    """Look at batches of images in [0, 1]. Raises ValueError where there are none."""
+def extract_features(
+    batches: Iterable[Float[Tensor, "_batch channel height width"]], backbone: Backbone
+) -> ImageFeatures:
+    """Features of batches of images in [0, 1]. Raises ValueError where there are none."""
     device = next(backbone.parameters()).device
     pixels, pooled, statistics = [], [], []
     for batch in batches:
-        maps, features = backbone.look(batch.to(device))
+        maps, features = backbone.maps_and_pooled(batch.to(device))
         pixels.append((batch * 255).round().clamp(0, 255).byte().cpu())
         pooled.append(features.float().cpu())
         statistics.append(channel_statistics(maps).cpu())
     if not pixels:
         raise ValueError("no images to look at")
-    return Looks(torch.cat(pixels), torch.cat(pooled), torch.cat(statistics))
+    return ImageFeatures(torch.cat(pixels), torch.cat(pooled), torch.cat(statistics))
 
 
-def kept_look(folder: Path, pixels: UInt8[Tensor, "image channel height width"], make: Callable[[], Looks]) -> Looks:
-    """What ``make`` sees of ``pixels``, from a file in ``folder`` where these very images were looked at before."""
+def cached_features(
+    folder: Path, pixels: UInt8[Tensor, "image channel height width"], make: Callable[[], ImageFeatures]
+) -> ImageFeatures:
+    """The features of ``pixels``, from a file in ``folder`` if they were computed before, else from ``make``."""
     digest = hashlib.blake2b(f"{FORMAT} {Lite.LITE2} {MEASURED_SIDE} {tuple(pixels.shape)}".encode(), digest_size=16)
     digest.update(pixels.numpy().data)
-    file = folder / f"looks-{digest.hexdigest()}.safetensors"
+    file = folder / f"features-{digest.hexdigest()}.safetensors"
     try:
         found = load_file(file)
-        return Looks(pixels, found["pooled"], found["statistics"])
+        return ImageFeatures(pixels, found["pooled"], found["statistics"])
     except (OSError, SafetensorError, KeyError):
         # Missing or cut off: it is made again.
-        looks = make()
-    tensors = {"pooled": looks.pooled.contiguous(), "statistics": looks.statistics.contiguous()}
+        features = make()
+    tensors = {"pooled": features.pooled.contiguous(), "statistics": features.statistics.contiguous()}
     write_atomically(file, lambda temporary: temporary.write_bytes(save(tensors)))
-    return looks
+    return features

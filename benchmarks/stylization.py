@@ -1,20 +1,20 @@
-"""Ways to redraw images in the style of others, and how their look and structure are measured."""
+"""Ways to stylize images in the style of others, and how their look and structure are measured."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from impasto.create.redraw import redraw
 from impasto.objective.mixture import structure_error
 from torch import Tensor
 
 from impasto import api
 from impasto.backbone import channel_statistics
 from impasto.config import STYLIZE_SAMPLING, StylizeConfig
+from impasto.create.stylize import stylize
 from impasto.data import ImageSet
 from impasto.evaluate import style as look
-from impasto.evaluate.judge import BATCH, Judge
-from impasto.evaluate.swap import Redraw
+from impasto.evaluate.evaluator import BATCH, Evaluator
+from impasto.evaluate.swap import Stylize
 from impasto.model.blocks import Map
 from impasto.model.gaussian import Gaussian
 from systems.adain import AdaIn
@@ -23,19 +23,19 @@ REFERENCES = 16
 """Images of a collection whose statistics AdaIN averages."""
 
 
-def by_impasto(model: api.Pipeline, styles: Gaussian, strength: float) -> Redraw:
+def by_impasto(model: api.Pipeline, styles: Gaussian, strength: float) -> Stylize:
     """As `impasto stylize` does it; ``styles`` holds one row for each collection."""
 
     def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         told = styles[torch.from_numpy(wanted).to(styles.mean.device)]
-        return redraw(
+        return stylize(
             model.network, content, told, strength=strength, seeds=numbers.tolist(), settings=STYLIZE_SAMPLING
         )
 
     return way
 
 
-def by_shifts(model: api.Pipeline, names: Sequence[str], strength: float, num_shifts: int) -> Redraw:
+def by_shifts(model: api.Pipeline, names: Sequence[str], strength: float, num_shifts: int) -> Stylize:
     """As `impasto stylize --num-shifts` does it; ``names`` are those of the collections by their numbers."""
 
     def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
@@ -44,20 +44,20 @@ def by_shifts(model: api.Pipeline, names: Sequence[str], strength: float, num_sh
             config = StylizeConfig(style=(names[collection],), strength=strength, num_shifts=num_shifts)
             stylizer = model.stylizer(config)
             for row in np.flatnonzero(wanted == collection):
-                made[row] = torch.from_numpy(stylizer.painted(stylizer.seen(pixels[row]))).to(made.device)
+                made[row] = torch.from_numpy(stylizer.decoded(stylizer.seen(pixels[row]))).to(made.device)
         return made
 
     return way
 
 
-def by_adain(system: AdaIn, references: Callable[[int], Map]) -> Redraw:
+def by_adain(system: AdaIn, references: Callable[[int], Map]) -> Stylize:
     """With the averaged statistics of a collection's images, which ``references`` finds by its number."""
 
     def way(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
         made = torch.empty_like(content[:, :3])
         for collection in np.unique(wanted):
             rows = torch.from_numpy(np.flatnonzero(wanted == collection)).to(content.device)
-            made[rows] = system.redraw(content[rows, :3], references(int(collection)).to(content.device))
+            made[rows] = system.stylize(content[rows, :3], references(int(collection)).to(content.device))
         return made
 
     return way
@@ -84,17 +84,17 @@ def styles_of(model: api.Pipeline, images: ImageSet) -> Gaussian:
 
 
 class Eye:
-    """Early-stage statistics, each in units of its root mean square in the folder that a judge knows."""
+    """Early-stage statistics, each in units of its root mean square in the folder that a evaluator knows."""
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-        self.scale = look.scale_of(judge.train.statistics).clamp(min=1e-6)
-        self.train = judge.train.statistics.double() / self.scale
-        self.held_out = judge.held_out.statistics.double() / self.scale
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.scale = look.scale_of(evaluator.train.statistics).clamp(min=1e-6)
+        self.train = evaluator.train.statistics.double() / self.scale
+        self.held_out = evaluator.held_out.statistics.double() / self.scale
 
     def __call__(self, image: Map) -> Tensor:
         """One row for each image in [0, 1]."""
-        parts = [channel_statistics(self.judge.backbone(part)).cpu() for part in image.split(BATCH)]
+        parts = [channel_statistics(self.evaluator.backbone(part)).cpu() for part in image.split(BATCH)]
         return torch.cat(parts).double() / self.scale
 
 

@@ -1,4 +1,4 @@
-"""Clips that hold still: what is told of a frame hears the one before, and what is painted follows what moves.
+"""Clips that hold still: what is told of a frame hears the one before, and what is decoded follows what moves.
 
 Told are Gaussians, which can be pooled with those of before where nothing moves. What moves is followed in the image:
 the last painting is carried along the optical flow of the content (Ruder 2016, arXiv 1604.08610), and where the flow
@@ -20,14 +20,14 @@ from impasto.model.encoder import Posterior
 from impasto.model.levels import MAP_STRIDES, Levels
 from impasto.model.views import luma
 
-TOLD_MEMORY = 0.85
+POSTERIOR_MEMORY = 0.85
 """Share of what was told before, where nothing moves."""
 MOTION = 0.03
 """Change of a place, in [0, 1], at which the memory of what was told is down to a third."""
-PAINTED_MEMORY = 0.88
-"""Share of what was painted before, where the flow explains all change."""
+OUTPUT_MEMORY = 0.88
+"""Share of what was decoded before, where the flow explains all change."""
 UNEXPLAINED = 0.12
-"""Change of a place beside its motion, in [0, 1], at which the memory of what was painted is down to a third."""
+"""Change of a place beside its motion, in [0, 1], at which the memory of what was decoded is down to a third."""
 AROUND = 9
 """Side of the square of pixels around a place over which that change is averaged."""
 SMALLEST_FOLLOWED = 16
@@ -36,7 +36,7 @@ CUT = 0.25
 """Mean change of an image from which it is another scene."""
 
 
-class SteadyTold:
+class PosteriorSmoother:
     """Smooths the fused Gaussians of one frame after the other, place by place, and forgets at a cut."""
 
     def __init__(self) -> None:
@@ -54,18 +54,18 @@ class SteadyTold:
         return fused
 
 
-class SteadyPainted:
-    """Carries what was painted along what moves, and forgets at a cut. All of it is on the CPU, where OpenCV is."""
+class OutputSmoother:
+    """Carries what was decoded along what moves, and forgets at a cut. All of it is on the CPU, where OpenCV is."""
 
     def __init__(self) -> None:
         self._before: tuple[Map, Map] | None = None
 
-    def remember(self, image: Map, painted: Map) -> None:
-        """Go on from a frame that was painted before."""
-        self._before = image, painted
+    def remember(self, image: Map, decoded: Map) -> None:
+        """Go on from a frame that was decoded before."""
+        self._before = image, decoded
 
-    def __call__(self, image: Map, painted: Map) -> Map:
-        """What to show of ``image``, of which this was ``painted``: both (1, channels, height, width) in [0, 1]."""
+    def __call__(self, image: Map, decoded: Map) -> Map:
+        """What to show of ``image``, of which this was ``decoded``: both (1, channels, height, width) in [0, 1]."""
         if self._before is not None:
             seen, shown = self._before
             if float((image - seen).abs().mean()) < CUT:
@@ -73,21 +73,21 @@ class SteadyPainted:
                 unexplained = image - _carried(seen, flow)
                 change = unexplained.abs().mean(1, keepdim=True)
                 change = F.avg_pool2d(change, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
-                memory = PAINTED_MEMORY * torch.exp(-change / UNEXPLAINED)
-                painted = clamp_valid(torch.lerp(painted, _carried(shown, flow) + unexplained, memory))
-        self.remember(image, painted)
-        return painted
+                memory = OUTPUT_MEMORY * torch.exp(-change / UNEXPLAINED)
+                decoded = clamp_valid(torch.lerp(decoded, _carried(shown, flow) + unexplained, memory))
+        self.remember(image, decoded)
+        return decoded
 
 
 def _memory(change: Map, level: int) -> Float[Tensor, "..."]:
     """The share of the past at a level: for the style one number an image, for a map one a position."""
     if level == 0:
-        return TOLD_MEMORY * torch.exp(-change.mean((1, 2, 3)) / MOTION)[:, None]
+        return POSTERIOR_MEMORY * torch.exp(-change.mean((1, 2, 3)) / MOTION)[:, None]
     stride = MAP_STRIDES[level - 1]
     # The most that moves within reach counts: what moves must not drag its past along.
     moved = F.max_pool2d(F.avg_pool2d(change, 4), stride // 4)
     moved = F.max_pool2d(moved, 3, stride=1, padding=1)
-    return TOLD_MEMORY * torch.exp(-moved / MOTION)
+    return POSTERIOR_MEMORY * torch.exp(-moved / MOTION)
 
 
 def _motion(now: Map, before: Map) -> Float[Tensor, "1 height width 2"]:

@@ -16,7 +16,7 @@ DEFAULT_SIDE = 224
 """Where the network takes any size."""
 
 
-class GivenNetwork:
+class OnnxFeatures:
     """An ONNX network from float32 RGB images in [0, 1], (batch, 3, side, side), to features, (batch, feature).
 
     Normalisation belongs into the network, so that a number depends on one file. ONNX holds no code. Raises

@@ -1,4 +1,4 @@
-"""The judge: real images as the measuring network sees them, and scores of anything beside them."""
+"""The evaluator: real images as the measuring network sees them, and scores of anything beside them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ from impasto.evaluate.distances import (
     precision_and_recall,
     sliced_wasserstein_distance,
 )
-from impasto.evaluate.looks import Looks, kept_look, look
-from impasto.evaluate.network import GivenNetwork
+from impasto.evaluate.features import ImageFeatures, cached_features, extract_features
+from impasto.evaluate.onnx_features import OnnxFeatures
 from impasto.evaluate.reconstruction import Faithfulness, faithfulness
 from impasto.evaluate.scores import OF_A_COLLECTION, Best, Measured, Score, Unmeasured, average, groups_of, share
 from impasto.model.blocks import Map, to_images
 
 BATCH = 32
-MOST_RECONSTRUCTED = 512
+MAX_RECONSTRUCTED = 512
 COLUMNS = 10
-FEWEST_FOR_DISTRIBUTIONS = 20
+MIN_FOR_DISTRIBUTIONS = 20
 """Fewer images than this say nothing about a distribution."""
-REPAINTED = "training images reconstructed"
+RECONSTRUCTED = "training images reconstructed"
 
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, done, of how many)."""
@@ -50,15 +50,15 @@ def check_installed() -> None:
 
 
 @dataclass(frozen=True)
-class Repainted:
+class ReconstructedSet:
     """Training images as a model paints them again: what its samples could be like if all else were perfect."""
 
-    looks: Looks
+    features: ImageFeatures
     labels: Tensor
     """int64 (image,): their collections."""
 
 
-class Judge:
+class Evaluator:
     """Knows the real images; what it is shown may come from any model."""
 
     def __init__(
@@ -67,25 +67,25 @@ class Judge:
         device: torch.device,
         seed: int,
         progress: Progress = lambda what, done, total: None,
-        most: int | None = None,
+        max_images: int | None = None,
         cache: Path | None = None,
     ) -> None:
-        """Look at the real images once, at no more than ``most`` of each side of the split.
+        """Signature at the real images once, at no more than ``max_images`` of each side of the split.
 
-        What is seen of them is kept in the folder ``cache`` for the next judge.
+        What is seen of them is kept in the folder ``cache`` for the next evaluator.
         """
         self.images = images
         self.device = device
         self.seed = seed
         self.progress = progress
         self.backbone = Backbone(Lite.LITE2).to(device)
-        self.train_indices = spread(images.train, most or len(images.train))
-        self.held_indices = spread(images.held_out, most or len(images.held_out))
-        self.train = self._look_at(self.train_indices, "looking at training images", cache)
-        self.held_out = self._look_at(self.held_indices, "looking at held-out images", cache)
+        self.train_indices = spread(images.train, max_images or len(images.train))
+        self.held_indices = spread(images.held_out, max_images or len(images.held_out))
+        self.train = self._features_of(self.train_indices, "computing features of training images", cache)
+        self.held_out = self._features_of(self.held_indices, "computing features of held-out images", cache)
 
-    def look(self, batches: Iterable[Tensor], what: str, total: int) -> Looks:
-        """Look at batches of images in [0, 1], saying so."""
+    def features_of(self, batches: Iterable[Tensor], what: str, total: int) -> ImageFeatures:
+        """Signature at batches of images in [0, 1], saying so."""
 
         def counted() -> Iterator[Tensor]:
             done = 0
@@ -94,7 +94,7 @@ class Judge:
                 done += len(batch)
                 yield batch
 
-        return look(counted(), self.backbone)
+        return extract_features(counted(), self.backbone)
 
     def labels(self, names: Sequence[str], count: int) -> Tensor:
         """Collections for ``count`` samples, in the proportions of the training images; only those in ``names``."""
@@ -109,13 +109,13 @@ class Judge:
         return to_images(self.images.batch(indices), self.device)
 
     @torch.no_grad()
-    def repaint(self, reconstruct: Callable[[Map], Map], most: int) -> Repainted:
-        """Look at no more than so many training images after ``reconstruct``."""
-        chosen = spread(self.train_indices, most)
+    def reconstructed_set(self, reconstruct: Callable[[Map], Map], max_images: int) -> ReconstructedSet:
+        """Signature at no more than so many training images after ``reconstruct``."""
+        chosen = spread(self.train_indices, max_images)
         cuts = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
-        painted = (reconstruct(self.batch(cut))[:, :3].float().clamp(0, 1) for cut in cuts)
-        looks = self.look(painted, "repainting training images", len(chosen))
-        return Repainted(looks, torch.from_numpy(self.images.collection_ids[chosen]))
+        decoded = (reconstruct(self.batch(cut))[:, :3].float().clamp(0, 1) for cut in cuts)
+        features = self.features_of(decoded, "reconstructing training images", len(chosen))
+        return ReconstructedSet(features, torch.from_numpy(self.images.collection_ids[chosen]))
 
     def reconstruction(
         self, reconstruct: Callable[[Map], Sequence[Map]], prefixes: Sequence[str]
@@ -124,7 +124,7 @@ class Judge:
 
         It gives one version for each of ``prefixes``, the last of which counts; the others are references.
         """
-        chosen = spread(self.images.held_out, MOST_RECONSTRUCTED)
+        chosen = spread(self.images.held_out, MAX_RECONSTRUCTED)
         found: list[list[Faithfulness]] = [[] for _ in prefixes]
         with torch.no_grad():
             for start in range(0, len(chosen), BATCH):
@@ -149,8 +149,10 @@ class Judge:
         )
         return scores, sheet_of(rows, ["held out", *(f"to {name}" for name in prefixes)])
 
-    def generation(self, made: Looks, against: Against, repainted: Repainted | None = None) -> tuple[Measured, ...]:
-        """Distances of samples to real images, beside those of as many other real and of repainted images."""
+    def generation(
+        self, made: ImageFeatures, against: Against, reconstructed: ReconstructedSet | None = None
+    ) -> tuple[Measured, ...]:
+        """Distances of samples to real images, beside those of as many other real and of reconstructed images."""
         names = ("frechet_lite2", "kernel_lite2", "precision", "recall", "sliced_wasserstein")
         real, other, made = self._sides(made, against)
         count = len(made)
@@ -164,9 +166,9 @@ class Judge:
             count,
             references={"other real images": sliced_wasserstein_distance(real.pooled, other.pooled, seed=self.seed)},
         )
-        if count < FEWEST_FOR_DISTRIBUTIONS:
+        if count < MIN_FOR_DISTRIBUTIONS:
             return (*(Unmeasured(name, _too_few(count)) for name in names[:-1]), sliced)
-        bounds = {name: known.pooled for name, known in self._bounds(other, repainted).items()}
+        bounds = {name: known.pooled for name, known in self._bounds(other, reconstructed).items()}
         precision, recall = precision_and_recall(real.pooled, made.pooled, seed=self.seed)
         best = {name: precision_and_recall(real.pooled, bound, seed=self.seed) for name, bound in bounds.items()}
         return (
@@ -176,7 +178,7 @@ class Judge:
             sliced,
         )
 
-    def _sides(self, made: Looks, against: Against) -> tuple[Looks, Looks, Looks]:
+    def _sides(self, made: ImageFeatures, against: Against) -> tuple[ImageFeatures, ImageFeatures, ImageFeatures]:
         """As many real images, other real images and samples."""
         if against is Against.HELD_OUT:
             real, other = self.held_out, self.train
@@ -184,15 +186,17 @@ class Judge:
             whole = self.train + self.held_out
             real, other = (whole[half] for half in groups_of(len(whole), 2, self.seed))
         count = min(len(real), len(other), len(made))
-        some = (looks[groups_of(len(looks), 1, self.seed)[0][:count]] for looks in (real, other, made))
+        some = (features[groups_of(len(features), 1, self.seed)[0][:count]] for features in (real, other, made))
         real, other, made = some
         return real, other, made
 
-    def _bounds(self, other: Looks, repainted: Repainted | None) -> dict[str, Looks]:
+    def _bounds(self, other: ImageFeatures, reconstructed: ReconstructedSet | None) -> dict[str, ImageFeatures]:
         """What samples can be compared with, each as many as the other real images where there are so many."""
         bounds = {"other real images": other}
-        if repainted is not None and len(repainted.looks) >= FEWEST_FOR_DISTRIBUTIONS:
-            bounds[REPAINTED] = repainted.looks[groups_of(len(repainted.looks), 1, self.seed)[0][: len(other)]]
+        if reconstructed is not None and len(reconstructed.features) >= MIN_FOR_DISTRIBUTIONS:
+            bounds[RECONSTRUCTED] = reconstructed.features[
+                groups_of(len(reconstructed.features), 1, self.seed)[0][: len(other)]
+            ]
         return bounds
 
     def _distances(
@@ -208,18 +212,24 @@ class Judge:
         )
 
     def generation_by(
-        self, network: GivenNetwork, made: Looks, against: Against, repainted: Repainted | None = None
+        self,
+        network: OnnxFeatures,
+        made: ImageFeatures,
+        against: Against,
+        reconstructed: ReconstructedSet | None = None,
     ) -> tuple[Measured, ...]:
         """Frechet and kernel distance on the features of a network that the user brings."""
         names = (f"frechet_{network.name}", f"kernel_{network.name}")
-        self.progress(f"looking through {network.name}", 0, 1)
+        self.progress(f"computing features of {network.name}", 0, 1)
         real, other, made = self._sides(made, against)
-        if len(made) < FEWEST_FOR_DISTRIBUTIONS:
+        if len(made) < MIN_FOR_DISTRIBUTIONS:
             return tuple(Unmeasured(name, _too_few(len(made))) for name in names)
-        bounds = {name: network(known.pixels) for name, known in self._bounds(other, repainted).items()}
+        bounds = {name: network(known.pixels) for name, known in self._bounds(other, reconstructed).items()}
         return self._distances(names, network(real.pixels), network(made.pixels), bounds)
 
-    def style(self, made: Looks, labels: Tensor, repainted: Repainted | None = None) -> tuple[Measured, ...]:
+    def style(
+        self, made: ImageFeatures, labels: Tensor, reconstructed: ReconstructedSet | None = None
+    ) -> tuple[Measured, ...]:
         """Are the samples as much of one style as the folder, and of the collection that was asked for?"""
         train_ids, held_ids = (
             torch.from_numpy(self.images.collection_ids[indices]) for indices in (self.train_indices, self.held_indices)
@@ -258,14 +268,14 @@ class Judge:
         ]
         chance = float(train_ids.bincount().max() / len(train_ids))
         references = _mean_of("held-out images", held_right) | {"always the largest collection": chance}
-        if repainted is not None:
-            references |= _mean_of(REPAINTED, probe(repainted.looks.statistics) == repainted.labels)
+        if reconstructed is not None:
+            references |= _mean_of(RECONSTRUCTED, probe(reconstructed.features.statistics) == reconstructed.labels)
         return unity, share("probe_accuracy", right, Best.HIGH, references), *each
 
-    def memorisation(self, made: Looks) -> tuple[tuple[Measured, ...], Image.Image | None]:
+    def memorisation(self, made: ImageFeatures) -> tuple[tuple[Measured, ...], Image.Image | None]:
         """How many samples are nearer to a training image than those are to each other, and the closest pairs."""
-        if len(self.train) < FEWEST_FOR_DISTRIBUTIONS:
-            reason = f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} training images, and there are {len(self.train)}"
+        if len(self.train) < MIN_FOR_DISTRIBUTIONS:
+            reason = f"it needs at least {MIN_FOR_DISTRIBUTIONS} training images, and there are {len(self.train)}"
             return (Unmeasured("copy_rate_features", reason), Unmeasured("copy_rate_pixels", reason)), None
         self.progress("looking for copies", 0, 1)
         twins = {name for group in self.images.audit.duplicate_groups for name in group}
@@ -273,7 +283,7 @@ class Judge:
         scores, pairs = [], []
         spaces = {
             "features": (self.train.pooled, made.pooled, self.held_out.pooled),
-            "pixels": tuple(copies.thumbnails(looks.pixels) for looks in (self.train, made, self.held_out)),
+            "pixels": tuple(copies.thumbnails(features.pixels) for features in (self.train, made, self.held_out)),
         }
         for space, (train, samples, held_out) in spaces.items():
             found = copies.find_copies(train, samples, held_out, is_single)
@@ -284,13 +294,13 @@ class Judge:
         labels = ["sample, by features", "nearest in training", "sample, by pixels", "nearest in training"]
         return tuple(scores), sheet_of([p.float() / 255 for p in pairs], labels)
 
-    def _look_at(self, indices: np.ndarray, what: str, cache: Path | None) -> Looks:
+    def _features_of(self, indices: np.ndarray, what: str, cache: Path | None) -> ImageFeatures:
         pixels = torch.from_numpy(self.images.batch(indices))
 
-        def now() -> Looks:
-            return self.look((batch.float() / 255 for batch in pixels.split(BATCH)), what, len(indices))
+        def now() -> ImageFeatures:
+            return self.features_of((batch.float() / 255 for batch in pixels.split(BATCH)), what, len(indices))
 
-        return now() if cache is None else kept_look(cache, pixels, now)
+        return now() if cache is None else cached_features(cache, pixels, now)
 
 
 def sheet_of(rows: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
@@ -299,7 +309,7 @@ def sheet_of(rows: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
 
 
 def _too_few(count: int) -> str:
-    return f"it needs at least {FEWEST_FOR_DISTRIBUTIONS} real images and samples, and there are {count}"
+    return f"it needs at least {MIN_FOR_DISTRIBUTIONS} real images and samples, and there are {count}"
 
 
 def _mean_of(name: str, values: Tensor) -> dict[str, float]:
