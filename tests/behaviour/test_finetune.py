@@ -74,7 +74,7 @@ def test_a_new_style_comes_beside_the_old_ones(
     prior = {name for name in moved if name.startswith("prior.")}
     assert prior and all(any(part in name for part in finetune.CONDITIONING) for name in prior)
     lines = [event.text for event in events if isinstance(event, Note)]
-    assert any(line.startswith("copies among 16 new images") for line in lines)
+    assert any(line.startswith("copies among 16 samples") for line in lines)
     assert made.previews / "copies.png" in [event.path for event in events if isinstance(event, Previewed)]
 
 

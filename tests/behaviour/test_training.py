@@ -310,7 +310,7 @@ def test_clock_counts_time_or_images() -> None:
 
 
 def test_device_and_precision_come_with_a_reason() -> None:
-    assert choose_device("cpu") == ("cpu", "cpu, as asked")
+    assert choose_device("cpu") == ("cpu", "cpu (as requested)")
     with pytest.raises(ImpastoError, match="--device abacus"):
         choose_device("abacus")
     precision, reason = choose_dtype(torch.device("cpu"))

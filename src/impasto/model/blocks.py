@@ -1,4 +1,4 @@
-"""The few layers that encoders and decoder are made of.
+"""The layers of encoders and decoder.
 
 None of them normalises by statistics of a image: scale is kept by layer normalisation over the channels of each
 position, by residual branches that start near zero (Child 2021, "Very Deep VAEs") and by weight demodulation (Karras
@@ -29,7 +29,7 @@ def to_images(pixels: np.ndarray, device: torch.device) -> Map:
 
 
 def channels_last(module: M) -> M:
-    """The module, its convolutions' weights laid out channels last, which is the faster way on CPUs and on GPUs."""
+    """The module, its convolutions' weights laid out channels last, which is faster on CPUs and GPUs."""
     return module.to(memory_format=torch.channels_last)  # pyrefly: ignore - missing in torch's own overloads
 
 
@@ -63,7 +63,7 @@ def normalize(x: Map) -> Map:
 
 
 def layer_norm(x: Tensor) -> Tensor:
-    """Layer normalisation over the last dimension, in the precision of ``x``: autocast on GPUs would widen it."""
+    """Layer normalisation over the last dimension, in the dtype of ``x``: autocast on GPUs would widen it."""
     with torch.autocast(x.device.type, enabled=False):
         return F.layer_norm(x, x.shape[-1:])
 

@@ -56,7 +56,7 @@ class Decoder(nn.Module):
         self.linear_skips = nn.ModuleList([conv(latent, samples, 1, gain=0.02) for latent in config.map_channels])
 
     @torch.no_grad()
-    def start_from(self, mean: Float[Tensor, " channel"]) -> None:
+    def initialize_output(self, mean: Float[Tensor, " channel"]) -> None:
         """Let an untrained decoder output the images' mean colour, which saves the first hundreds of steps."""
         coarsest = self.linear_skips[0]
         assert isinstance(coarsest, nn.Conv2d) and coarsest.bias is not None

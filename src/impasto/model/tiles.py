@@ -37,10 +37,10 @@ class Span:
     start: int
     stop: int
     first: int
-    """Where its margin begins; before the image where that repeats."""
+    """Where its margin begins; negative if the image tiles."""
     last: int
     length: int
-    """Of the whole axis."""
+    """Of the whole axis, in positions of stride 32."""
 
     def reach(self, stride: int, device: torch.device) -> Tensor:
         """Indices of tile and margin in a map of this stride."""
@@ -81,12 +81,12 @@ class Tile:
         return x[:, :, self.rows.inner(stride), self.columns.inner(stride)]
 
     def place(self, whole: Map, x: Map, stride: int) -> None:
-        """Put the tile where it belongs."""
+        """Write the tile into the whole map."""
         whole[:, :, self.rows.outer(stride), self.columns.outer(stride)] = x
 
 
 def tiles(height: int, width: int, margin: int, repeat: Repeat, size: int) -> Iterator[Tile]:
-    """The tiles of a image of ``height`` x ``width`` pixels, both multiples of 32."""
+    """The tiles of an image of ``height`` x ``width`` pixels, both multiples of 32."""
     for rows in _spans(height // STRIDE, margin, repeat.along_y, size):
         for columns in _spans(width // STRIDE, margin, repeat.along_x, size):
             yield Tile(rows, columns)

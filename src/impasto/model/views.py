@@ -30,7 +30,7 @@ class Views(NamedTuple):
 
 
 def view_channels(image_channels: int, *, signed: bool) -> tuple[int, int, int]:
-    """Channels of the pixel, orientation and texture view of images with so many channels; see `views_of`."""
+    """Channels of the pixel, orientation and texture view of images with ``image_channels``; see `views_of`."""
     return image_channels, ORIENTATION_CHANNELS + signed * SIGN_CHANNELS, 4 * image_channels
 
 

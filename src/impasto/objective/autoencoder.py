@@ -27,7 +27,7 @@ from impasto.objective.swap import SwapSources, colour_error, structure_error, s
 from impasto.objective.texture import Slices
 
 STYLE_GROUP = 8
-"""Images share styles within groups of so many consecutive rows, so that processes can compute groups apart."""
+"""Images share styles within groups of this many consecutive rows, so that processes can compute groups separately."""
 SUBSET_STEP = 4
 """Terms that need frozen features see every fourth image: they cost as much as the decoder."""
 

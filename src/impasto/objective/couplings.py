@@ -51,9 +51,9 @@ class Coupler:
         shares /= shares.sum(1, keepdims=True)
         own = np.broadcast_to(np.eye(MAX_REFERENCES + 1)[-1], shares.shape)
         is_own = rng.random(batch) < config.own_style
-        is_mixed = rng.random(batch) < config.mixed_style
+        is_per_expert = rng.random(batch) < config.style_per_expert
         together = np.where(is_own, 1, 0)[:, None]
-        source_of_expert = np.where(is_mixed[:, None], rng.integers(0, 3, (batch, NUM_EXPERTS)), together)
+        source_of_expert = np.where(is_per_expert[:, None], rng.integers(0, 3, (batch, NUM_EXPERTS)), together)
         sources = np.stack([shares, own, np.zeros_like(shares)], 1)
         style_weights = (
             np.take_along_axis(sources, source_of_expert[:, :, None], 1).transpose(0, 2, 1).astype(np.float32)

@@ -60,7 +60,7 @@ class AutoencoderStage(TrainingStage[Batch]):
 
     def initialize(self) -> None:
         """Let the untrained decoder output the images' mean colour."""
-        self.model.decoder.start_from(self._some_images().mean((0, 2, 3)))
+        self.model.decoder.initialize_output(self._some_images().mean((0, 2, 3)))
 
     def draw(self, step: int, images_seen: int) -> Batch:
         """Images by the seeded order, those of a collection side by side; random crops."""

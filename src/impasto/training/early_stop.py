@@ -21,7 +21,7 @@ EVALUATE_EVERY = 25
 HELD_OUT_BATCHES = 4
 PATIENCE = 24
 """Evaluations without improvement before the stage stops."""
-ONLY_STYLE = CouplingConfig(no_style=0.0, own_style=0.0, mixed_style=0.0, no_content=1.0)
+ONLY_STYLE = CouplingConfig(no_style=0.0, own_style=0.0, style_per_expert=0.0, no_content=1.0)
 """The coupling for held-out images: the condition under which images are generated."""
 
 

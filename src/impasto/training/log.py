@@ -1,4 +1,4 @@
-"""Listeners that keep a record: log.jsonl, and TensorBoard where asked."""
+"""Listeners that write logs: log.jsonl, and TensorBoard on request."""
 
 import json
 import time
@@ -11,7 +11,7 @@ SECONDS_BETWEEN = 5.0
 
 
 def json_log(path: Path) -> Listener:
-    """Append a line every few seconds to ``path``: the step's numbers and the named terms; warnings as they come."""
+    """Append a line to ``path`` every few seconds: progress and the terms of the loss; every warning at once."""
     last = 0.0
 
     def listen(event: Event) -> None:
@@ -36,7 +36,7 @@ def json_log(path: Path) -> Listener:
 
 
 def tensorboard_log(folder: Path) -> Listener:
-    """Write the terms as TensorBoard scalars. Raises ImpastoError where the extra is not installed."""
+    """Write the terms as TensorBoard scalars. Raises ImpastoError if the extra is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""One update of the weights: schedule, clipping, the guard against spikes, and the moving average."""
+"""One update of the weights: schedule, clipping, spike guard and moving average."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 V = TypeVar("V")
 
 WARMUP_SHARE = 0.1
-"""Part of a stage after which it is warm."""
+"""Longest warm-up, as a part of the stage."""
 MAX_GRADIENT_NORM = 1.0
 SPIKE_FACTOR = 8.0
 """A gradient this many times its running norm is a spike, and the update is skipped."""
@@ -20,7 +20,7 @@ GUARD_STEPS = 100
 
 
 class Optimizer:
-    """AdamW with warm-up and a tail to zero, an exponential moving average, and updates that a spike cannot reach."""
+    """AdamW with warm-up and cosine decay, an exponential moving average, and a guard that skips gradient spikes."""
 
     def __init__(self, module: nn.Module, learning_rate: float, *, warmup: int = 100, decay: float = 0.998) -> None:
         self.module = module
@@ -45,7 +45,7 @@ class Optimizer:
         return self.learning_rate * min(1.0, warmth) * tail
 
     def update(self, progress: float) -> bool:
-        """Update the weights from their gradients; False where the update was skipped. Gradients are cleared."""
+        """Update the weights from their gradients; False if the update was skipped. Gradients are cleared."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
         accepted = self._accepts(norm)
@@ -67,13 +67,13 @@ class Optimizer:
             return False
         log_norm = math.log(norm + 1e-12)
         spike = self.updates >= GUARD_STEPS and log_norm > self.running_log_norm + math.log(SPIKE_FACTOR)
-        # A spike moves the running norm too, but slowly: a lasting change of scale is let through after a while.
+        # A spike moves the running norm too, but slowly: a lasting change of scale is accepted after some updates.
         share = 1.0 if self.updates == 0 else 0.02
         self.running_log_norm += share * (min(log_norm, self.running_log_norm + 5) - self.running_log_norm)
         return not spike
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Tensors (weights, moving average, moments) and numbers, all that resuming needs."""
+        """Tensors (weights, moving average, moments) and numbers for resuming."""
         tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
         for index, parameter in enumerate(self.parameters):
@@ -97,7 +97,7 @@ class Optimizer:
             saved["state"] = {
                 i: {
                     "step": moments[f"{i}.step"].clone(),
-                    # The fused update walks through memory: moments must lie there as their weights do.
+                    # The fused update needs moments with the memory layout of their weights.
                     "exp_avg": torch.empty_like(p).copy_(moments[f"{i}.exp_avg"]),
                     "exp_avg_sq": torch.empty_like(p).copy_(moments[f"{i}.exp_avg_sq"]),
                 }
@@ -118,7 +118,7 @@ def below(values: dict[str, V], prefix: str) -> dict[str, V]:
 def _warm_average(decay: float):
     @torch.no_grad()
     def average(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        # Early on, an average over the few updates there are, not over the initial weights.
+        # At the start, average over the updates so far instead of the initial weights.
         kept = min(decay, (1 + int(count)) / (10 + int(count)))
         floats: Iterable[tuple[Tensor, Tensor]] = (
             (a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()

@@ -15,12 +15,12 @@ from impasto.migration import CURRENT, Kind, migrate
 FREE_TO_CHANGE = ("out", "data", "device", "preview_minutes", "save_minutes", "tensorboard")
 """Settings that a resumed run may change without becoming another run."""
 BUDGET = ("minutes", "images")
-"""Settings that may grow: the run then goes on from where it is."""
+"""Settings that may grow: the run then continues from its state."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where each part of a run lies."""
+    """The files of a run."""
 
     folder: Path
 
@@ -36,22 +36,22 @@ class Run:
 
     @property
     def state(self) -> Path:
-        """All that resuming needs, in one file."""
+        """The complete state for resuming, in one file."""
         return self.folder / "state" / "latest.safetensors"
 
     @property
     def log(self) -> Path:
-        """One JSON object a line."""
+        """The log, one JSON object per line."""
         return self.folder / "log.jsonl"
 
     @property
     def audit(self) -> Path:
-        """What was found in the images."""
+        """The audit of the images."""
         return self.folder / "audit.json"
 
     @property
     def captions(self) -> Path:
-        """The texts that it was trained with, one a line."""
+        """The training captions, one per line."""
         return self.folder / "captions.txt"
 
     @property
@@ -66,7 +66,7 @@ class Run:
 
 
 def model_file(path: Path) -> Path:
-    """The weights of a run folder or a built-in model, or the file itself. Raises ImpastoError where there are none."""
+    """The weights of a run folder or a built-in model, or the file itself. Raises ImpastoError if there are none."""
     path = located(path)
     file = Run(path).model if path.is_dir() else path
     if not file.exists():
@@ -76,7 +76,7 @@ def model_file(path: Path) -> Path:
 
 
 def open_run(config: TrainConfig) -> Run:
-    """The run folder of ``config``: made anew, or checked to be the same run.
+    """The run folder of ``config``: created, or checked to be the same run.
 
     Raises ImpastoError when the folder holds something else, or a run with other settings.
     """
