@@ -156,7 +156,7 @@ def test_linear_skips_are_a_pyramid_that_fine_levels_refine(tiny: ModelConfig) -
     # The network adds to the last image of the pyramid.
     torch.nn.init.zeros_(decoder.image_out.project.weight)
     torch.testing.assert_close(decoder(latents), drawn[2])
-    decoder.start_from(torch.tensor([0.9, 0.2, 0.5, 1.0]))
+    decoder.initialize_output(torch.tensor([0.9, 0.2, 0.5, 1.0]))
     empty = decoder.linear_pyramid(latents.map(torch.zeros_like))[2]
     torch.testing.assert_close(empty.mean((0, 2, 3)), torch.tensor([0.9, 0.2, 0.5, 1.0]))
 

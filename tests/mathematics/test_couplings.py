@@ -31,10 +31,10 @@ def test_every_expert_has_a_whole_style_or_none() -> None:
 
 
 def test_mixed_styles_have_a_source_for_each_expert() -> None:
-    _, coupling = draw(mixed_style=0.0, own_style=0.0, no_style=0.0)
+    _, coupling = draw(style_per_expert=0.0, own_style=0.0, no_style=0.0)
     assert np.ptp(coupling.style_weights, axis=2).max() == 0  # all experts have the same images
     assert (coupling.style_weights[:, -1] == 0).all()
-    _, coupling = draw(mixed_style=1.0, own_style=0.0, no_style=0.0)
+    _, coupling = draw(style_per_expert=1.0, own_style=0.0, no_style=0.0)
     own = coupling.style_weights[:, -1]
     assert np.abs(own.mean(0) - 1 / 3).max() < 0.05
     assert np.abs((coupling.style_weights.sum(1) == 0).mean(0) - 1 / 3).max() < 0.05
@@ -56,7 +56,7 @@ def test_the_coupled_style_is_the_pool_of_the_references_fused_styles() -> None:
     shapes = Levels((8,), ((4, 1, 1), (4, 2, 2), (2, 4, 4)))
     cache = LatentCache.__new__(LatentCache)
     cache.experts = shapes.map(lambda shape: torch.randn(9, NUM_EXPERTS, 2, *shape))
-    _, coupling = draw(mixed_style=0.0, no_style=0.0)
+    _, coupling = draw(style_per_expert=0.0, no_style=0.0)
     posterior = cache.coupled(coupling, slice(0, 50), torch.device("cpu"))
     experts = [Gaussian.unstack(cache.experts.style[:, expert]) for expert in range(NUM_EXPERTS)]
     fused = Gaussian.product(experts, [torch.ones(9)] * NUM_EXPERTS)
