@@ -1,5 +1,6 @@
 """The prior flow: the velocity field that transports a sample of the posterior to the latents of real images."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -162,7 +163,7 @@ class PriorFlow(nn.Module):
             grid = (latent.shape[2] // patch, latent.shape[3] // patch)
             inputs = _to_tokens(torch.cat([latent, known], 1), patch)
             step = MAP_STRIDES[level] * patch / self.resolution
-            position = _positions(grid, step, self.width, inputs)
+            position = _positions(grid, step, self.width, inputs.device, inputs.dtype)
             tokens.append(self.embed_maps[level](inputs) + position + self.level_embedding[1 + level])
             grids.append(grid)
 
@@ -201,12 +202,15 @@ def _fourier(time: Float[Tensor, " batch"], features: int = 256) -> Vector:
     return torch.cat([angles.cos(), angles.sin()], 1)
 
 
-def _positions(grid: tuple[int, int], step: float, width: int, like: Tensor) -> Float[Tensor, "token width"]:
+@functools.lru_cache(maxsize=32)
+def _positions(
+    grid: tuple[int, int], step: float, width: int, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "token width"]:
     """Sines and cosines of the centres of squares, in units of the side of a training image."""
-    y, x = torch.meshgrid(*(step * (torch.arange(n, device=like.device) + 0.5) for n in grid), indexing="ij")
-    frequencies = math.pi * torch.exp2(torch.linspace(0, 5, width // 4, device=like.device))
+    y, x = torch.meshgrid(*(step * (torch.arange(n, device=device) + 0.5) for n in grid), indexing="ij")
+    frequencies = math.pi * torch.exp2(torch.linspace(0, 5, width // 4, device=device))
     angles = torch.stack([y, x], -1).reshape(-1, 2, 1) * frequencies
-    return torch.cat([angles.cos(), angles.sin()], 2).flatten(1).to(like.dtype)
+    return torch.cat([angles.cos(), angles.sin()], 2).flatten(1).to(dtype)
 
 
 def _to_tokens(x: Float[Tensor, "batch channel height width"], patch: int) -> Tokens:
