@@ -108,6 +108,11 @@ class ModelConfig:
     """Whether the orientation view includes on which side of an edge it is lighter."""
     decoder_only_stylization: bool = False
     """Whether the decoder was trained to stylize from the modes of the posterior, without the flow."""
+    attenuation_log10: tuple[float, float, float] = (0.3, 1.8, 3.6)
+    """Powers of ten by which stylization at strength 1 attenuates the pixel and texture experts, at strides 32, 16,
+    8."""
+    own_style_power: int = 3
+    """Stylization at strength s leaves (1 - s) to this power of an image's own style."""
     decoder_widths: tuple[int, int, int, int, int] = (192, 192, 160, 96, 48)
     """Channels of the decoder at strides 32, 16, 8, 4 and 2."""
     decoder_depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
@@ -173,7 +178,7 @@ class CouplingConfig:
     """Probability of no style: the unconditional case of classifier-free guidance."""
     own_style: float = 0.1
     """Probability that the style is the image's own instead of its collection's."""
-    mixed_style: float = 0.2
+    style_per_expert: float = 0.2
     """Probability that each expert takes the style from a source of its own: the colours of one image, the texture of
     others, or nothing."""
     no_content: float = 0.5

@@ -78,6 +78,7 @@ CHANGES: dict[Kind, dict[int, Change]] = {
     Kind.MODEL: {
         1: Change(
             renamed={"redraws_alone": "decoder_only_stylization"},
+            added={"attenuation_log10": [0.3, 1.8, 3.6], "own_style_power": 3},
             retired={
                 "linear_experts": (False,),
                 "prior_look_dim": (0,),

@@ -73,7 +73,7 @@ def test_a_swap_with_one_source_is_a_stylization(tiny: ModelConfig) -> None:
     swap = SwapSources(torch.full((2, 1), 0.6), torch.tensor([[3] * NUM_EXPERTS, [1] * NUM_EXPERTS]))
     style = fuse(experts, torch.ones(4, NUM_EXPERTS, NUM_LEVELS)).style[torch.tensor([3, 1])]
     subset = tuple(expert.map(lambda gaussian: gaussian[0::2]) for expert in experts)
-    for found, expected in swapped(experts, slice(0, None, 2), swap).zip(stylize(subset, style, 0.6)):
+    for found, expected in swapped(experts, slice(0, None, 2), swap, tiny).zip(stylize(subset, style, 0.6, tiny)):
         torch.testing.assert_close(found.mean, expected.mean)
         torch.testing.assert_close(found.log_variance, expected.log_variance)
 

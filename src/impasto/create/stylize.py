@@ -117,7 +117,7 @@ class Stylizer:
     @torch.no_grad()
     def posterior(self, experts: Experts) -> Posterior:
         """Of the image's content and the style."""
-        return stylize(experts, self.style, self.config.strength)
+        return stylize(experts, self.style, self.config.strength, self.model.config)
 
     def output(self, posterior: Posterior, on_step: StepCallback | None = None) -> Map:
         """The canvas in [0, 1]; the flow, if it is used, always starts from the same noise."""
@@ -144,7 +144,7 @@ def stylize_batch(
     ``strength`` is that of `impasto.model.fuser.stylize`. One seed per image determines the noise of the flow, which is
     left out if the model stylizes without it.
     """
-    posterior = stylize(tiles.encode(model.autoencoder, image), style, strength)
+    posterior = stylize(tiles.encode(model.autoencoder, image), style, strength, model.config)
     if model.config.decoder_only_stylization:
         return decode_modes(model, posterior)
     return sample_images(model, Condition(posterior), seeds, settings)

@@ -172,14 +172,14 @@ class MicroBatch:
     @cached_property
     def swap_output(self) -> Map:
         """Swaps of the subset, decoded."""
-        return self.model.decoder(modes(swapped(self.experts, self.subset, self.draws.swap)))
+        return self.model.decoder(modes(swapped(self.experts, self.subset, self.draws.swap, self.model.config)))
 
     @cached_property
     def destylized_output(self) -> Map:
         """The subset, decoded from the maps of destylised copies in the images' own styles."""
         with torch.no_grad():
             experts = self.model.experts(self.draws.destylization(self.subset_image))
-            latents = modes(attenuate(experts, self.draws.swap.strength))
+            latents = modes(attenuate(experts, self.draws.swap.strength, self.model.config))
         return self.model.decoder(latents.with_style(self.subset_style))
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from impasto.config import ModelConfig
 from impasto.model.autoencoder import Experts
 from impasto.model.blocks import Map
 from impasto.model.encoder import Posterior
@@ -67,12 +68,12 @@ class SwapSources:
         return self.sources[:, VIEW_NAMES.index(expert)]
 
 
-def swapped(experts: Experts, subset: slice, swap: SwapSources) -> Posterior:
+def swapped(experts: Experts, subset: slice, swap: SwapSources, config: ModelConfig) -> Posterior:
     """The posterior of swaps: the content of a ``subset`` of images, stylized in the styles of the sources."""
     styles = [expert.style[source] for expert, source in zip(experts, swap.sources.unbind(1), strict=True)]
     style = Gaussian.product(styles, [swap.strength.new_ones(len(swap.strength))] * len(styles))
     content = [expert.map(lambda gaussian: gaussian[subset]) for expert in experts]
-    return stylize(content, style, swap.strength)
+    return stylize(content, style, swap.strength, config)
 
 
 def structure_error(output: Map, source: Map) -> Float[Tensor, " batch"]:
