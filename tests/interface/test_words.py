@@ -65,7 +65,7 @@ def found(file: str, line: str) -> list[str]:
     """The banned words of a line, with what to write instead."""
     allowed = {instead for prefix, words in ALLOWED.items() if file.startswith(prefix) for instead in words}
     # Words within longer names count too: a name is words joined by underscores.
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b", "", line))
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b|--out pictures", "", line))
     return [
         f"{match[0]!r} -> {instead}"
         for instead, pattern in BANNED.items()
