@@ -23,7 +23,7 @@ from torch import Tensor
 from common import options, write
 from impasto import api
 from impasto.config import TrainConfig, from_json
-from impasto.data import ImageSet, prepare, spread
+from impasto.data import ImageSet, evenly_spaced, prepare
 from impasto.evaluate.evaluator import BATCH, COLUMNS, Evaluator, sheet_of
 from impasto.evaluate.swap import Stylize
 from impasto.model.blocks import Map
@@ -59,7 +59,7 @@ class Bench:
         self.eye = Eye(self.evaluator)
         train_ids, held_ids = (
             torch.from_numpy(images.collection_ids[chosen])
-            for chosen in (self.evaluator.train_indices, self.evaluator.held_indices)
+            for chosen in (self.evaluator.train_indices, self.evaluator.held_out_indices)
         )
         order = held_ids.bincount(minlength=len(images.collections)).argsort(descending=True, stable=True).tolist()
         self.painters = []
@@ -123,7 +123,7 @@ def main() -> None:
     engine = Engine(arguments.device)
 
     seen = torch.from_numpy(model.read([arguments.photos]).pixels)
-    photos = seen[spread(np.arange(len(seen)), arguments.count)].to(model.device).float() / 255
+    photos = seen[evenly_spaced(np.arange(len(seen)), arguments.count)].to(model.device).float() / 255
     bench = Bench(images, photos, arguments.without, arguments.real, folder / "cache")
     reconstruction = torch.cat([model.network.autoencoder.reconstruct(part) for part in photos.split(BATCH)])
     styles = styles_of(model, images)

@@ -18,7 +18,7 @@ from common import options, write
 from impasto import api
 from impasto.config import Sampling
 from impasto.create.generate import generate_each
-from impasto.data import prepare, spread
+from impasto.data import evenly_spaced, prepare
 from impasto.evaluate.evaluator import BATCH, Evaluator
 
 CHOICES = 10
@@ -84,7 +84,7 @@ def main() -> None:
         images = prepare(arguments.images, resolution=model.config.resolution, cache=cache)
         evaluator = Evaluator(images, model.device, 0, tell, max_side=arguments.real, cache=cache)
         probe = Probe(evaluator.train.pooled, captions_of(images, evaluator.train_indices))
-        chosen = spread(images.held_out, arguments.count)
+        chosen = evenly_spaced(images.held_out, arguments.count)
         vectors = captions_of(images, chosen)
         if len(torch.unique(vectors.float().round(decimals=3), dim=0)) < CHOICES:
             raise SystemExit(f"the held-out images have fewer than {CHOICES} captions: more images, or more --count")

@@ -20,7 +20,7 @@ from impasto import api
 from impasto.backbone import channel_statistics, feature_distance
 from impasto.config import STYLIZE_SAMPLING, Sampling
 from impasto.create.stylize import stylize
-from impasto.data import prepare, spread
+from impasto.data import evenly_spaced, prepare
 from impasto.evaluate import style as look
 from impasto.evaluate.evaluator import COLUMNS, Evaluator, sheet_of
 from impasto.evaluate.swap import held_out_pairs, swap
@@ -48,7 +48,7 @@ class Bench:
 
     def identity(self, count: int) -> dict[str, float]:
         """Feature distances to the image itself."""
-        image = self.evaluator.batch(spread(self.evaluator.images.held_out, count))
+        image = self.evaluator.batch(evenly_spaced(self.evaluator.images.held_out, count))
         network = self.model.network
         posterior = network.autoencoder.posterior(image)
         fused = paint(network, posterior, range(len(image)), Sampling(guidance=1, internal_guidance=1, temperature=0))
@@ -89,8 +89,8 @@ class Bench:
     def strengths(self, count: int, out: Path | None) -> dict[str, object]:
         """Distance of the look to the references' and structure kept, over strengths of `stylize`."""
         evaluator = self.evaluator
-        content = evaluator.batch(spread(evaluator.images.held_out, count))
-        ids = evaluator.images.collection_ids[spread(evaluator.images.held_out, count)]
+        content = evaluator.batch(evenly_spaced(evaluator.images.held_out, count))
+        ids = evaluator.images.collection_ids[evenly_spaced(evaluator.images.held_out, count)]
         others = torch.from_numpy((ids + 1) % len(evaluator.images.collections))
         goals = torch.stack([self.eye.train[self.collections == other].mean(0) for other in others.tolist()])
         distances, kept, rows = [], [], [content[:COLUMNS]]
@@ -112,7 +112,7 @@ class Bench:
 
     def leak(self, count: int, strength: float) -> dict[str, float]:
         """Cosine of the edges of stylized images with those of their reference, and with those of another one."""
-        content = self.evaluator.batch(spread(self.evaluator.images.held_out, count))
+        content = self.evaluator.batch(evenly_spaced(self.evaluator.images.held_out, count))
         references = geometry(content.shape[1], content.shape[2]).to(content.device)
         styles = self.model.network.autoencoder.posterior(references)[0]
         own, other = [], []

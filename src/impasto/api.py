@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from impasto.built_in import known_as, located
+from impasto.built_in import model_name, resolve_model
 from impasto.config import (
     MAX_SIDE,
     EvaluateConfig,
@@ -100,7 +100,7 @@ class Pipeline:
         self.styles = styles
         self.path = path
         """The run folder or model file it was loaded from."""
-        self.name = known_as(path)
+        self.name = model_name(path)
         """What recipes call it: the path, or the name of a built-in model."""
         self.fingerprint = fingerprint
         """The first 16 hexadecimal digits of the SHA-256 of its weights file."""
@@ -227,7 +227,7 @@ class Pipeline:
         style, style_sources = self._style(config.style)
         fuser = Fuser(self.network, sources, config, style, *self._text(config))
         settings = dataclasses.replace(config, output=fuser.output)
-        hashes = {s.image.given: s.image.content_hash for found in sources.values() for s in found} | style_sources
+        hashes = {s.image.path: s.image.content_hash for found in sources.values() for s in found} | style_sources
         recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=hashes)
         for index in range(start, start + count):
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
@@ -448,7 +448,7 @@ def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline
     ``dtype`` is the floating-point format of the flow: float32, bfloat16, or auto for the faster one. Raises
     ImpastoError when there is no model, or it cannot be read.
     """
-    path = located(Path(run))
+    path = resolve_model(Path(run))
     file = model_file(path)
     network, styles = load_model(file)
     if dtype not in ("auto", *DTYPES):

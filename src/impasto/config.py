@@ -25,6 +25,8 @@ Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Interval(ge=0, le=1), Usual(1.0, 0.05)]
 Weight = Annotated[float, Ge(0)]
 Side = Annotated[int, Interval(ge=32, le=MAX_SIDE), MultipleOf(32)]
+Resolution = Annotated[int, Interval(ge=32, le=512), MultipleOf(32)]
+Minutes = Annotated[float, Interval(ge=0.001, le=60 * 24 * 30)]
 
 
 class Size(StrEnum):
@@ -203,13 +205,13 @@ class TrainConfig:
     """Size of the model: all widths and depths follow from it."""
     prior_size: Size | None = None
     """Size of the prior, if it differs: to stylize images a small one is enough, and many times as fast."""
-    resolution: int = 64
+    resolution: Resolution = 64
     """Side of the images in pixels, a multiple of 32."""
-    minutes: float | None = None
+    minutes: Minutes | None = None
     """Budget of both stages together; 30 if neither this nor --images is given."""
     images: int | None = None
     """Budget in images seen by both stages together: a reproducible length."""
-    seed: int = 0
+    seed: Seed = 0
     """Determines the initial weights, the order of the images and all noise."""
     batch_size: int = 16
     """Images per update of the autoencoder, over all processes."""
@@ -222,8 +224,7 @@ class TrainConfig:
     finetune: Path | None = None
     """A run, model file or built-in model to adapt to 4 to 500 images: styles, size and resolution are kept."""
     init: Path | None = None
-    """A run, model file or built-in model of the same --size whose weights initialise the training on a large
-    folder."""
+    """A run, model file or built-in model of the same --size whose weights initialise a new model."""
     signed_edges: bool = False
     """Let the orientation encoder see on which side of an edge it is lighter: photos need it."""
     stage1_share: float = 0.35
@@ -247,18 +248,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that could not train, naming the flag."""
-        if self.resolution % 32 or not 32 <= self.resolution <= 512:
-            raise ImpastoError(f"--resolution {self.resolution}: use a multiple of 32 from 32 to 512.")
+        check(self)
         if self.minutes is not None and self.images is not None:
             raise ImpastoError("--minutes and --images are two ways to give the budget: use one of them.")
         if self.finetune is not None and self.init is not None:
             raise ImpastoError("--finetune adapts a model, --init only takes its weights: use one of them.")
-        if self.minutes is not None and not 0 < self.minutes <= 60 * 24 * 30:
-            raise ImpastoError(f"--minutes {self.minutes}: use a number above 0.")
         if self.images is not None and self.images < 1:
             raise ImpastoError(f"--images {self.images}: use a number above 0.")
-        if not 0 <= self.seed < 2**63:
-            raise ImpastoError(f"--seed {self.seed}: use a whole number from 0 to 2**63 - 1.")
         for name in ("batch_size", "prior_batch_size"):
             if not 1 <= getattr(self, name) <= 4096:
                 raise ImpastoError(f"--{name.replace('_', '-')}: use a whole number from 1 to 4096.")

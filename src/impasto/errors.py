@@ -1,8 +1,8 @@
-"""The one error that is meant for the person at the keyboard."""
+"""The error for problems that the user can solve."""
 
 
 class ImpastoError(ValueError):
-    """Something in the input is wrong; the message names the file or flag and the way out.
+    """Invalid input; the message names the file or flag and the remedy.
 
     The command line prints the message without a traceback and exits with code 2.
     """

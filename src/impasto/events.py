@@ -1,4 +1,4 @@
-"""What the core tells whoever listens: the terminal, the log, a page. Listeners only read; they never steer."""
+"""Typed events of the core for its listeners: the terminal, the log and the studio. Listeners do not change the run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """A line that a person should read: the audit, the plan, the device and why."""
+    """Information for the user: the audit, the plan, the device and the reason for it."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something needs attention, but the run goes on."""
+    """A warning; the run continues."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """One update of the weights is done."""
+    """An update of the weights was completed."""
 
     stage: Stage
     images_seen: int
-    """Images that this stage has seen, over all processes and resumes."""
+    """Images seen in this stage, over all processes and resumes."""
     stage_progress: float
-    """Part of this stage's budget that is spent, 0 to 1."""
+    """Share of this stage's budget that is used, 0 to 1."""
     total_progress: float
-    """Part of the whole run's budget that is spent, 0 to 1."""
+    """Share of the run's budget that is used, 0 to 1."""
     seconds_left: float
     images_per_second: float
     terms: Mapping[str, float]
-    """Named loss terms, averaged since the event before."""
+    """Loss terms by name, averaged since the previous event."""
     skipped_updates: int
-    """Updates thrown away so far, for gradient spikes and losses that were not finite."""
+    """Updates skipped so far because of gradient spikes and non-finite losses."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Previewed:
 
 @dataclass(frozen=True)
 class Saved:
-    """The complete state was written: a run killed from here on resumes from it."""
+    """The complete training state was written; a later resume continues from it."""
 
     path: Path
     images_seen: int
@@ -63,7 +63,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over: complete, or cancelled and resumable."""
+    """The run ended: complete, or cancelled and resumable."""
 
     run: Path
     complete: bool

@@ -1,4 +1,4 @@
-"""How much memory the program has needed so far."""
+"""Peak memory of the process or of its GPU."""
 
 import importlib
 import sys
@@ -7,17 +7,17 @@ import torch
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """Bytes at most: on the GPU where ``device`` is one, else of the process; None where the system does not say."""
+    """Peak memory in bytes: of the GPU if ``device`` is one, else of the process; None on Windows without a GPU."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated())
     if sys.platform == "win32":
         return None
     resource = importlib.import_module("resource")
-    # Kibibytes, except on macOS.
+    # In KiB, on macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
 def memory_text(device: torch.device) -> str:
-    """The same for a person."""
-    found = peak_memory(device)
-    return "unknown" if found is None else f"{found / 2**30:.1f} GiB"
+    """Peak memory in GiB, as text."""
+    peak = peak_memory(device)
+    return "unknown" if peak is None else f"{peak / 2**30:.1f} GiB"

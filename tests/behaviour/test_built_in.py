@@ -1,4 +1,4 @@
-"""Built-in models: found by name, small enough, with true cards, and usable wherever a run is."""
+"""Built-in models: names, size of the package, model cards, and use in all commands."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from impasto import api
-from impasto.built_in import FOLDER, built_in_models, known_as, located, read_card, whole_card
+from impasto.built_in import FOLDER, built_in_models, model_name, read_card, resolve_model, whole_card
 from impasto.cli.main import main
 from impasto.config import GenerateConfig, flat
 from impasto.create.recipe import read_recipe
@@ -16,19 +16,19 @@ from impasto.text import TEXT_DIM
 MAX_MEGABYTES = 80
 
 
-def test_all_of_them_fit_into_a_package() -> None:
+def test_the_package_stays_small() -> None:
     assert "icons" in built_in_models()
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < MAX_MEGABYTES * 1e6
 
 
 @pytest.mark.parametrize("name", built_in_models())
-def test_cards_say_what_is_in_the_file(name: str) -> None:
+def test_cards_agree_with_the_model(name: str) -> None:
     card, model = read_card(name), api.load(name, "cpu")
     assert card.resolution == model.config.resolution
     assert card.scores and all(card.scores.values())
     text = whole_card(name)
     for collection in model.config.collections:
-        assert collection in text, f"the card does not say whose images {collection} are"
+        assert collection in text, f"the card does not name {collection}"
     for words in (card.licence, *card.scores.values()):
         assert words in text
     assert model.styles is not None and len(model.styles) == len(model.config.collections)
@@ -37,18 +37,18 @@ def test_cards_say_what_is_in_the_file(name: str) -> None:
         assert (FOLDER / name / "captions.txt").stat().st_size > 0
 
 
-def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_takes_precedence_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert located(Path("icons")) == FOLDER / "icons"
+    assert resolve_model(Path("icons")) == FOLDER / "icons"
     (tmp_path / "icons").mkdir()
-    assert located(Path("icons")) == FOLDER / "icons", "a folder of images"
+    assert resolve_model(Path("icons")) == FOLDER / "icons", "a folder of images"
     (tmp_path / "icons" / "model.safetensors").touch()
-    assert located(Path("icons")) == Path("icons")
-    assert known_as(FOLDER / "icons") == "icons"
-    assert known_as(Path("runs/icons")) == str(Path("runs/icons"))
+    assert resolve_model(Path("icons")) == Path("icons")
+    assert model_name(FOLDER / "icons") == "icons"
+    assert model_name(Path("runs/icons")) == str(Path("runs/icons"))
 
 
-def test_unknown_names_are_told_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_for_unknown_names_list_the_models(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ImpastoError, match=r"no built-in model of that name.*icons"):
         api.load("nothing")
     assert main(["models", "nothing"]) == 2
@@ -65,7 +65,7 @@ def test_models_lists_them_and_prints_a_card(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.strip() == whole_card("icons").strip()
 
 
-def test_images_of_a_built_in_model_are_made_again_by_its_name(tmp_path: Path) -> None:
+def test_recipes_name_a_built_in_model_by_its_name(tmp_path: Path) -> None:
     out, again = tmp_path / "new", tmp_path / "again"
     assert main(["generate", "icons", "-n", "1", "--steps", "1", "--style", "noto", "--out", str(out)]) == 0
     (image,) = out.glob("*.png")
@@ -74,7 +74,7 @@ def test_images_of_a_built_in_model_are_made_again_by_its_name(tmp_path: Path) -
     assert next(again.glob("*.png")).read_bytes() == image.read_bytes()
 
 
-def test_text_changes_what_is_drawn() -> None:
+def test_text_changes_the_image() -> None:
     model = api.load("icons", "cpu")
     apple, rocket = (
         next(model.generate(1, flat(GenerateConfig, style=("noto",), text=text, steps=1))).image.tobytes()
@@ -83,7 +83,7 @@ def test_text_changes_what_is_drawn() -> None:
     assert apple != rocket
 
 
-def test_inspect_knows_a_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_accepts_a_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "icons"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["fingerprint"] == api.load("icons", "cpu").fingerprint

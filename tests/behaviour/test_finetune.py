@@ -13,7 +13,7 @@ from PIL import Image
 from impasto.cli.main import main
 from impasto.config import ModelConfig, TrainConfig, from_json
 from impasto.data import prepare
-from impasto.data.variants import varied
+from impasto.data.variants import random_variants
 from impasto.errors import ImpastoError
 from impasto.events import Event, Note, Previewed
 from impasto.model.gaussian import Gaussian
@@ -126,12 +126,12 @@ def test_variants_keep_the_ground(tiny: ModelConfig) -> None:
     drawing = np.full((3, 4, 32, 32), 255, np.uint8)
     drawing[:, 3] = 0
     drawing[:, :, 10:20, 8:22] = np.array([200, 30, 30, 255], np.uint8)[:, None, None]
-    changed = varied(drawing, random)
+    changed = random_variants(drawing, random)
     assert changed.shape == drawing.shape and not np.array_equal(changed, drawing)
     corners = changed[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners[:, :3] == 255).all() and (corners[:, 3] == 0).all()
     photo = np.full((2, 3, 32, 32), 40, np.uint8)
-    assert (varied(photo, random) == 40).all()
+    assert (random_variants(photo, random) == 40).all()
 
 
 def test_what_is_learned_from(few: Path, run: Path, tmp_path: Path) -> None:

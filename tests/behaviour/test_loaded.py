@@ -1,4 +1,4 @@
-"""Images given by hand."""
+"""Images for inference: files, folders and their errors."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_a_folder(tmp_path):
     assert list(loaded.skipped) == ["broken.png"]
 
 
-def test_files_and_folders_in_the_order_given(tmp_path):
+def test_files_and_folders_keep_their_order(tmp_path):
     write_noise(tmp_path, "x.png", "y.png", "one/a.png", "two/a.png")
     paths = [tmp_path / name for name in ("y.png", "two", "x.png", "one")]
     assert read_images(paths, resolution=32, channels=3).names == (
@@ -30,7 +30,7 @@ def test_files_and_folders_in_the_order_given(tmp_path):
     )
 
 
-def test_channels_follow_the_model(tmp_path):
+def test_alpha_is_removed_or_added(tmp_path):
     noise(mode="RGBA").save(tmp_path / "clear.png")
     Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
     three, four = (read_images(tmp_path, resolution=32, channels=channels).pixels for channels in (3, 4))
@@ -40,7 +40,7 @@ def test_channels_follow_the_model(tmp_path):
     assert (four[1, 3] == 255).all() and (four[1, :3, 0, 0] == [255, 0, 0]).all()
 
 
-def test_squares_are_centred(tmp_path):
+def test_crops_are_centred(tmp_path):
     image = Image.new("RGB", (96, 32), "white")
     image.paste("black", (32, 0, 64, 32))
     image.save(tmp_path / "a.png")
@@ -49,7 +49,7 @@ def test_squares_are_centred(tmp_path):
     assert padded.pixels.shape == (1, 3, 32, 32) and (padded.pixels == 255).any()
 
 
-def test_the_suffix_of_a_named_file_does_not_matter(tmp_path):
+def test_the_suffix_of_a_single_file_does_not_matter(tmp_path):
     noise().save(tmp_path / "image", "PNG")
     assert read_images([tmp_path / "image"], resolution=32, channels=3).names == ("image",)
 

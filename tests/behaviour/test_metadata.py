@@ -22,7 +22,7 @@ def read(folder: Path) -> tuple[dict[str, Description], dict[str, str]]:
         return read_metadata(source, list_source(source))
 
 
-def test_supplies_text_key_and_collection(tmp_path):
+def test_text_key_and_collection_are_read(tmp_path):
     write_noise(tmp_path, "a.png", "b.png", "cats/c.png", "cats/d.png")
     write_lines(
         tmp_path / "metadata.jsonl",
@@ -43,7 +43,7 @@ def test_supplies_text_key_and_collection(tmp_path):
     assert entries["b.png"].text is None
 
 
-def test_nearest_file_wins_and_names_are_relative_to_it(tmp_path):
+def test_the_nearest_file_takes_precedence_and_names_are_relative_to_it(tmp_path):
     write_noise(tmp_path, "cats/a.png", "cats/b.png")
     write_lines(
         tmp_path / "metadata.jsonl",
@@ -51,15 +51,15 @@ def test_nearest_file_wins_and_names_are_relative_to_it(tmp_path):
         {"file_name": "cats/b.png", "text": "far"},
     )
     write_lines(tmp_path / "cats" / "metadata.jsonl", {"file_name": "a.png", "text": "near"})
-    described, missing = read(tmp_path)
-    assert {name: description.text for name, description in described.items()} == {
+    descriptions, missing = read(tmp_path)
+    assert {name: description.text for name, description in descriptions.items()} == {
         "cats/a.png": "near",
         "cats/b.png": "far",
     }
     assert not missing
 
 
-def test_missing_files_are_counted_and_named(tmp_path):
+def test_missing_files_are_skipped_with_a_reason(tmp_path):
     write_noise(tmp_path, "a.png", "b.png")
     write_lines(
         tmp_path / "metadata.jsonl",
@@ -67,21 +67,21 @@ def test_missing_files_are_counted_and_named(tmp_path):
     )
     audit = prepare(tmp_path, resolution=32, cache=tmp_path / "k").audit
     assert audit.skipped == {
-        "../up.png": "listed in metadata.jsonl but not there",
-        "gone.png": "listed in metadata.jsonl but not there",
+        "../up.png": "listed in metadata.jsonl but missing",
+        "gone.png": "listed in metadata.jsonl but missing",
     }
     assert "skipped: 2 files" in audit.text() and "gone.png: listed" in audit.text()
 
 
-def test_accents_match_however_they_are_written(tmp_path):
+def test_composed_and_combining_accents_match(tmp_path):
     composed = "caf\u00e9.png"
     write_noise(tmp_path, unicodedata.normalize("NFD", composed))
     write_lines(tmp_path / "metadata.jsonl", {"file_name": composed, "text": "coffee"})
-    described, missing = read(tmp_path)
-    assert [description.text for description in described.values()] == ["coffee"] and not missing
+    descriptions, missing = read(tmp_path)
+    assert [description.text for description in descriptions.values()] == ["coffee"] and not missing
 
 
-def test_a_byte_order_mark_is_no_error(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     write_noise(tmp_path, "a.png")
     (tmp_path / "metadata.jsonl").write_text('\ufeff{"file_name": "a.png", "text": "x"}\r\n', encoding="utf-8")
     assert read(tmp_path)[0] == {"a.png": Description(text="x")}
@@ -100,7 +100,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
         ('{"file_name": "first.png"}', "first.png is listed twice"),
     ],
 )
-def test_broken_lines_are_errors_with_file_and_line(tmp_path, line, message):
+def test_invalid_lines_are_errors_with_file_and_line(tmp_path, line, message):
     write_noise(tmp_path, "sub/a.png", "sub/b.png")
     write_lines(tmp_path / "sub" / "metadata.jsonl", {"file_name": "first.png"}, "", line)
     with pytest.raises(ImpastoError, match=r"sub/metadata\.jsonl, line 3: ") as caught:

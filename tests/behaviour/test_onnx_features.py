@@ -1,4 +1,4 @@
-"""Features of a network that the user brings: a small ONNX file, and files that are not what is needed."""
+"""Features of a user-supplied network: a small ONNX file, and invalid files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from impasto.evaluate.onnx_features import OnnxFeatures
 
 
 def write_network(path: Path, *, batch: int | str = "batch", channels: int = 3, flat: bool = True) -> Path:
-    """Writes the mean of every channel as features; ``flat`` or not."""
+    """Write a network whose features are the channel means; ``flat`` or as maps."""
     nodes = [helper.make_node("GlobalAveragePool", ["image"], ["pooled"])]
     shape: list[int | str] = [batch, channels, 1, 1]
     if flat:
@@ -30,21 +30,21 @@ def write_network(path: Path, *, batch: int | str = "batch", channels: int = 3, 
 
 
 @pytest.mark.parametrize("batch", ["batch", 4])
-def test_features_are_what_the_network_says(tmp_path: Path, batch: int | str) -> None:
+def test_features_are_the_output_of_the_network(tmp_path: Path, batch: int | str) -> None:
     network = OnnxFeatures(write_network(tmp_path / "mean.onnx", batch=batch))
     pixels = torch.randint(0, 256, (6, 4, 32, 32), dtype=torch.uint8)
-    found = network(pixels)
-    assert network.name == "mean" and network.side == 16 and found.shape == (6, 3)
-    torch.testing.assert_close(found, pixels[:, :3].float().mean((2, 3)) / 255, atol=0.02, rtol=0.05)
+    features = network(pixels)
+    assert network.name == "mean" and network.side == 16 and features.shape == (6, 3)
+    torch.testing.assert_close(features, pixels[:, :3].float().mean((2, 3)) / 255, atol=0.02, rtol=0.05)
 
 
-def test_what_is_no_such_network_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImpastoError, match="no such file"):
+def test_invalid_networks_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(ImpastoError, match="does not exist"):
         OnnxFeatures(tmp_path / "missing.onnx")
     (tmp_path / "noise.onnx").write_bytes(b"not a network")
     with pytest.raises(ImpastoError, match=r"noise\.onnx: not a readable ONNX network"):
         OnnxFeatures(tmp_path / "noise.onnx")
-    with pytest.raises(ImpastoError, match=r"needed is one float \(batch, 3, side, side\)"):
+    with pytest.raises(ImpastoError, match=r"not one float \(batch, 3, side, side\)"):
         OnnxFeatures(write_network(tmp_path / "five.onnx", channels=5))
     with pytest.raises(ImpastoError, match=r"not \(batch, feature\)"):
         OnnxFeatures(write_network(tmp_path / "map.onnx", flat=False))

@@ -1,4 +1,4 @@
-"""From a folder to a set: cache, batches, audit and errors."""
+"""Preparing a folder for training: cache, batches, audit and errors."""
 
 import json
 import sys
@@ -47,12 +47,12 @@ def test_the_set_describes_every_image(folder):
     assert [(entry.height, entry.width) for entry in images.entries][4] == (32, 64)
 
 
-def test_batches_have_one_shape_and_the_right_pixels(folder):
+def test_batches_have_one_shape_and_centre_crops(folder):
     images = prepared(folder)
     batch = images.batch(np.arange(6))
     assert batch.shape == (6, 4, 32, 32) and batch.dtype == np.uint8
     assert (batch[[0, 1, 3, 4, 5], 3] == 255).all() and 0 < (batch[2, 3] == 0).mean() < 1
-    # wide.png is 32 x 64: a centred batch has its middle.
+    # wide.png is 32 x 64 pixels; without a generator, the crop is centred.
     with decoding.quiet_pillow():
         whole = decoding.decode((folder / "dogs/wide.png").read_bytes(), resolution=32, fit=Fit.AUTO).pixels
     assert (batch[4, :3] == whole[:, :, 16:48]).all()
@@ -60,22 +60,22 @@ def test_batches_have_one_shape_and_the_right_pixels(folder):
     assert (images.batch([5, 5, 0]) == batch[[5, 5, 0]]).all()
 
 
-def test_random_crops_reach_both_ends_and_repeat_with_the_seed(folder):
+def test_random_crops_cover_all_positions_and_repeat_with_the_seed(folder):
     images = prepared(folder)
     with decoding.quiet_pillow():
         whole = decoding.decode((folder / "dogs/wide.png").read_bytes(), resolution=32, fit=Fit.AUTO).pixels
     crops = images.batch([4] * 600, np.random.default_rng(1))[:, :3]
-    at = [next(x for x in range(33) if (whole[:, :, x : x + 32] == crop).all()) for crop in crops]
-    assert set(at) == set(range(33))
+    positions = [next(x for x in range(33) if (whole[:, :, x : x + 32] == crop).all()) for crop in crops]
+    assert set(positions) == set(range(33))
     again = images.batch([4] * 600, np.random.default_rng(1))[:, :3]
     assert (again == crops).all()
-    # What an image gets depends on its place in the batch, not on which images are beside it.
-    mixed = images.batch([0, 4, 5], np.random.default_rng(1))
+    # A crop depends on the row in the batch, not on the other images.
+    one = images.batch([0, 4, 5], np.random.default_rng(1))
     other = images.batch([5, 4, 0], np.random.default_rng(1))
-    assert (mixed[1] == other[1]).all()
+    assert (one[1] == other[1]).all()
 
 
-def test_second_time_comes_from_the_cache(folder, monkeypatch):
+def test_the_second_call_uses_the_cache(folder, monkeypatch):
     first = prepared(folder)
     no_decoding(monkeypatch)
     second = prepared(folder)
@@ -84,7 +84,7 @@ def test_second_time_comes_from_the_cache(folder, monkeypatch):
     assert (second.train == first.train).all() and (second.held_out == first.held_out).all()
 
 
-def test_any_change_makes_the_cache_anew(folder, monkeypatch):
+def test_any_change_invalidates_the_cache(folder, monkeypatch):
     prepared(folder)
     no_decoding(monkeypatch)
     for options in ({"resolution": 64}, {"fit": Fit.PAD}):
@@ -95,7 +95,7 @@ def test_any_change_makes_the_cache_anew(folder, monkeypatch):
         prepared(folder)
 
 
-def test_added_and_removed_images_are_seen(folder):
+def test_added_and_removed_images_are_detected(folder):
     before = prepared(folder)
     write_noise(folder, "new.png", first_seed=50)
     (folder / "e.png").unlink()
@@ -113,7 +113,7 @@ def test_a_cache_inside_the_folder_stays_valid(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["no index", "half an index", "no pixels", "half the pixels", "older index"])
-def test_a_half_cache_is_not_taken(folder, damage):
+def test_an_incomplete_cache_is_not_used(folder, damage):
     first = prepared(folder)
     batch = first.batch(range(6))
     (index,), (pixels,) = (list((folder.parent / "cache").glob(f"*.{kind}")) for kind in ("json", "pixels"))
@@ -147,9 +147,9 @@ def test_a_run_killed_while_decoding_leaves_no_cache(folder):
 
 def test_progress_counts_every_file(folder):
     (folder / "broken.png").write_bytes(b"no image")
-    seen = []
-    prepared(folder, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(done, 7) for done in range(1, 8)]
+    calls = []
+    prepared(folder, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 7) for done in range(1, 8)]
 
 
 def test_archives_give_the_same_set_as_the_folder(folder):
@@ -162,7 +162,7 @@ def test_archives_give_the_same_set_as_the_folder(folder):
     assert (other.held_out == one.held_out).all()
 
 
-def test_the_audit_counts_and_names_everything(folder):
+def test_the_audit_lists_all_files(folder):
     (folder / "broken.png").write_bytes(encode(noise())[:200])
     (folder / "notes.txt").write_text("x")
     (folder / "bad\nname.png").write_bytes(b"x")
@@ -196,7 +196,7 @@ def test_opaque_images_have_three_channels(tmp_path):
     assert "3 channels: all opaque" in images.audit.text()
 
 
-def test_errors_name_the_path_and_the_way_out(tmp_path):
+def test_errors_name_the_path_and_the_remedy(tmp_path):
     def message(path: Path) -> str:
         with pytest.raises(ImpastoError) as caught:
             prepare(path, resolution=32, cache=tmp_path / "cache")
@@ -225,7 +225,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(folder):
         prepared(folder, cache=folder.parent / "file" / "cache")
 
 
-def test_names_that_are_not_unicode(folder):
+def test_names_that_are_not_valid_unicode(folder):
     try:
         (folder / "bad\udcff.png").write_bytes(encode(noise(seed=70)))
     except OSError:
@@ -235,12 +235,12 @@ def test_names_that_are_not_unicode(folder):
     prepared(folder).audit.text().encode()
 
 
-def test_opaque_images_take_three_channels_in_the_cache(folder):
+def test_opaque_images_have_three_channels_in_the_cache(folder):
     images = prepared(folder)
-    kept = sum(
+    num_bytes = sum(
         entry.height * entry.width * channels
         for entry, (_, channels) in zip(images.entries, images.places, strict=True)
     )
     (pixels,) = (folder.parent / "cache").glob("*.pixels")
-    assert pixels.stat().st_size == kept
+    assert pixels.stat().st_size == num_bytes
     assert images.places[:, 1].tolist() == [3, 3, 4, 3, 3, 3]

@@ -1,4 +1,4 @@
-"""Folders and archives: what is found in them, and what is refused."""
+"""Folders and archives: their files by kind, and the files that are refused."""
 
 import io
 import os
@@ -49,7 +49,7 @@ def test_kinds_of_source(tmp_path):
     assert type(open_source(tmp_path / "a.png")) is SingleFile
     assert type(open_source(make_zip(tmp_path / "x.zip", files))) is Zip
     assert type(open_source(make_tar(tmp_path / "x.tar.gz", files))) is Tar
-    # By content, not by name; but bytes that look like a zip behind an image do not make it one.
+    # Archives are recognised by content, not by name; but an image with a zip appended is an image.
     assert type(open_source(make_tar(tmp_path / "strange", files))) is Tar
     (tmp_path / "both.png").write_bytes(files["a.png"] + (tmp_path / "x.zip").read_bytes())
     assert type(open_source(tmp_path / "both.png")) is SingleFile
@@ -93,7 +93,7 @@ def test_pipes_are_not_opened(tmp_path):
     assert listed(tmp_path).skipped == {"pipe.png": "a broken link or not a regular file"}
 
 
-def test_collections_come_from_the_top_folder(tmp_path):
+def test_collections_are_top_level_folders(tmp_path):
     write_noise(tmp_path / "set", "x.png", "cats/a.png", "dogs/big/b.png")
     opened = open_source(tmp_path / "set")
     assert collections_of(opened, list_source(opened)) == {
@@ -104,7 +104,7 @@ def test_collections_come_from_the_top_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mine.zip", "mine.tar.gz", "mine.tar"])
-def test_an_outer_folder_in_an_archive_is_no_collection(tmp_path, name):
+def test_an_outer_folder_in_an_archive_is_not_a_collection(tmp_path, name):
     make = make_zip if name.endswith("zip") else make_tar
     data = encode(noise())
     with open_source(make(tmp_path / name, {"pack/cats/a.png": data, "pack/dogs/b.png": data})) as opened:
@@ -154,7 +154,7 @@ def test_links_in_archives_are_refused(tmp_path):
     assert listed(tmp_path / "x.zip").skipped == {"soft.png": "a link in an archive"}
 
 
-def test_names_that_appear_twice_are_named(tmp_path):
+def test_second_copies_of_a_name_are_skipped(tmp_path):
     data = encode(noise())
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for _ in range(2):
@@ -181,7 +181,7 @@ def test_files_over_the_limit_are_skipped(tmp_path, name, monkeypatch):
         assert opened.read(by_name["small.png"]) == files["small.png"]
         with pytest.raises(SkippedError, match="larger than"):
             opened.read(by_name["large.png"])
-        # The same for one whose claimed size is a lie: no more than the limit is read.
+        # The limit also holds for members that state a wrong size.
         large = by_name["large.png"]
         with pytest.raises(SkippedError, match="larger than"):
             opened.read(Member(large.name, 5, large.handle))
@@ -192,11 +192,11 @@ def test_archives_over_the_limit_are_refused(tmp_path, name, monkeypatch):
     make = make_zip if name == "x.zip" else make_tar
     path = make(tmp_path / name, {f"{index}.bin": b"0" * 2000 for index in range(5)})
     monkeypatch.setattr(source, "MAX_ARCHIVE_BYTES", 5000)
-    with pytest.raises(ImpastoError, match=r"x\..* unpacks to more than .* Unpack it yourself"):
+    with pytest.raises(ImpastoError, match=r"x\..* unpacks to more than .* unpack it yourself"):
         listed(path)
 
 
-def test_damaged_archives_are_named(tmp_path):
+def test_damaged_archives_are_errors(tmp_path):
     files = {f"{index}.png": encode(noise(seed=index)) for index in range(20)}
     path = make_tar(tmp_path / "x.tar.gz", files)
     path.write_bytes(path.read_bytes()[:-3000])

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 import impasto
+from impasto.cli import flags as flags_module
 from impasto.cli import inspect, main, outputs, terminal, train
-from impasto.training import chore
+from impasto.training import budget
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "flags.txt"
 RENEW = "IMPASTO_RENEW_GOLDEN"
 COMMANDS = tuple(
     "train;generate;stylize;fuse;vary;interpolate;mix;style save;style show;reconstruct;encode;decode;caption;search;"
-    "serve;inspect;evaluate".split(";")
+    "serve;models;inspect;evaluate".split(";")
 )
 
 
@@ -26,8 +27,8 @@ def run(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess
 
 
 def flags(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every argument in the help of ``command``, with its choices or type."""
-    monkeypatch.setenv("COLUMNS", "110")  # a wider help has columns
+    """All arguments in the help of ``command``, with their choices or type."""
+    monkeypatch.setenv("COLUMNS", "110")  # a wider help has two columns
     with pytest.raises(SystemExit) as caught:
         main.main([*command.split(), "--help"])
     assert caught.value.code == 0
@@ -37,7 +38,7 @@ def flags(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 def test_flags_are_these_and_no_others(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """No flag appears or goes by accident. To renew the list, run this with IMPASTO_RENEW_GOLDEN=1."""
+    """The golden list changes only on purpose: run this test with IMPASTO_RENEW_GOLDEN=1 to renew it."""
     found = "".join(f"{command} {flag}\n" for command in COMMANDS for flag in flags(command, capsys, monkeypatch))
     if os.environ.get(RENEW):
         GOLDEN.write_text(found, encoding="utf-8")
@@ -45,7 +46,7 @@ def test_flags_are_these_and_no_others(capsys: pytest.CaptureFixture[str], monke
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_flag_says_what_it_does_and_every_command_has_an_example(
+def test_every_flag_has_a_help_text_and_every_command_an_example(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
@@ -54,7 +55,7 @@ def test_every_flag_says_what_it_does_and_every_command_has_an_example(
     text = capsys.readouterr().out
     assert re.search(rf"^impasto {command} .*\w$", text, re.MULTILINE)
     if command == "train":
-        return  # its texts are those of the settings
+        return  # the help texts are those of the settings
     # A long flag has its text on the next line.
     text = re.sub(r"^([│ ] -{1,2}\w[^│\n]*?) *│?\n[│ ] {6,}(?=\S)", r"\1  ", text, flags=re.MULTILINE)
     lines = re.findall(r"^[│ ] (-{1,2}\w.*?) *│?$", text, re.MULTILINE)
@@ -75,14 +76,14 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         start = os.times()
         result = run(code=code)
         end = os.times()
-        # The processor's time, not the clock's: other work on the machine must not fail a test.
+        # Processor time and not wall time, so that other processes do not fail the test.
         seconds.append(end.children_user + end.children_system - start.children_user - start.children_system)
     assert result.stdout.splitlines()[-1] == "[]", result.stderr
     assert all(command.split()[0] in result.stdout for command in COMMANDS)
     assert min(seconds) < 0.5
 
 
-def test_module_and_script_give_the_version() -> None:
+def test_the_module_prints_the_version() -> None:
     result = run("--version")
     assert (result.returncode, result.stdout) == (0, f"impasto {impasto.__version__}\n")
 
@@ -91,7 +92,7 @@ def test_module_and_script_give_the_version() -> None:
     ("arguments", "message"),
     [
         ((), "Expected one of"),
-        (("paint",), "paint"),
+        (("draw",), "draw"),
         (("generate", "run", "--out", "o", "--colour", "red"), "--colour"),
         (("train", "images"), "--out"),
         (("generate", "run", "--out", "o", "-n", "many"), "-n"),
@@ -135,7 +136,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("action", ["print('x' * 1000000)", "print('x')", "main(['--help'])"])
-def test_a_reader_that_went_away_is_no_error(action: str) -> None:
+def test_a_closed_output_pipe_is_no_error(action: str) -> None:
     code = (
         "import sys; from impasto.cli import inspect; from impasto.cli.main import main\n"
         f"inspect.Inspect.run = lambda self: {action} or 0\n"
@@ -157,7 +158,7 @@ def test_a_reader_that_went_away_is_no_error(action: str) -> None:
     assert process.wait(30) == main.BROKEN_PIPE
 
 
-@pytest.mark.parametrize("module", [chore, outputs, terminal, train])
+@pytest.mark.parametrize("module", [budget, flags_module, outputs, terminal, train])
 def test_examples_in_docstrings(module: object) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0
@@ -167,7 +168,7 @@ def test_examples_in_docstrings(module: object) -> None:
     "name",
     ["../../etc/passwd", "..\\..\\x.png", "/a/b.png", "", ".", "..", "\x1b[2J.png", "a" * 400, "x\udcff"],
 )
-def test_names_from_strangers_stay_in_the_folder(name: str, tmp_path: Path) -> None:
+def test_untrusted_names_stay_in_the_folder(name: str, tmp_path: Path) -> None:
     (safe,) = outputs.file_names([name], ".png")
     assert (tmp_path / safe).resolve().parent == tmp_path.resolve()
     assert safe.isprintable() and len(safe) < 100
@@ -177,3 +178,7 @@ def test_names_from_strangers_stay_in_the_folder(name: str, tmp_path: Path) -> N
 def test_equal_names_become_different() -> None:
     names = outputs.file_names(["a/x.png", "b/X.jpg", "x-2.png", "x.png"], ".png")
     assert len({name.lower() for name in names}) == 4
+
+
+def test_a_count_of_one_is_singular() -> None:
+    assert [outputs.counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]

@@ -37,7 +37,7 @@ class Reconstruction:
 
 
 class FakeModel:
-    """Paints noise that depends on the settings and on nothing else."""
+    """Generates noise that is a function of the settings."""
 
     config = ModelConfig(collections=("noto",))
     fingerprint = FINGERPRINT
@@ -59,8 +59,8 @@ class FakeModel:
             yield Generated(Image.fromarray(noise), recipe)
 
     def again(self, recipe: Recipe) -> Generated:
-        (made,) = self.generate(1, recipe.settings, start=recipe.index, on_step=print)  # pyrefly: ignore
-        return made
+        (generated,) = self.generate(1, recipe.settings, start=recipe.index, on_step=print)  # pyrefly: ignore
+        return generated
 
     def read(self, images: Sequence[Path], listeners: Sequence[Listener]) -> Loaded:
         if any(path.name == "folder" for path in images):
@@ -106,7 +106,7 @@ def call(line: str) -> int:
 
 
 def error_of(line: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that ``line`` fails with."""
+    """The only line on stderr of ``line``, which fails."""
     capsys.readouterr()
     assert call(line) == 2
     captured = capsys.readouterr()
@@ -141,7 +141,7 @@ def test_generate_writes_numbered_images_with_recipes(run: Path, capsys: pytest.
     assert capsys.readouterr().out == "3 images in new\n"
 
 
-def test_count_defaults_to_16_and_start_goes_on(run: Path) -> None:
+def test_count_defaults_to_16_and_start_continues(run: Path) -> None:
     assert call("generate run --out new") == 0
     assert call("generate run --out new --start 16 --count 2") == 0
     assert sorted(p.name for p in Path("new").iterdir()) == [f"seed0-{i:04}.png" for i in range(18)]
@@ -151,7 +151,7 @@ def test_count_defaults_to_16_and_start_goes_on(run: Path) -> None:
 
 @pytest.mark.parametrize(("format", "suffix"), [("png", "png"), ("webp", "webp"), ("jpeg", "jpg")])
 @pytest.mark.parametrize("name_run", [True, False])
-def test_recipe_makes_the_same_image_again(run: Path, format: str, suffix: str, name_run: bool) -> None:
+def test_recipe_reproduces_the_image(run: Path, format: str, suffix: str, name_run: bool) -> None:
     assert call(f"generate run -n 3 --out new --seed 9 --format {format} --style cat.png") == 0
     before = Path(f"new/seed9-0002.{suffix}")
     line = f"generate {'run' if name_run else ''} --recipe {before} --out again --format {format}"
@@ -164,7 +164,7 @@ def test_recipe_makes_the_same_image_again(run: Path, format: str, suffix: str, 
 def test_recipe_of_a_moved_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("generate run -n 1 --out new") == 0
     run.rename("moved")
-    assert "its model 'run' is not here" in error_of("generate --recipe new/seed0-0000.png --out again", capsys)
+    assert "its model 'run' does not exist" in error_of("generate --recipe new/seed0-0000.png --out again", capsys)
     assert call("generate moved --recipe new/seed0-0000.png --out again") == 0
     assert same(Path("new/seed0-0000.png"), Path("again/seed0-0000.png"))
 
@@ -183,7 +183,7 @@ def test_recipe_of_a_moved_run(run: Path, capsys: pytest.CaptureFixture[str]) ->
         "--grid",
     ],
 )
-def test_recipe_refuses_what_it_decides_itself(run: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipe_refuses_the_flags_that_it_contains(run: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = flag.split()[0]
     message = error_of(f"generate run --out new --recipe x.png {flag}", capsys)
     assert message == f"error: {name} cannot be used with --recipe: the recipe decides it.\n"
@@ -214,16 +214,16 @@ def test_generate_needs_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "RUN is missing" in error_of("generate --out new", capsys)
     assert "nowhere is not a run" in error_of("generate nowhere --out new", capsys)
     Path("file").touch()
-    assert "--out file: it is a file" in error_of("generate run --out file", capsys)
+    assert "--out file is a file" in error_of("generate run --out file", capsys)
 
 
-def test_what_is_skipped_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_files_are_reported(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("reconstruct run folder --out seen") == 0
     assert call("encode run folder --out v.npz") == 0
     assert capsys.readouterr().err.count("warning: skipped broken.png: truncated\n") == 2
 
 
-def test_nothing_of_the_users_is_written_over(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_foreign_files_are_not_overwritten(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("new").mkdir()
     mine = Path("new/seed0-0001.png")
     Image.new("RGB", (2, 2)).save(mine)
@@ -233,7 +233,7 @@ def test_nothing_of_the_users_is_written_over(run: Path, capsys: pytest.CaptureF
     Path("cats").mkdir()
     Image.new("RGB", (2, 2)).save("cats/tom.png")
     assert "tom.png exists" in error_of("reconstruct run cats/tom.png --out cats", capsys)
-    # What Impasto made itself may be made again.
+    # Files that Impasto wrote may be overwritten.
     mine.unlink()
     assert call("generate run --out new --grid") == call("generate run --out new --grid") == 0
 
@@ -290,7 +290,7 @@ def test_vectors_of_another_model(run: Path, capsys: pytest.CaptureFixture[str])
 
 def test_encode_checks_its_out_before_it_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "kept in .npz or .parquet" in error_of("encode nowhere a.png --out v.csv", capsys)
-    assert "it is a folder" in error_of("encode nowhere a.png --out run", capsys)
+    assert "is a folder" in error_of("encode nowhere a.png --out run", capsys)
 
 
 def test_inspect_an_image(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,7 +300,7 @@ def test_inspect_an_image(run: Path, capsys: pytest.CaptureFixture[str]) -> None
     captured = capsys.readouterr()
     assert json.loads(captured.out) == json.loads(evil.to_json())
     assert "日本" in captured.out and "\x1b" not in captured.out and "\x9b" not in captured.out
-    assert captured.err == "again: impasto generate --recipe 'a b.png' --out again\n"
+    assert captured.err == "reproduce: impasto generate --recipe 'a b.png' --out again\n"
 
 
 def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -311,18 +311,18 @@ def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "run"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["fingerprint"] == FINGERPRINT and summary["model"]["collections"] == ["noto"]
-    assert summary["training"]["seed"] == 5 and summary["training"]["images"] == "pics"
+    assert summary["training"]["seed"] == 5 and summary["training"]["data"] == "pics"
     (run / "config.json").write_text("{}}")
-    assert "config.json is not JSON" in error_of("inspect run", capsys)
+    assert "cannot read run/config.json" in error_of("inspect run", capsys)
 
 
-def test_progress_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     times = iter(range(0, 1000, 4))
-    counted = progress.Progress("painting", 6, clock=lambda: next(times))
+    counted = progress.Progress("decoding", 6, clock=lambda: next(times))
     counted.on_step(1, 2)
     assert list(counted.over("abcdef")) == list("abcdef")
-    # Four seconds pass with each image.
-    assert capsys.readouterr().err.splitlines() == ["painting: 3 of 6", "painting: 6 of 6"]
+    # Each image takes four seconds.
+    assert capsys.readouterr().err.splitlines() == ["decoding: 3 of 6", "decoding: 6 of 6"]
 
 
 def test_progress_bar_on_a_terminal(

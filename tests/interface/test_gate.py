@@ -1,4 +1,4 @@
-"""The gate: style, types and the direction of imports, by the same command as every other test."""
+"""Style, types and the direction of imports."""
 
 import shutil
 import subprocess

@@ -1,6 +1,6 @@
-"""The studio as a user starts it: its page in a real browser, and its interface under all that its description allows.
+"""The page of the studio in a browser, and the REST interface under fuzzed requests.
 
-Needs the extra "browser" and a Chromium, and is skipped without them.
+Skipped without the extra "browser" and Chromium.
 """
 
 import shutil
@@ -22,16 +22,16 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 START_SECONDS = 3.0
-"""Until the page is there."""
+"""Limit for the start is ten times this."""
 BAD = ("serious", "critical")
-"""Impact of a fault that nobody should meet."""
+"""Impacts of accessibility faults that fail the test."""
 PATIENCE = 60_000
-"""Milliseconds for a job."""
+"""Milliseconds until a job is done."""
 
 
 @pytest.fixture
 def studio(run: Path) -> Iterator[str]:
-    """A studio with one model of random weights, as a user starts it: its address."""
+    """Address of a studio with one model of random weights, started by impasto serve."""
     Path("runs").mkdir()
     run.rename("runs/emoji")
     with socket.socket() as free:
@@ -51,28 +51,28 @@ def studio(run: Path) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)  # the studio waits up to 30 s for the last step of a job
 
 
 @pytest.fixture
 def page(studio: str) -> Iterator["sync_api.Page"]:
-    """The page, in English and light, without a word of complaint on its console."""
+    """The page, in English and light; fails if its console has errors."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         context = browser.new_context(locale="en-GB", color_scheme="light", viewport={"width": 1280, "height": 900})
         page = context.new_page()
-        complaints: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(studio)
         page.wait_for_selector("#mix-styles button")
         yield page
         browser.close()
-    assert not complaints
+    assert not errors
 
 
 def drawing(number: int) -> Image.Image:
-    """Something to look at."""
+    """A picture of an ellipse."""
     picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     draw = ImageDraw.Draw(picture)
     draw.ellipse((8 + 4 * number, 8, 40 + 4 * number, 40), fill=(40 + 60 * number, 160, 220 - 50 * number, 255))
@@ -80,7 +80,7 @@ def drawing(number: int) -> Image.Image:
 
 
 def files(count: int) -> list[Path]:
-    """So many picture files."""
+    """Write ``count`` picture files."""
     paths = [Path(f"drawing-{number}.png") for number in range(count)]
     for number, path in enumerate(paths):
         drawing(number).save(path)
@@ -95,21 +95,21 @@ def drop(page: "sync_api.Page", zone: str, *paths: Path) -> None:
 
 
 def done(page: "sync_api.Page", jobs: str, pictures: int) -> None:
-    """Wait until the newest job of a list has made so many pictures."""
+    """Wait until the newest job of a list has this number of pictures and is over."""
     newest = page.locator(f"{jobs} .job").first
     sync_api.expect(newest.locator(".cell")).to_have_count(pictures, timeout=PATIENCE)
     sync_api.expect(newest.locator("progress")).to_be_hidden(timeout=PATIENCE)
 
 
 def set_field(page: "sync_api.Page", name: str, value: object, where: str = "main") -> None:
-    """One of the further settings."""
+    """Set a field of the settings."""
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     field = page.locator(f"{where} input[data-name={name}]").first
     field.fill(str(value))
     field.dispatch_event("change")
 
 
-def test_pictures_are_generated_kept_and_their_settings_restored(page: "sync_api.Page") -> None:
+def test_pictures_are_generated_and_their_settings_restored(page: "sync_api.Page") -> None:
     assert page.locator("main > section:visible").count() == 1
     assert page.locator("#text").is_hidden(), "the model has learned no captions"
     page.click("#mix-styles button:first-child")
@@ -130,10 +130,10 @@ def test_pictures_are_generated_kept_and_their_settings_restored(page: "sync_api
     assert page.locator("#mix-styles button[aria-pressed=true]").inner_text() == "a"
     page.reload()
     page.wait_for_selector("#mix-jobs .cell")
-    assert page.locator("#mix-jobs .cell").count() == 3, "a reload forgets nothing"
+    assert page.locator("#mix-jobs .cell").count() == 3, "a reload keeps the pictures"
 
 
-def test_three_pictures_become_one(page: "sync_api.Page") -> None:
+def test_three_pictures_are_fused(page: "sync_api.Page") -> None:
     set_field(page, "count", 1)
     set_field(page, "steps", 2)
     drop(page, "#mix-drop", *files(3))
@@ -147,7 +147,7 @@ def test_three_pictures_become_one(page: "sync_api.Page") -> None:
     assert '"texture"' in page.inner_text("#viewer pre") and ":1.5" in page.inner_text("#viewer pre")
 
 
-def test_a_picture_follows_the_slider_and_a_clip_is_redrawn(page: "sync_api.Page") -> None:
+def test_the_preview_follows_the_slider_and_a_clip_is_stylized(page: "sync_api.Page") -> None:
     page.click("#tab-stylize")
     drop(page, "#stylize-drop", *files(1))
     page.click("#stylize-styles button:first-child")
@@ -176,7 +176,7 @@ def test_a_model_is_trained_and_another_training_cancelled(page: "sync_api.Page"
         page.click("#train-folder")
     chooser.value.set_files("mine")
     page.wait_for_selector("#audit:not([hidden])")
-    assert "4 pictures" in page.inner_text("#audit") and "b 2" in page.inner_text("#audit")
+    assert "4 images" in page.inner_text("#audit") and "b 2" in page.inner_text("#audit")
     page.locator("select[data-name=size]").select_option("tiny")
     for name, value in (("minutes", "0.1"), ("resolution", "32"), ("name", "mine")):
         set_field(page, name, value)
@@ -192,7 +192,7 @@ def test_a_model_is_trained_and_another_training_cancelled(page: "sync_api.Page"
     page.wait_for_selector("#train-jobs .job:first-child >> text=cancelled", timeout=PATIENCE)
 
 
-def test_it_speaks_chinese_and_knows_the_dark(page: "sync_api.Page") -> None:
+def test_chinese_and_dark(page: "sync_api.Page") -> None:
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.click("#language")
     assert page.inner_text("#make") == "生成图片" and page.get_attribute("html", "lang") == "zh-CN"
@@ -200,7 +200,7 @@ def test_it_speaks_chinese_and_knows_the_dark(page: "sync_api.Page") -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     page.reload()
     page.wait_for_selector("#mix-styles button")
-    assert page.inner_text("#make") == "生成图片", "it remembers the language"
+    assert page.inner_text("#make") == "生成图片", "a reload keeps the language"
 
 
 def test_the_keyboard_reaches_every_tab(page: "sync_api.Page") -> None:
@@ -213,7 +213,7 @@ def test_the_keyboard_reaches_every_tab(page: "sync_api.Page") -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_fault_for_people_who_cannot_see_it(page: "sync_api.Page", scheme: str) -> None:
+def test_no_serious_accessibility_fault(page: "sync_api.Page", scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page.emulate_media(color_scheme=scheme)
     set_field(page, "count", 1)
@@ -232,9 +232,9 @@ def test_no_serious_fault_for_people_who_cannot_see_it(page: "sync_api.Page", sc
 
 
 @pytest.mark.slow
-def test_nothing_that_the_description_allows_or_forbids_breaks_it(studio: str) -> None:
+def test_fuzzed_requests_cause_no_server_error(studio: str) -> None:
     pytest.importorskip("schemathesis", reason=REASON)
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{studio}openapi.json", "--seed", "0"]
     command += ["--checks", "not_a_server_error", "--max-examples", "20", "--exclude-path", "/api/events"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-1000:]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]

@@ -1,4 +1,4 @@
-"""The studio's REST interface: every job, uploads within limits, the gallery, and who is refused."""
+"""The REST interface of the studio: jobs, uploads and their limits, the gallery, access control."""
 
 import dataclasses
 import io
@@ -31,7 +31,7 @@ FAST = {"model": "emoji", "settings": SETTINGS}
 
 @pytest.fixture
 def models(run: Path) -> Path:
-    """A folder of models that holds one of random weights."""
+    """A folder of models with one of random weights."""
     folder = Path("runs")
     folder.mkdir()
     run.rename(folder / "emoji")
@@ -40,7 +40,7 @@ def models(run: Path) -> Path:
 
 @pytest.fixture
 def client(models: Path) -> Iterator[TestClient]:
-    """The studio, as its own browser sees it."""
+    """A client on the same machine."""
     with TestClient(create_app(Path("studio"), models, device="cpu"), base_url="http://127.0.0.1:7860") as client:
         yield client
 
@@ -53,7 +53,7 @@ def png(seed: int = 0, size: tuple[int, int] = (40, 40), mode: str = "RGBA") -> 
 
 
 def seeded(seed: int) -> dict[str, object]:
-    """The settings of a quick job with this seed."""
+    """Settings of a fast job with this seed."""
     return {"sampling": {"steps": 2, "seed": seed}}
 
 
@@ -66,22 +66,22 @@ def archive(count: int = 6) -> bytes:
     return data.getvalue()
 
 
-def bring(client: TestClient, content: bytes, name: str = "mine.png") -> str:
-    """Upload; returns the id."""
+def upload(client: TestClient, content: bytes, name: str = "mine.png") -> str:
+    """Upload a file; returns the id."""
     answer = client.post("/api/uploads", files={"file": (name, content)})
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
 
 
 def finished(client: TestClient, body: dict[str, object], seconds: float = 60) -> dict:
-    """Queue a job and wait for its end."""
+    """Queue a job and wait until it ends."""
     answer = client.post("/api/jobs", json=body)
     assert answer.status_code == 202, answer.text
     return ended(client, answer.json()["id"], seconds)
 
 
 def ended(client: TestClient, id: str, seconds: float = 60) -> dict:
-    """Wait for the end of a job."""
+    """Wait until a job ends."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         job = client.get(f"/api/jobs/{id}").json()
@@ -91,7 +91,7 @@ def ended(client: TestClient, id: str, seconds: float = 60) -> dict:
     raise AssertionError(f"job did not end: {job}")
 
 
-def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
+def test_pictures_are_generated_stored_and_searched(client: TestClient) -> None:
     assert client.get("/api/models").json() == [{"name": name} for name in ("emoji", *built_in_models())]
     model = client.get("/api/models/emoji").json()
     assert model["collections"] == ["a", "b"] and model["resolution"] == 32 and not model["reads_text"]
@@ -102,8 +102,8 @@ def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
     job = finished(client, {"kind": "generate", "count": 3, "style": style, **FAST, "settings": seeded(5)})
     assert job["state"] == "done" and len(job["pictures"]) == 3 and job["done"] == job["total"] > 0
     first = job["pictures"][0]["id"]
-    with Image.open(io.BytesIO(client.get(f"/api/pictures/{first}/file").content)) as made:
-        assert made.size == (32, 32)
+    with Image.open(io.BytesIO(client.get(f"/api/pictures/{first}/file").content)) as picture:
+        assert picture.size == (32, 32)
     recipe = client.get(f"/api/pictures/{first}/recipe").json()
     assert recipe["settings"]["sampling"]["seed"] == 5 and recipe["settings"]["style"] == ["a:1"]
     assert client.get(f"/api/pictures/{first}/small").headers["content-type"] == "image/webp"
@@ -119,8 +119,8 @@ def test_pictures_are_made_kept_and_can_be_found(client: TestClient) -> None:
     assert len(list(Path("studio/pictures").iterdir())) == 2
 
 
-def test_three_pictures_become_one(client: TestClient) -> None:
-    ids = [bring(client, png(seed)) for seed in range(3)]
+def test_three_pictures_are_fused(client: TestClient) -> None:
+    ids = [upload(client, png(seed)) for seed in range(3)]
     sources = [{"source": id, name: 1} for id, name in zip(ids, ("pixel", "orientation", "texture"), strict=True)]
     job = finished(client, {"kind": "fuse", "count": 2, "sources": sources, **FAST})
     assert job["state"] == "done" and len(job["pictures"]) == 2 and job["pictures"][0]["width"] == 40
@@ -133,7 +133,7 @@ def test_three_pictures_become_one(client: TestClient) -> None:
 
 def test_the_preview_follows_the_slider(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview, "MAX_SECONDS", 60.0)
-    source = bring(client, png(1, (100, 50)))
+    source = upload(client, png(1, (100, 50)))
     body = {"model": "emoji", "source": source, "style": [{"kind": "collection", "source": "a"}]}
     shown = [
         client.post("/api/preview", json=body | {"settings": {"strength": strength}}) for strength in (0.1, 0.9, 0.1)
@@ -147,18 +147,18 @@ def test_the_preview_follows_the_slider(client: TestClient, monkeypatch: pytest.
     assert client.post("/api/preview", json=body | {"style": []}).status_code == 422
     monkeypatch.setattr(preview, "MAX_SECONDS", 0.0)
     sizes = [Image.open(io.BytesIO(client.post("/api/preview", json=body).content)).size for _ in range(6)]
-    assert sizes == [(100, 50), (100, 50), (64, 32), (32, 16), (32, 16), (32, 16)], "smaller where it takes long"
+    assert sizes == [(100, 50), (100, 50), (64, 32), (32, 16), (32, 16), (32, 16)], "smaller after slow previews"
 
 
-def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClient) -> None:
-    mine = bring(client, png(7))
+def test_a_picture_and_an_archive_are_stylized_in_a_saved_style(client: TestClient) -> None:
+    mine = upload(client, png(7))
     body = {"name": "my style", "model": "emoji", "style": [{"kind": "upload", "source": mine}]}
     assert client.post("/api/styles", json=body).status_code == 201
     assert client.get("/api/styles").json() == [{"name": "my style", "model": "emoji"}]
     style = [{"kind": "style", "source": "my style"}]
-    one = finished(client, {"kind": "stylize", "source": bring(client, png(1, (50, 30))), "style": style, **FAST})
+    one = finished(client, {"kind": "stylize", "source": upload(client, png(1, (50, 30))), "style": style, **FAST})
     assert one["state"] == "done" and (one["pictures"][0]["width"], one["pictures"][0]["height"]) == (50, 30)
-    many = finished(client, {"kind": "stylize", "source": bring(client, archive(4), "x.zip"), "style": style, **FAST})
+    many = finished(client, {"kind": "stylize", "source": upload(client, archive(4), "x.zip"), "style": style, **FAST})
     assert many["state"] == "done" and len(many["pictures"]) == 4
     fine = finished(client, {"kind": "stylize", "source": mine, "style": style, **FAST, "settings": {"num_shifts": 4}})
     assert fine["state"] == "failed" and "--num-shifts 4: along the flow" in fine["message"]
@@ -169,9 +169,9 @@ def test_a_picture_and_an_archive_are_redrawn_in_a_saved_style(client: TestClien
 
 @pytest.mark.slow
 def test_a_model_is_trained_and_appears(client: TestClient) -> None:
-    id = bring(client, archive(), "mine.zip")
+    id = upload(client, archive(), "mine.zip")
     audit = client.post(f"/api/uploads/{id}/audit?resolution=32").json()
-    assert audit["pictures"] == 6 and "6" in audit["text"]
+    assert audit["images"] == 6 and "6" in audit["text"]
     body = {"kind": "train", "name": "mine", "source": id, "size": "tiny", "minutes": 0.05, "resolution": 32}
     answer = client.post("/api/jobs", json=body)
     assert answer.status_code == 202
@@ -183,14 +183,14 @@ def test_a_model_is_trained_and_appears(client: TestClient) -> None:
     sheets = client.get("/api/models/mine/previews").json()
     assert sheets and client.get(f"/api/models/mine/previews/{sheets[0]}").status_code == 200
     assert client.get("/api/models/mine/previews/..%2Fconfig.json").status_code == 404
-    assert client.post("/api/jobs", json=body | {"name": "other", "init": "nobody"}).status_code == 422
+    assert client.post("/api/jobs", json=body | {"name": "other", "finetune": "unknown"}).status_code == 422
     assert client.post("/api/jobs", json=body | {"name": "icons"}).status_code == 422
-    job = finished(client, body | {"name": "other", "init": "mine"}, 120)
+    job = finished(client, body | {"name": "other", "finetune": "mine"}, 120)
     assert job["state"] == "done", job["message"]
     assert client.get("/api/models/other").json()["collections"] == ["a", "b"]
 
 
-def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(client: TestClient) -> None:
+def test_queued_and_running_jobs_can_be_cancelled(client: TestClient) -> None:
     body = {"kind": "generate", "count": 64, **FAST, "settings": {"sampling": {"steps": 200}}}
     first = client.post("/api/jobs", json=body).json()["id"]
     second = client.post("/api/jobs", json=body).json()
@@ -202,7 +202,7 @@ def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(client: TestCli
     assert client.delete(f"/api/jobs/{first}").json() == {"cancelled": False}
 
 
-def test_a_full_queue_asks_to_come_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_answers_with_retry_after(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "MAX_QUEUED", 1)
     body = {"kind": "generate", "count": 64, **FAST, "settings": {"sampling": {"steps": 200}}}
     answers = [client.post("/api/jobs", json=body) for _ in range(4)]
@@ -217,7 +217,7 @@ def test_a_full_queue_asks_to_come_back(client: TestClient, monkeypatch: pytest.
     [
         ("text.png", b"hello", 422, "text.png"),
         ("empty.png", b"", 422, "empty"),
-        ("empty.zip", b"PK\x05\x06" + b"\0" * 18, 422, "no picture in empty.zip"),
+        ("empty.zip", b"PK\x05\x06" + b"\0" * 18, 422, "empty.zip contains no picture"),
         ("noise.zip", b"no zip", 422, "not a .zip or .tar"),
         ("text.mp4", b"no clip", 422, "not a readable clip"),
         ("../../evil.png", b"", 422, "empty"),
@@ -246,10 +246,10 @@ def test_large_uploads_and_bombs_are_refused(client: TestClient, monkeypatch: py
     "body",
     [
         {},
-        {"kind": "paint"},
+        {"kind": "draw"},
         {"kind": "generate"},
         {"kind": "generate", "model": "../emoji"},
-        {"kind": "generate", "model": "nobody"},
+        {"kind": "generate", "model": "unknown"},
         {"kind": "generate", "model": "emoji", "steps": 2},
         {"kind": "generate", "model": "emoji", "settings": 3},
         {"kind": "generate", "model": "emoji", "settings": {"unknown": 1}},
@@ -269,22 +269,26 @@ def test_large_uploads_and_bombs_are_refused(client: TestClient, monkeypatch: py
         {"kind": "stylize", "model": "emoji", "source": "0" * 32, "style": [{"kind": "collection", "source": "a"}]},
         {"kind": "fuse", "model": "emoji", "sources": []},
         {"kind": "train", "name": "../x", "source": "0" * 32},
+        *(
+            {"kind": "train", "name": "x", "source": "0" * 32, **values}
+            for values in ({"resolution": 65}, {"minutes": 0}, {"minutes": 1e9}, {"seed": -1}, {"init": "emoji"})
+        ),
     ],
 )
-def test_wishes_of_the_wrong_shape_are_refused(client: TestClient, body: dict[str, object]) -> None:
+def test_invalid_bodies_are_refused(client: TestClient, body: dict[str, object]) -> None:
     answer = client.post("/api/jobs", json=body)
     assert answer.status_code == 422 and answer.json()["detail"]
     assert client.get("/api/jobs").json() == []
 
 
-def test_a_path_is_no_style(client: TestClient) -> None:
+def test_a_path_is_not_a_collection(client: TestClient) -> None:
     Path("secret.png").write_bytes(png())
     style = [{"kind": "collection", "source": "secret.png"}]
     job = finished(client, {"kind": "generate", "style": style, **FAST})
     assert job["state"] == "failed" and "no collection 'secret.png'" in job["message"]
 
 
-def test_what_a_body_leaves_out_has_the_default_of_its_job() -> None:
+def test_missing_settings_have_the_defaults_of_the_job() -> None:
     style = [Reference(kind="collection", source="a")]
     settings = {"sampling": {"seed": 4}, "strength": 0.1}
     body = {"model": "emoji", "source": "0" * 32, "style": style, "settings": settings}
@@ -307,7 +311,7 @@ def test_settings_that_do_nothing_are_refused(client: TestClient, models: Path) 
     network.config = dataclasses.replace(network.config, decoder_only_stylization=True)
     save_model(network, models / "emoji/model.safetensors", styles=styles)
     style = [{"kind": "collection", "source": "a"}]
-    body = {"kind": "stylize", "model": "emoji", "source": bring(client, png()), "style": style}
+    body = {"kind": "stylize", "model": "emoji", "source": upload(client, png()), "style": style}
     job = finished(client, body | {"settings": {"sampling": {"seed": 1}}})
     assert job["state"] == "failed" and "this model stylizes without the flow, so --seed does nothing" in job["message"]
     preview = {key: value for key, value in body.items() if key != "kind"}
@@ -329,7 +333,7 @@ def test_other_hosts_and_other_sites_are_refused(client: TestClient) -> None:
     assert client.get("/docs").status_code == 200 and client.get("/openapi.json").status_code == 200
 
 
-def test_bodies_that_are_too_long_are_not_even_read(client: TestClient) -> None:
+def test_large_bodies_are_refused_unread(client: TestClient) -> None:
     length = {"Content-Length": str(5 << 30)}
     assert client.post("/api/uploads", content=b"x", headers=length).status_code == 413
     assert client.post("/api/jobs", content=b"x" * (2 << 20)).status_code == 413
@@ -337,17 +341,17 @@ def test_bodies_that_are_too_long_are_not_even_read(client: TestClient) -> None:
     assert client.post("/api/jobs", content=chunked).status_code == 411
 
 
-def test_an_exposed_studio_wants_its_token(models: Path) -> None:
+def test_an_exposed_studio_needs_its_token(models: Path) -> None:
     app = create_app(Path("studio"), models, token="right", device="cpu")
     with TestClient(app, base_url="http://studio.example:7860") as client:
         assert client.get("/api/models").status_code == 401
         assert client.get("/?token=wrong").status_code == 401
         assert client.get("/api/models", headers={"Authorization": "Bearer right"}).status_code == 200
         assert client.get("/?token=right", follow_redirects=False).status_code == 307
-        assert client.get("/api/models").status_code == 200, "the cookie is enough"
+        assert client.get("/api/models").status_code == 200, "the cookie suffices"
 
 
-def test_jobs_outlive_a_restart(models: Path) -> None:
+def test_jobs_survive_a_restart(models: Path) -> None:
     store = Store(Path("studio/studio.sqlite"))
     request = {"kind": "generate", "count": 1, **FAST, "settings": seeded(1)}
     waiting, running = store.add_job("generate", request), store.add_job("generate", request)
@@ -363,8 +367,8 @@ def test_jobs_outlive_a_restart(models: Path) -> None:
         assert len(client.get("/api/pictures").json()) == 2
 
 
-def test_changes_are_told_as_they_come(models: Path) -> None:
-    """Over a real socket: the test client cannot read an endless answer."""
+def test_changes_are_streamed(models: Path) -> None:
+    """Over a real socket, as the test client cannot read an endless response."""
     import threading
     import urllib.request
 
@@ -400,7 +404,7 @@ def test_the_page_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", command], timeout=60).returncode == 0
 
 
-def test_the_page_is_light_and_speaks_both_languages() -> None:
+def test_the_page_is_small_and_complete_in_both_languages() -> None:
     from impasto.web.app import STATIC
 
     assert sum(file.stat().st_size for file in STATIC.iterdir()) < 300_000

@@ -69,11 +69,11 @@ def test_plain_lines_come_every_ten_seconds() -> None:
         " 97%  prior  12,345 images  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
         "warning: level stride8 is dying",
         "preview: runs/a b/previews/1.png",
-        "Done in 2h05m. Make images with: impasto generate 'runs/a b' --out images",
+        "Done in 2h05m. Generate images with: impasto generate 'runs/a b' --out images",
     ]
 
 
-def test_a_cancelled_run_says_how_to_go_on() -> None:
+def test_a_cancelled_run_names_the_command_that_resumes() -> None:
     stream = io.StringIO()
     Terminal(stream)(Finished(RUN, complete=False, seconds=8))
     assert stream.getvalue() == "Stopped after 8s and saved in 'runs/a b'. The same command resumes.\n"
@@ -105,7 +105,7 @@ def test_live_bar_shows_the_step_and_lines_as_they_are(monkeypatch: pytest.Monke
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") >= 1  # the cursor is back
 
 
-def test_the_terminal_is_given_back_after_an_error() -> None:
+def test_the_terminal_is_restored_after_an_error() -> None:
     stream = FakeTerminal()
     with pytest.raises(RuntimeError), Terminal(stream) as listener:
         listener(stepped())
@@ -132,7 +132,7 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert main([*line, "--tensorboard", "--objective.kl-weight", "1e-5"]) == 0
     ((config, cancelled),) = seen
     assert type(config) is TrainConfig and not cancelled
-    assert (config.images, config.out, config.size) == (Path("pics"), Path("run"), Size.TINY)
+    assert (config.data, config.out, config.size) == (Path("pics"), Path("run"), Size.TINY)
     assert (config.resolution, config.minutes, config.tensorboard) == (96, 2.5, True)
     assert config.objective.kl_weight == 1e-5
     assert config.learning_rate == TrainConfig(Path(), Path()).learning_rate
@@ -149,7 +149,7 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         ("--batch-size 0", "--batch-size"),
     ],
 )
-def test_settings_that_could_not_train(
+def test_invalid_settings_are_refused_before_training(
     flags: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_api(monkeypatch, lambda *a: pytest.fail("trained"))
@@ -203,7 +203,7 @@ def test_second_signal_exits_at_once(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     def train(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        pytest.fail("went on after the second signal")
+        pytest.fail("continued after the second signal")
 
     fake_api(monkeypatch, train)
     assert main(["train", "pics", "--out", "run"]) == 130
@@ -231,7 +231,7 @@ sys.exit(main(["train", "pics", "--out", "run"]))
 
 
 def test_ctrl_c_on_a_real_terminal() -> None:
-    """The bar draws on a pseudo-terminal; the interrupt comes after the first drawing."""
+    """The bar is drawn on a pseudo-terminal; the interrupt comes after the first step."""
     parent, child = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT],
@@ -269,15 +269,59 @@ def test_ctrl_c_on_a_real_terminal() -> None:
     assert b"Traceback" not in seen
 
 
-def test_a_preset_stands_for_flags_and_given_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_take_precedence_over_those_of_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TrainConfig] = []
     fake_api(monkeypatch, lambda config, listeners, cancel: seen.append(config))
     assert main("train art --out runs/a --preset painter".split()) == 0
-    assert main("train art --out runs/a --resolution 64 --preset painter --zoom 1".split()) == 0
+    assert main("train art --out runs/a --resolution 64 --preset=painter --zoom=1".split()) == 0
     assert (seen[0].resolution, seen[0].fit, seen[0].zoom, seen[0].stage1_share) == (128, Fit.CROP, 1.75, 0.65)
     assert seen[0].prior_size is Size.TINY and seen[0].signed_edges
     objective = seen[0].objective
-    assert (objective.mixture_weight, objective.twin_weight, objective.adversarial_weight) == (0.1, 0.5, 0.0)
+    assert (objective.swap_weight, objective.destylized_weight) == (0.1, 0.5)
     assert (seen[1].resolution, seen[1].fit, seen[1].zoom) == (64, Fit.CROP, 1.0)
     with pytest.raises(SystemExit):
         main("train art --out runs/a --preset sculptor".split())
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("--start-from base", "init", Path("base")),
+        ("--objective.mixture-weight 0.2", "swap_weight", 0.2),
+        ("--objective.mixture-start=0.4", "stylization_start", 0.4),
+        ("--objective.twin_weight 0.6", "destylized_weight", 0.6),
+        ("--objective.encoders-until 0.8", "freeze_encoders_after", 0.8),
+    ],
+)
+def test_old_flags_of_training_work_with_a_note(
+    line: str, name: str, value: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[TrainConfig] = []
+    fake_api(monkeypatch, lambda config, listeners, cancel: seen.append(config))
+    assert main(["train", "art", "--out", "runs/a", *line.split()]) == 0
+    assert {**vars(seen[0]), **vars(seen[0].objective)}[name] == value
+    note = capsys.readouterr().err
+    assert "is now --" in note and note.endswith("the old name works until 0.3\n") and note.count("\n") == 1
+
+
+def test_init_of_train_prints_what_it_means_now(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[TrainConfig] = []
+    fake_api(monkeypatch, lambda config, listeners, cancel: seen.append(config))
+    for line in ("--init base", "--init=base"):
+        assert main(["train", "art", "--out", "runs/a", *line.split()]) == 0
+        error = capsys.readouterr().err
+        assert "--init now initialises a new model" in error and "--finetune" in error and error.count("\n") == 1
+    assert main("train art --out runs/a --finetune base".split()) == 0
+    assert capsys.readouterr().err == ""
+    assert [config.init for config in seen] == [Path("base"), Path("base"), None]
+
+
+@pytest.mark.parametrize(
+    "flag", ["--linear-start", "--measure-minutes 1", "--objective.adversarial-weight 0", "--objective.kl-warmup 0.1"]
+)
+def test_removed_flags_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "art", "--out", "runs/a", *flag.split()])
+    assert caught.value.code == 2 and flag.split()[0] in capsys.readouterr().err

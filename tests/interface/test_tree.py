@@ -1,4 +1,4 @@
-"""The README tells the truth about the tree and the two set-up commands, in both languages."""
+"""The READMEs against the tree: listed paths, set-up commands, and equal structure in both languages."""
 
 import re
 import subprocess
@@ -12,13 +12,13 @@ READMES = ("README.md", "README.zh-CN.md")
 
 
 def blocks(readme: str, language: str) -> list[str]:
-    """The fenced code of one language, without the fences."""
+    """The contents of the fenced blocks of one language."""
     text = (ROOT / readme).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def tree(readme: str) -> dict[str, str]:
-    """Path to purpose, as the README prints them; folders end in a slash."""
+    """Path to purpose in the tree of a README; folders end in a slash."""
     (block,) = (block for block in blocks(readme, "text") if block.startswith(PACKAGE))
     found: dict[str, str] = {}
     parents: list[str] = []
@@ -36,28 +36,24 @@ def tree(readme: str) -> dict[str, str]:
 
 
 def setup_commands(readme: str) -> list[str]:
-    """The blocks that start from nothing."""
+    """The blocks that begin with a clone."""
     return [block for block in blocks(readme, "sh") if block.startswith("git clone ")]
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_the_printed_tree_is_complete_and_has_nothing_else(readme: str) -> None:
-    # A folder's line speaks for its __init__.py.
+def test_the_tree_has_all_folders_of_the_package_and_only_existing_paths(readme: str) -> None:
     files = {path for path in (ROOT / PACKAGE).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    names = {path.relative_to(ROOT).as_posix() for path in files if path.name != "__init__.py"}
-    parents = {parent for path in names for parent in Path(path).parents if parent.is_relative_to(PACKAGE)}
-    folders = {f"{parent.as_posix()}/" for parent in parents}
+    folders = {f"{path.parent.relative_to(ROOT).as_posix()}/" for path in files}
     listed = tree(readme)
-    inside = {path for path in listed if path.startswith(PACKAGE)}
-    assert inside == names | folders
+    assert folders - set(listed) == set()
     assert [path for path in listed if not (ROOT / path).exists()] == []
     assert [path for path, purpose in listed.items() if not purpose] == []
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_the_printed_tree_lists_every_top_level_folder(readme: str) -> None:
+def test_the_tree_has_all_top_level_folders(readme: str) -> None:
     if not (ROOT / ".git").exists():
-        pytest.skip("only a clone knows which folders belong to the project")
+        pytest.skip("needs a clone")
     command = ["git", "-c", "safe.directory=*", "ls-files"]
     tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     folders = {path.partition("/")[0] for path in tracked if "/" in path}
@@ -80,7 +76,7 @@ def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     assert script.stat().st_mode & 0o100, ".ci/run is not executable"
 
 
-def test_the_readmes_are_twins() -> None:
+def test_the_readmes_have_equal_structure() -> None:
     english, chinese = ((ROOT / readme).read_text(encoding="utf-8") for readme in READMES)
     for language in ("sh", "python", "json"):
         assert blocks("README.md", language) == blocks("README.zh-CN.md", language)

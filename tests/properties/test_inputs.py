@@ -1,4 +1,4 @@
-"""Properties of any input that hypothesis or a seed invents: image sizes, modes, palettes, folders, damaged files."""
+"""Properties over generated inputs: image sizes, modes, palettes, folders and damaged files."""
 
 import itertools
 import tempfile
@@ -21,33 +21,33 @@ from impasto.model.encoder import LOG_VARIANCE_BOUND
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([3, 4]), st.booleans())
-def test_any_multiple_of_32_goes_in_and_comes_out(rows: int, columns: int, channels: int, signed: bool) -> None:
-    shape = sized_model(Size.TINY, channels=channels, resolution=32, collections=(), signed_edges=signed)
-    model = Autoencoder(shape)
+def test_reconstructions_have_any_size_in_multiples_of_32(rows: int, columns: int, channels: int, signed: bool) -> None:
+    config = sized_model(Size.TINY, channels=channels, resolution=32, collections=(), signed_edges=signed)
+    model = Autoencoder(config)
     image = torch.rand(1, channels, 32 * rows, 32 * columns)
     with torch.no_grad():
         assert model.reconstruct(image).shape == image.shape
-        for level, gaussian in enumerate(model.posterior(image)[1:]):
+        for level, gaussian in enumerate(model.posterior(image).maps):
             assert gaussian.mean.shape[2:] == (rows * 2**level, columns * 2**level)
             assert gaussian.log_variance.abs().max() <= LOG_VARIANCE_BOUND
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["uint8", "float"]), st.sampled_from([1.0, 0.1, 0.02]))
-def test_composite_comes_back(seed: int, kind: str, opacity: float) -> None:
+def test_uncompositing_inverts_compositing(seed: int, kind: str, opacity: float) -> None:
     values = np.random.default_rng(seed).random((9, 13, 4)).astype(np.float32)
     values[..., 3] *= opacity
-    given_values = composite(Image.fromarray(np.rint(values * 255).astype(np.uint8)))
+    composited = composite(Image.fromarray(np.rint(values * 255).astype(np.uint8)))
     if kind == "uint8":
-        given_values = np.rint(given_values * 255).astype(np.uint8)
-    image = to_image(given_values)
-    wanted = given_values / 255 if kind == "uint8" else given_values
+        composited = np.rint(composited * 255).astype(np.uint8)
+    image = to_image(composited)
+    expected = composited / 255 if kind == "uint8" else composited
     assert image.mode == "RGBA" and image.size == (13, 9)
-    assert np.abs(composite(image) - wanted).max() <= 1.01 / 255
+    assert np.abs(composite(image) - expected).max() <= 1.01 / 255
 
 
 @given(count=st.integers(2, 256), seed=st.integers(0, 9), mode=st.sampled_from(["RGB", "RGBA"]))
-def test_so_many_colours_and_no_more(count: int, seed: int, mode: str) -> None:
+def test_a_locked_palette_has_at_most_its_number_of_colours(count: int, seed: int, mode: str) -> None:
     image = noise(48, 40, mode=mode, seed=seed)
     locked = lock(image, Palette(count))
     assert locked.mode == mode and locked.size == image.size
@@ -99,20 +99,20 @@ def test_any_folder_prepares(files, fit, resolution):
         for entry in images.entries:
             assert min(entry.height, entry.width) == resolution
             assert max(entry.height, entry.width) <= (resolution if fit is Fit.PAD else 4 * resolution)
-        # noise() clears the rim of images with alpha; below 4 pixels there is no rim.
-        clear = [mode in ("LA", "RGBA") and max(size) >= 4 for (_, mode), *size, _ in files]
-        assert images.channels == (4 if any(clear) else 3)
+        # noise() makes the border of images with alpha transparent; images below 4 pixels have no border.
+        transparent = [mode in ("LA", "RGBA") and max(size) >= 4 for (_, mode), *size, _ in files]
+        assert images.channels == (4 if any(transparent) else 3)
         del images
 
 
-def test_damage_anywhere_is_never_a_crash(tmp_path):
+def test_damaged_files_are_skipped(tmp_path):
     rng = np.random.default_rng(0)
     write_noise(tmp_path / "set", "fine1.png", "fine2.png")
     kinds = itertools.cycle(["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
     for index, kind in zip(range(70), kinds, strict=False):
         data = np.frombuffer(encode(noise(seed=index), kind), np.uint8).copy()
-        places = rng.integers(0, len(data), 12)
-        data[places] = rng.integers(0, 256, 12)
+        positions = rng.integers(0, len(data), 12)
+        data[positions] = rng.integers(0, 256, 12)
         (tmp_path / "set" / f"{index}.{kind.lower()}").write_bytes(data)
     audit = prepare(tmp_path / "set", resolution=32, cache=tmp_path / "cache").audit
     assert audit.images + len(audit.skipped) == 72 and audit.skipped

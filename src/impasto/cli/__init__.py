@@ -1,1 +1,1 @@
-"""The command line: flags in, one call of the API, files out. Imports torch only where a command needs it."""
+"""The command line: each command parses flags, calls the API once and writes files. torch is imported on demand."""

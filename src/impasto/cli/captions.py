@@ -1,4 +1,4 @@
-"""impasto caption and impasto search: from images to sentences, and from a sentence to images."""
+"""impasto caption and impasto search: match images with sentences."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import warn
+from impasto.cli.outputs import counted, warn
 from impasto.errors import ImpastoError
 
 MAX_SENTENCES = 100_000
@@ -14,7 +14,7 @@ MAX_SENTENCES = 100_000
 
 @dataclass(frozen=True)
 class Caption:
-    """Say what images show, in sentences of a vocabulary.
+    """Caption images with the best matching sentences of a vocabulary.
 
     impasto caption runs/emoji mine/*.png
 
@@ -22,20 +22,20 @@ class Caption:
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run; it must have learned captions."""
+    """Folder of the run, which must be trained with --text."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Files, folders or archives."""
     vocabulary: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: training captions)")] = None
-    """Sentences to choose from, one a line, in English."""
+    """File of candidate sentences, one per line, in English."""
     top: int = 3
-    """How many sentences for each image."""
+    """Number of sentences per image."""
     out: Annotated[Path | None, arg(metavar="FILE.npz", help_behavior_hint="(default: none)")] = None
-    """Write the text vectors too: names and vectors, as .npz or .parquet."""
+    """Write the names and text vectors too, as .npz or .parquet."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Print a line for each image; returns the exit code."""
+        """Print one line per image; returns the exit code."""
         if not self.images:
             raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.top < 1:
@@ -48,8 +48,8 @@ class Caption:
             check_writable(self.out)
         model = api.load(self.run_folder, self.device)
         loaded = model.read(self.images, [warn])
-        for name, found in model.caption(loaded, sentences, self.top):
-            print(f"{name}: " + ", ".join(f"{likeness.name} ({likeness.cosine:.2f})" for likeness in found))
+        for name, matches in model.caption(loaded, sentences, self.top):
+            print(f"{name}: " + ", ".join(f"{match.name} ({match.cosine:.2f})" for match in matches))
         if self.out is not None:
             names, vectors = model.text_vectors(loaded)
             Latents(names, {"text": vectors.numpy()}, model.fingerprint).save(self.out)
@@ -58,24 +58,24 @@ class Caption:
 
 @dataclass(frozen=True)
 class Search:
-    """Rank the images of a folder by how well they show what a text says.
+    """Rank the images of a folder by how well they match a text.
 
     impasto search runs/emoji images --text "a smiling cat" --top 5
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run; it must have learned captions."""
+    """Folder of the run, which must be trained with --text."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Files, folders or archives."""
     text: str
-    """What to look for, in English."""
+    """Text to search for, in English."""
     top: int = 20
-    """How many images to name."""
+    """Number of images to print."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Print the best images, best first; returns the exit code."""
+        """Print the best matches, best first; returns the exit code."""
         if not self.images:
             raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.top < 1:
@@ -83,8 +83,8 @@ class Search:
         from impasto import api
 
         model = api.load(self.run_folder, self.device)
-        for found in model.search(model.read(self.images, [warn]), self.text)[: self.top]:
-            print(f"{found.cosine:.3f}  {found.name}")
+        for match in model.search(model.read(self.images, [warn]), self.text)[: self.top]:
+            print(f"{match.cosine:.3f}  {match.name}")
         return 0
 
 
@@ -96,5 +96,7 @@ def _lines(file: Path) -> list[str]:
         raise ImpastoError(f"cannot read {file}: {error}.") from error
     sentences = [line for line in lines if line]
     if not 1 <= len(sentences) <= MAX_SENTENCES:
-        raise ImpastoError(f"--vocabulary {file}: it has {len(sentences)} sentences; use 1 to {MAX_SENTENCES}.")
+        raise ImpastoError(
+            f"--vocabulary {file} has {counted(len(sentences), 'sentence')}: use 1 to {MAX_SENTENCES:,}."
+        )
     return sentences

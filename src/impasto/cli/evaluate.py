@@ -1,4 +1,4 @@
-"""impasto evaluate: how good a model is, in numbers that stand beside what they must be compared with."""
+"""impasto evaluate: scores of a model, each with its reference."""
 
 import sys
 import time
@@ -9,16 +9,16 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.flags import flags
-from impasto.cli.outputs import check_folder
+from impasto.cli.outputs import check_folder, counted
 from impasto.config import EVALUATE_CONFIG, EvaluateConfig, Fit
 
 LINE_SECONDS = 10.0
-"""Between two lines of progress where the output is a file or a pipe."""
+"""Seconds between two lines of progress if stderr is not a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a model on a folder of images: reconstruction, samples, style, copies, likelihood, swaps.
+    """Evaluate a model on a folder of images: reconstruction, samples, style, copies, likelihood, swaps.
 
     impasto evaluate runs/emoji emoji --out report
 
@@ -28,47 +28,47 @@ class Evaluate:
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     images: Annotated[Positional[Path], arg(metavar="IMAGES")]
-    """The folder or archive that it was trained on: its held-out part is found again by content."""
+    """The folder or archive that it was trained on; the held-out images are identified by their content."""
     out: Path
     """Folder for report.html, report.json and the sheets."""
     settings: Annotated[EvaluateConfig, flags()] = EVALUATE_CONFIG
     fit: Fit | None = None
-    """How images become square; as in training where not given."""
+    """How images become square; by default as in training."""
     features: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
-    """Measure distances on the features of this ONNX network too, such as Inception or DINOv2."""
+    """Compute distances in the features of this ONNX network too, such as Inception or DINOv2."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Measure, print and write the report; returns the exit code."""
+        """Evaluate, print the scores and write the report; returns the exit code."""
         check_folder(self.out)
         from impasto import api
         from impasto.evaluate.report import to_text, write_report
 
         model = api.load(self.run_folder, self.device)
-        report = model.evaluate(self.images, self.settings, fit=self.fit, features=self.features, progress=_Told())
+        report = model.evaluate(self.images, self.settings, fit=self.fit, features=self.features, progress=_Progress())
         print(to_text(report))
         written = write_report(report, self.out, f"Impasto: {self.run_folder} on {self.images}")
-        print(f"{len(written)} files in {self.out}; open {self.out / 'report.html'}")
+        print(f"{counted(len(written), 'file')} in {self.out}; open {self.out / 'report.html'}")
         return 0
 
 
-class _Told:
-    """Shows what is being measured on stderr: one changing line on a terminal, a line now and then elsewhere."""
+class _Progress:
+    """Prints the current score and its progress on stderr: one live line on a terminal, otherwise a line at times."""
 
     def __init__(self) -> None:
         self._last = (-LINE_SECONDS, "")
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, score: str, done: int, total: int) -> None:
         now = time.monotonic()
         terminal = sys.stderr.isatty()
         seconds, before = self._last
-        if what == before and now - seconds < (0.2 if terminal else LINE_SECONDS):
+        if score == before and now - seconds < (0.2 if terminal else LINE_SECONDS):
             return
-        self._last = (now, what)
-        text = f"{what}: {done:,} of {total:,}" if total > 1 else what
+        self._last = (now, score)
+        text = f"{score}: {done:,} of {total:,}" if total > 1 else score
         print(
-            f"\r\033[K{text if what != 'done' else ''}" if terminal else text,
+            f"\r\033[K{text if score != 'done' else ''}" if terminal else text,
             end="" if terminal else "\n",
             file=sys.stderr,
             flush=True,

@@ -22,8 +22,8 @@ METAVARS = {
     "texture": "IMAGE ...",
     "level_weights": "W W W W",
 }
-"""Of settings whose type does not name their values."""
-WITHOUT = {
+"""Placeholders in the help, for settings whose type does not name their values."""
+DEFAULTS = {
     "palette": "any colours",
     "pixel_art": "off",
     "text": "anything",
@@ -35,26 +35,26 @@ WITHOUT = {
     "height": "the model's",
     "width": "the model's",
 }
-"""What the defaults None and () stand for."""
+"""Meaning of the defaults None and (), for the help."""
 REGISTRY = ConstructorRegistry()
-"""For ``tyro.cli``."""
+"""Constructors for ``tyro.cli``."""
 
 
 class RefusedError(Exception):
-    """An ImpastoError on its way through tyro, which would print a ValueError in its own style."""
+    """An ImpastoError raised inside tyro, which would catch and reformat an ImpastoError, as that is a ValueError."""
 
 
 class _Settings:
-    """Base of the types that stand for settings in the annotations of commands."""
+    """Base of the types that mark settings in the annotations of commands."""
 
     omit: Collection[str]
     required: Collection[str]
 
 
 def flags(omit: Collection[str] = (), required: Collection[str] = ()) -> Any:
-    """Annotation of a command's field that holds settings: their leaves become flags, except those in ``omit``.
+    """Annotation of a command's field that holds settings: each leaf becomes a flag, except those in ``omit``.
 
-    The help calls those in ``required`` required; the command checks them. The field's default holds the defaults.
+    The help marks those in ``required`` as required; the command checks them. The field's default holds the defaults.
     """
     return arg(name="", constructor=type("Settings", (_Settings,), {"omit": omit, "required": required}))
 
@@ -78,7 +78,7 @@ def _settings_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
         kind = kind_of(leaf.hint)
         hint = "(required)" if leaf.name in required else None
         if hint is None and leaf.default in (None, ()):
-            hint = f"(default: {WITHOUT[leaf.name]})"
+            hint = f"(default: {DEFAULTS[leaf.name]})"
         described = arg(metavar=METAVARS.get(leaf.name), help_behavior_hint=hint)
         plain = kind.type | None if kind.optional else kind.type
         fields.append(StructFieldSpec(leaf.name, Annotated[plain, described], leaf.default, leaf.help))  # pyrefly: ignore
@@ -92,15 +92,26 @@ class RenamedFlag:
     old: str
     new: str
     until: str
-    """Version in which the old name goes."""
+    """Version that removes the old name."""
     convert: Callable[[str], str] | None = None
-    """From the old flag's value to the new one's; None for the same value."""
+    """Converts the old flag's value to the new one's; None keeps it."""
     commands: Collection[str] = ()
-    """First words of the command lines that it belongs to; all if empty."""
+    """Commands that have the flag; all commands if empty."""
+
+
+@dataclass(frozen=True)
+class ChangedFlag:
+    """A flag whose meaning has changed."""
+
+    name: str
+    note: str
+    """Printed on stderr when the flag is used."""
+    commands: Collection[str] = ()
+    """Commands that have the flag; all commands if empty."""
 
 
 def _conditioning_scale(harmony: str) -> str:
-    """The conditioning scale of a harmony; what is not a number stays as it is, and the new flag refuses it."""
+    """The conditioning scale of a harmony; text that is not a number is kept, and the new flag rejects it."""
     try:
         return f"{conditioning_scale_of(float(harmony)):.12g}"
     except ValueError:
@@ -113,22 +124,43 @@ RENAMED = (
     RenamedFlag("--no-steady", "--no-temporal-smoothing", "0.3"),
     RenamedFlag("--most", "--max-side", "0.3"),
     RenamedFlag("--harmony", "--conditioning-scale", "0.3", _conditioning_scale),
+    RenamedFlag("--start-from", "--init", "0.3", commands=("train",)),
+    *(
+        RenamedFlag(f"--objective.{old}", f"--objective.{new}", "0.3", commands=("train",))
+        for old, new in {
+            "mixture-weight": "swap-weight",
+            "mixture-start": "stylization-start",
+            "twin-weight": "destylized-weight",
+            "encoders-until": "freeze-encoders-after",
+        }.items()
+    ),
+)
+# Until 0.3: in 0.1, --init was the name of what is --finetune now.
+CHANGED = (
+    ChangedFlag(
+        "--init",
+        "--init now initialises a new model with the weights of MODEL; to adapt a model to few images use --finetune",
+        commands=("train",),
+    ),
 )
 
 
 def with_new_names(arguments: Sequence[str], renamed: Iterable[RenamedFlag] = RENAMED) -> list[str]:
-    """The command line with the present names of its flags; every old name is noted on stderr.
+    """The command line with the current names of its flags; prints a note on stderr for each old or changed flag.
 
     >>> with_new_names(["fuse", "run", "--steps=4"])
     ['fuse', 'run', '--steps=4']
     """
     result: list[str] = []
     pending: RenamedFlag | None = None
-    by_name = {flag.old: flag for flag in renamed if not flag.commands or set(arguments[:1]) & set(flag.commands)}
+    by_name = {flag.old: flag for flag in renamed if _belongs(flag.commands, arguments)}
+    notes = {flag.name: flag.note for flag in CHANGED if _belongs(flag.commands, arguments)}
     for argument in arguments:
-        name, equals, value = argument.partition("=")
-        flag = by_name.get(name.replace("_", "-")) if name.startswith("--") else None
+        name, equals, value = split_flag(argument)
+        flag = by_name.get(name)
         if flag is None:
+            if name in notes:
+                print(f"note: {notes[name]}", file=sys.stderr)
             result.append(pending.convert(argument) if pending and pending.convert else argument)
             pending = None
             continue
@@ -138,6 +170,22 @@ def with_new_names(arguments: Sequence[str], renamed: Iterable[RenamedFlag] = RE
     return result
 
 
-def given(settings: Any, defaults: Any) -> list[str]:
+def split_flag(argument: str) -> tuple[str, str, str]:
+    """Name, "=" and value of a flag such as ``--zoom=2``; the name is empty if the argument is not a flag.
+
+    >>> split_flag("--stage1_share=0.5"), split_flag("a=b")
+    (('--stage1-share', '=', '0.5'), ('', '', ''))
+    """
+    if not argument.startswith("--"):
+        return "", "", ""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-"), equals, value
+
+
+def _belongs(commands: Collection[str], arguments: Sequence[str]) -> bool:
+    return not commands or bool(set(arguments[:1]) & set(commands))
+
+
+def changed_flags(settings: Any, defaults: Any) -> list[str]:
     """The flags of the leaves whose values in ``settings`` differ from ``defaults``."""
     return [leaf.flag for leaf in leaves(defaults) if leaf.of(settings) != leaf.default]

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.flags import flags
-from impasto.cli.outputs import check_free
+from impasto.cli.outputs import check_free, counted
 from impasto.cli.progress import Progress
 from impasto.config import FUSE_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
@@ -15,22 +15,22 @@ from impasto.errors import ImpastoError
 
 @dataclass(frozen=True, kw_only=True)
 class Fuse:
-    """Make one image from several: the colours of some, the structure of others, the texture of a third.
+    """Combine images: the colours of some, the structure of others, the texture of a third.
 
     impasto fuse runs/emoji --pixel sunset.png --orientation cat.png --texture oil.png --out x.png
 
     impasto fuse runs/emoji --orientation cat.png --texture a.png:2 b.png -n 4 --conditioning-scale 0.6 --out cats.png
 
-    The model chooses what no source gives. The result has the size of the source of the structure.
+    What no source determines is sampled. The result has the size of the image that gives the structure.
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     out: Path
-    """Image to write (.png, .webp or .jpg); with -n above 1, NAME-0000.png and so on."""
+    """Image to write (.png, .webp or .jpg); with -n above 1: NAME-0000.png, NAME-0001.png, ..."""
     settings: Annotated[FuseConfig, flags()] = FUSE_CONFIG
     count: Annotated[int, arg(aliases=["-n"])] = 1
-    """How many variations."""
+    """Number of images."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -48,8 +48,8 @@ class Fuse:
             paths = [self.out.with_stem(f"{self.out.stem}-{number:04}") for number in range(self.count)]
         check_free(paths)
         progress = Progress("fusing", self.count)
-        made = api.load(self.run_folder, self.device).fuse(self.settings, self.count, on_step=progress.on_step)
-        for path, image in zip(paths, progress.over(made), strict=True):
+        images = api.load(self.run_folder, self.device).fuse(self.settings, self.count, on_step=progress.on_step)
+        for path, image in zip(paths, progress.over(images), strict=True):
             save_image(image.image, path, image.recipe)
-        print(paths[0] if self.count == 1 else f"{self.count} images beside {paths[0]}")
+        print(paths[0] if self.count == 1 else f"{counted(self.count, 'image')}: {paths[0]} to {paths[-1]}")
         return 0

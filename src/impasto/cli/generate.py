@@ -1,4 +1,4 @@
-"""impasto generate: more images in the style of a run, or one image again from its recipe."""
+"""impasto generate: new images in the style of a run, or one image reproduced from its recipe."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from impasto.built_in import is_built_in
-from impasto.cli.flags import flags, given
-from impasto.cli.outputs import check_folder, check_free
+from impasto.cli.flags import changed_flags, flags
+from impasto.cli.outputs import check_folder, check_free, counted
 from impasto.cli.progress import Progress
 from impasto.config import GENERATE_CONFIG, GenerateConfig
 from impasto.errors import ImpastoError
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_GRID_IMAGES = 400
-"""Most images on a grid; it keeps them all in memory."""
-DECIDED_BY_RECIPE = {"count": "-n", "start": "--start", "grid": "--grid"}
-"""Fields of the command, and their flags, that cannot be used with --recipe; no settings can."""
+"""Limit of a grid, whose images are all in memory."""
+SET_BY_RECIPE = {"count": "-n", "start": "--start", "grid": "--grid"}
+"""Fields of the command that cannot be used with --recipe, and their flags; no setting can be used with it."""
 GRID_CELL = 128
-"""Least side of a grid's cell in pixels."""
+"""Minimum side of a grid cell in pixels."""
 
 
 class Format(StrEnum):
-    """How images are written: PNG and WebP without loss and with alpha, JPEG with loss over white."""
+    """File format of images: PNG and WebP are lossless with alpha, JPEG is lossy over white."""
 
     PNG = "png"
     WEBP = "webp"
@@ -37,7 +37,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Make images in the style of a run; each carries the recipe that makes it again.
+    """Generate images in the style of a run; each file contains the recipe that reproduces it.
 
     impasto generate runs/emoji -n 16 --out new
 
@@ -56,18 +56,18 @@ class Generate:
         Positional[Path | None],
         arg(metavar="[RUN]", name="run", help_behavior_hint="(required without --recipe)"),
     ] = None
-    """Folder of the run; --recipe knows it as well."""
+    """Folder of the run; optional with --recipe, which contains it."""
     count: Annotated[int, arg(aliases=["-n"])] = 16
-    """How many images."""
+    """Number of images."""
     settings: Annotated[GenerateConfig, flags()] = GENERATE_CONFIG
     start: int = 0
-    """Number of the first image: --start 16 goes on where the first 16 ended."""
+    """Number of the first image: --start 16 continues after the first 16."""
     grid: bool = False
-    """Write grid.png as well, with all images labelled by style."""
+    """Write grid.png too, a sheet of all images."""
     recipe: Annotated[Path | None, arg(metavar="IMAGE", help_behavior_hint="(default: none)")] = None
-    """Make exactly the image again that is in this file, whichever command made it."""
+    """Reproduce this image exactly, from the recipe in it; it may come from any command."""
     format: Format = Format.PNG
-    """png and webp are lossless and keep transparency; jpeg does neither."""
+    """png and webp are lossless and keep transparency; jpeg is lossy, on white."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -75,7 +75,7 @@ class Generate:
         """Generate and write the images; returns the exit code."""
         check_folder(self.out)
         if self.recipe is not None:
-            self._again(self.recipe)
+            self._reproduce(self.recipe)
             return 0
         if self.run_folder is None:
             raise ImpastoError("RUN is missing: name the folder of a run, or an image with --recipe.")
@@ -94,21 +94,21 @@ class Generate:
 
         progress = Progress("generating", self.count)
         model = api.load(self.run_folder, self.device)
-        made = model.generate(self.count, self.settings, start=self.start, on_step=progress.on_step)
-        shown: list[Image.Image] = []
-        for path, image in zip(paths, progress.over(made), strict=True):
+        generated = model.generate(self.count, self.settings, start=self.start, on_step=progress.on_step)
+        cells: list[Image.Image] = []
+        for path, image in zip(paths, progress.over(generated), strict=True):
             save_image(image.image, path, image.recipe)
             if self.grid:
-                shown.append(image.image)
+                cells.append(image.image)
         if self.grid:
-            save_image(_sheet(shown, ", ".join(self.settings.style) or "any style"), sheet)
-        print(paths[0] if self.count == 1 else f"{self.count} images in {self.out}")
+            save_image(_sheet(cells, ", ".join(self.settings.style) or "any style"), sheet)
+        print(paths[0] if self.count == 1 else f"{counted(self.count, 'image')} in {self.out}")
         return 0
 
-    def _again(self, image: Path) -> None:
-        """Make the image again that the recipe stands for, whichever command made it."""
-        own = [DECIDED_BY_RECIPE.get(f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
-        for flag in [*filter(None, own), *given(self.settings, GENERATE_CONFIG)]:
+    def _reproduce(self, image: Path) -> None:
+        """Write the image of the recipe in ``image``, which may come from any command."""
+        own_flags = [SET_BY_RECIPE.get(f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+        for flag in [*filter(None, own_flags), *changed_flags(self.settings, GENERATE_CONFIG)]:
             raise ImpastoError(f"{flag} cannot be used with --recipe: the recipe decides it.")
         from impasto import api
         from impasto.create.recipe import read_recipe, save_image
@@ -116,14 +116,14 @@ class Generate:
         recipe = read_recipe(image)
         run = self.run_folder or Path(recipe.model)
         if not run.exists() and not is_built_in(run):
-            raise ImpastoError(f"{image}: its model {recipe.model!r} is not here: put its RUN before --recipe.")
+            raise ImpastoError(f"{image}: its model {recipe.model!r} does not exist: name its RUN before --recipe.")
         path = self.out / f"{image.stem}.{_suffix(self.format)}"
         check_free([path])
         try:
-            made = api.load(run, self.device).again(recipe)
+            generated = api.load(run, self.device).again(recipe)
         except ImpastoError as error:
             raise ImpastoError(f"{image}: {error}") from error
-        save_image(made.image, path, made.recipe)
+        save_image(generated.image, path, generated.recipe)
         print(path)
 
 
@@ -132,7 +132,7 @@ def _suffix(format: Format) -> str:
 
 
 def _sheet(images: "Sequence[Image.Image]", label: str) -> "Image.Image":
-    """A sheet about as wide as high."""
+    """A sheet with about as many rows as columns."""
     from impasto.create.grid import grid
 
     num_columns = max(1, round(len(images) ** 0.5))

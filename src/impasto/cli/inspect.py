@@ -1,4 +1,4 @@
-"""impasto inspect: what is inside an image or a run, as JSON."""
+"""impasto inspect: the recipe in an image or the summary of a run, as JSON."""
 
 import dataclasses
 import json
@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from impasto.built_in import is_built_in, located
+from impasto.built_in import is_built_in, resolve_model
 
 
 @dataclass(frozen=True)
 class Inspect:
-    """Print the recipe inside an image, or the summary of a run, as JSON.
+    """Print the recipe in an image, or the summary of a run, as JSON.
 
     impasto inspect new/seed0-0003.png
 
@@ -23,23 +23,23 @@ class Inspect:
     """
 
     path: Annotated[Positional[Path], arg(metavar="IMAGE|RUN")]
-    """An image that Impasto made, or the folder of a run."""
+    """An image that Impasto wrote, or the folder of a run."""
 
     def run(self) -> int:
         """Print; returns the exit code."""
         if self.path.is_dir() or is_built_in(self.path):
-            print(printable(_run_summary(located(self.path))))
+            print(printable(_run_summary(resolve_model(self.path))))
             return 0
         from impasto.create.recipe import read_recipe
 
         recipe = read_recipe(self.path)
         print(printable(json.loads(recipe.to_json())))
-        print(f"again: impasto generate --recipe {shlex.quote(str(self.path))} --out again", file=sys.stderr)
+        print(f"reproduce: impasto generate --recipe {shlex.quote(str(self.path))} --out again", file=sys.stderr)
         return 0
 
 
 def printable(values: Any) -> str:
-    """``values`` as JSON without control characters: a stranger's image must not steer the terminal."""
+    """``values`` as JSON without control characters, as an untrusted image must not control the terminal."""
     text = json.dumps(values, indent=2, ensure_ascii=False, default=str)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 

@@ -1,4 +1,4 @@
-"""impasto interpolate: the way from one image to another."""
+"""impasto interpolate: a sequence of images from one image to another."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.flags import flags
-from impasto.cli.outputs import check_folder, check_free
+from impasto.cli.outputs import check_folder, check_free, counted
 from impasto.cli.progress import Progress
-from impasto.cli.vary import DECIDED
+from impasto.cli.vary import OMITTED
 from impasto.config import INTERPOLATE_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
 
@@ -21,29 +21,29 @@ MAX_FRAMES = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate:
-    """Go from one image to another: numbered images, and a strip of them.
+    """Interpolate between two images: numbered images, and a strip of them.
 
-    impasto interpolate runs/emoji cat.png dog.png -n 9 --out way
+    impasto interpolate runs/emoji cat.png dog.png -n 9 --out steps
 
-    The first image gives the size. Every image on the way starts from the same noise.
+    The results have the size of the first image. All start from the same noise.
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     first: Annotated[Positional[Path], arg(metavar="FIRST")]
-    """Where the way begins."""
+    """The first image."""
     second: Annotated[Positional[Path], arg(metavar="SECOND")]
-    """Where it ends."""
+    """The last image."""
     out: Path
     """Folder to write to."""
     count: Annotated[int, arg(aliases=["-n"])] = 9
-    """How many images, both ends among them."""
-    settings: Annotated[FuseConfig, flags(omit=DECIDED)] = INTERPOLATE_CONFIG
+    """Number of images, including both ends."""
+    settings: Annotated[FuseConfig, flags(omit=OMITTED)] = INTERPOLATE_CONFIG
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Make and write the images; returns the exit code."""
+        """Interpolate and write the images; returns the exit code."""
         if not 2 <= self.count <= MAX_FRAMES:
             raise ImpastoError(f"-n {self.count}: use a whole number from 2 to {MAX_FRAMES}.")
         check_folder(self.out)
@@ -57,12 +57,12 @@ class Interpolate:
         check_free([*paths, strip])
         model = api.load(self.run_folder, self.device)
         progress = Progress("interpolating", self.count)
-        shown: list[Image.Image] = []
+        frames: list[Image.Image] = []
         configs = between(str(self.first), str(self.second), self.count, self.settings)
         for path, config in zip(paths, progress.over(configs), strict=True):
             (image,) = model.fuse(config, on_step=progress.on_step)
             save_image(image.image, path, image.recipe)
-            shown.append(image.image)
-        save_image(grid([shown]), strip)
-        print(f"{self.count} images and strip.png in {self.out}")
+            frames.append(image.image)
+        save_image(grid([frames]), strip)
+        print(f"{counted(self.count, 'image')} and strip.png in {self.out}")
         return 0

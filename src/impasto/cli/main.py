@@ -1,4 +1,4 @@
-"""The command line: which command is meant, and how it may end."""
+"""Entry of the command line: parses the arguments, runs a command, returns its exit code."""
 
 import os
 import sys
@@ -29,11 +29,11 @@ from impasto.version import __version__
 
 WRONG_INPUT = 2
 BROKEN_PIPE = 141
-"""128 + SIGPIPE: what a shell reports for a program whose reader went away."""
+"""128 + SIGPIPE: exit code of a program whose output pipe was closed."""
 
-DESCRIPTION = """Learn a style from a folder of images, and make more images in it.
+DESCRIPTION = """Learn a style from a folder of images, generate images in it, and stylize others.
 
-Each command explains itself: impasto train --help. The version: impasto --version."""
+Help for a command: impasto train --help. The version: impasto --version."""
 
 Command = (
     Annotated[Train, subcommand("train")]
@@ -54,18 +54,17 @@ Command = (
     | Annotated[Models, subcommand("models")]
     | Annotated[Inspect, subcommand("inspect")]
 )
-"""Every command; each has a ``run`` that returns the exit code."""
+"""All commands; each has a method ``run`` that returns the exit code."""
 
 STYLE = (tyro.conf.EnumChoicesFromValues, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-"""Choices as people write them, no --no-flags, and no flag that takes the word None."""
+"""Enum choices by value, no --no-... pairs of flags, and no None as a value."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 is success, 2 is wrong input (one line on stderr, no traceback), 130 is Ctrl-C. Other exceptions are
-    bugs and pass through with their traceback. tyro exits by itself (SystemExit) after --help and for
-    unknown flags.
+    0 is success, 2 is wrong input (one line on stderr, no traceback), 130 is Ctrl-C. Other exceptions are bugs and
+    propagate. tyro raises SystemExit after --help and for unknown flags.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it a place where that works.
+        # Python flushes stdout again at exit, which would fail on the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
 
@@ -94,6 +93,6 @@ def _run(arguments: Sequence[str]) -> int:
             Command, prog="impasto", description=DESCRIPTION, args=arguments, config=STYLE, registry=REGISTRY
         )
     except SystemExit:
-        sys.stdout.flush()  # --help into a pipe that closed must end quietly as well
+        sys.stdout.flush()  # raises BrokenPipeError here instead of at exit
         raise
     return command.run()

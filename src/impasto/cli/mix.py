@@ -1,4 +1,4 @@
-"""impasto mix: a sheet of structures times styles, or of strengths."""
+"""impasto mix: a sheet of images in several styles or strengths."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.flags import flags
-from impasto.cli.outputs import check_free
+from impasto.cli.outputs import check_free, counted
 from impasto.cli.progress import Progress
 from impasto.config import STYLIZE_CONFIG, StylizeConfig
 from impasto.errors import ImpastoError
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_CELLS = 400
-"""Most images on a sheet; it keeps them all in memory."""
+"""Limit of a sheet, whose images are all in memory."""
 GRID_CELL = 128
-"""Least side of a cell in pixels: labels need room."""
+"""Minimum side of a cell in pixels, so that labels fit."""
 MIX_CONFIG = dataclasses.replace(STYLIZE_CONFIG, max_side=512)
 """Defaults for images on a sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """Draw a comparison sheet: every image in every style, or in all styles together at several strengths.
+    """Write a comparison sheet: each image in each style, or in all styles together at several strengths.
 
     impasto mix runs/emoji cat.png house.png --style noto openmoji mine.png --out sheet.png
 
@@ -36,28 +36,28 @@ class Mix:
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
     """Folder of the run."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE ...")]
-    """Images, a row each."""
+    """Images; each is one row."""
     out: Path
     """Sheet to write (.png, .webp or .jpg)."""
     settings: Annotated[StylizeConfig, flags(omit=("temporal_smoothing",), required=("style",))] = MIX_CONFIG
     strengths: Annotated[tuple[float, ...], arg(metavar="STRENGTH ...", help_behavior_hint="(default: off)")] = ()
-    """A column for each strength, of all styles together, instead of a column for each style."""
+    """One column per strength, with all styles together, instead of one column per style."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Stylize all, and write the sheet; returns the exit code."""
+        """Stylize the images and write the sheet; returns the exit code."""
         config = self.settings
         config.check_style()
         if self.strengths and config.strength != MIX_CONFIG.strength:
             raise ImpastoError("--strength does nothing with --strengths: use one of them.")
         if not self.images:
-            raise ImpastoError("IMAGE is missing: give one or more.")
+            raise ImpastoError("IMAGE is missing: name at least one image.")
         columns = {f"strength {value:g}": dataclasses.replace(config, strength=value) for value in self.strengths}
         columns = columns or {style: dataclasses.replace(config, style=(style,)) for style in config.style}
         cells = len(self.images) * len(columns)
         if cells > MAX_CELLS:
-            raise ImpastoError(f"{cells} images on one sheet: use at most {MAX_CELLS}.")
+            raise ImpastoError(f"a sheet of {counted(cells, 'image')}: use at most {MAX_CELLS}.")
         from impasto import api
         from impasto.create.grid import grid
         from impasto.create.image import to_image
@@ -68,13 +68,13 @@ class Mix:
         model = api.load(self.run_folder, self.device)
         stylizers = [model.stylizer(column) for column in columns.values()]
         images = [image for path in self.images for image in model.whole_images(path, config.max_side)]
-        progress = Progress("stylization", len(images) * len(stylizers))
+        progress = Progress("stylizing", len(images) * len(stylizers))
         jobs = progress.over((image, stylizer) for image in images for stylizer in stylizers)
-        made = [stylizer(image, progress.on_step) for image, stylizer in jobs]
+        stylized = [stylizer(image, progress.on_step) for image, stylizer in jobs]
         rows: list[list[Image.Image]] = []
         for number, image in enumerate(images):
             start = number * len(stylizers)
-            rows.append([to_image(image.pixels), *made[start : start + len(stylizers)]])
+            rows.append([to_image(image.pixels), *stylized[start : start + len(stylizers)]])
         cell = max(GRID_CELL, *(max(image.size) for row in rows for image in row))
         save_image(grid(rows, column_labels=["", *columns], cell=cell), self.out)
         print(self.out)

@@ -1,4 +1,4 @@
-"""impasto models: what comes with the package."""
+"""impasto models: the built-in models."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,11 +16,11 @@ class Models:
 
     impasto models icons
 
-    Every command takes their names where it takes a RUN: impasto generate icons --out new
+    Commands accept these names as RUN: impasto generate icons --out new
     """
 
     name: Annotated[Positional[str | None], arg(metavar="[NAME]", help_behavior_hint="(default: all)")] = None
-    """Whose card to print."""
+    """Name of a model; prints its card."""
 
     def run(self) -> int:
         """Print; returns the exit code."""

@@ -1,4 +1,4 @@
-"""Where a command writes: under safe names, and never over a file that Impasto did not make."""
+"""Output of the commands: safe file names, no overwriting of foreign files, counts and warnings."""
 
 import re
 import sys
@@ -10,22 +10,22 @@ from impasto.events import Event, Warned
 
 
 def check_folder(out: Path) -> None:
-    """Refuse an --out that is no folder, before anything slow starts."""
+    """Raise ImpastoError if --out exists and is not a folder."""
     if out.exists() and not out.is_dir():
-        raise ImpastoError(f"--out {out}: it is a file, and a folder is needed.")
+        raise ImpastoError(f"--out {out} is a file: use a folder.")
 
 
 def check_free(paths: Iterable[Path]) -> None:
-    """Refuse to write over files that Impasto did not make; its own images may be made again."""
+    """Raise ImpastoError if a path holds a file that Impasto did not write; its own images may be overwritten."""
     from impasto.create.recipe import made_by_impasto
 
     for path in paths:
         if path.exists() and not made_by_impasto(path):
-            raise ImpastoError(f"--out: {path} exists and is not an image that Impasto made; choose another folder.")
+            raise ImpastoError(f"--out: {path} exists and was not written by Impasto: use another folder.")
 
 
 def file_names(names: Iterable[str], suffix: str) -> list[str]:
-    """One file name per name (a path, perhaps of another system), different even where case is ignored.
+    """One file name per name, which may be a path of any system; the names differ on case-insensitive file systems too.
 
     >>> file_names(["cats/tom.png", "dogs/tom.jpg", "../.."], ".png")
     ['tom.png', 'tom-2.png', 'image.png']
@@ -34,7 +34,7 @@ def file_names(names: Iterable[str], suffix: str) -> list[str]:
 
 
 def file_tree(names: Iterable[str], suffix: str) -> list[str]:
-    """The same with the folders that the names are in.
+    """Like `file_names`, but with the folders of the names.
 
     >>> file_tree(["cats/tom.png", "dogs/tom.jpg", "dogs/tom.webp", "../tom.png"], ".png")
     ['cats/tom.png', 'dogs/tom.png', 'dogs/tom-2.png', 'image/tom.png']
@@ -60,7 +60,16 @@ def _different(stems: Iterable[str], suffix: str) -> list[str]:
     return result
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in the singular or plural.
+
+    >>> counted(1, "image"), counted(2000, "image")
+    ('1 image', '2,000 images')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def warn(event: Event) -> None:
-    """A listener that prints warnings to stderr: what was skipped, and why."""
+    """Print a warning to stderr; a listener for events of other kinds too, which it ignores."""
     if isinstance(event, Warned):
         print(f"warning: {event.text}", file=sys.stderr)

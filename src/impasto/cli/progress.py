@@ -1,4 +1,4 @@
-"""Progress of a command that makes files one after the other."""
+"""Progress of a command that writes files one by one."""
 
 import sys
 import time
@@ -8,22 +8,22 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LINE_SECONDS = 10.0
-"""Between two lines of progress where the output is a file or a pipe."""
+"""Seconds between two lines of progress if stderr is not a terminal."""
 
 
 class Progress:
-    """Counts finished images on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+    """Counts finished images on stderr: a bar on a terminal, otherwise a plain line every `LINE_SECONDS`."""
 
     def __init__(self, verb: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._verb, self._total, self._clock = verb, total, clock
         self._show_step: Callable[[str], object] = lambda text: None
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield ``items``; each one counts when the next is asked for."""
+        """Yield ``items``; each counts as finished when the next is requested."""
         return self._bar(items) if sys.stderr.isatty() else self._lines(items)
 
     def on_step(self, step: int, steps: int) -> None:
-        """Say which step of the sampler is done, for the images that are not finished yet."""
+        """Show the current step of the sampler."""
         self._show_step(f"step {step}/{steps}")
 
     def _bar(self, items: Iterable[T]) -> Iterator[T]:

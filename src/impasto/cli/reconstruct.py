@@ -1,4 +1,4 @@
-"""impasto reconstruct: what a model keeps of images, beside the images."""
+"""impasto reconstruct: images next to their reconstructions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import check_folder, check_free, file_names, warn
+from impasto.cli.outputs import check_folder, check_free, counted, file_names, warn
 from impasto.cli.progress import Progress
 from impasto.errors import ImpastoError
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from impasto.api import Reconstruction
 
 CELL = 192
-"""Least side of one image on the sheet in pixels."""
+"""Minimum side of an image on the sheet in pixels."""
 LEVEL_LABELS = ("style", "+ stride 32", "+ stride 16", "+ stride 8")
-"""What the coarse prefixes hold, coarse to fine."""
+"""Labels of the prefixes of levels, coarse to fine."""
 
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Put images through the model and back: one sheet for each, the original beside the reconstruction.
+    """Encode and decode images; writes one sheet per image with the original and the reconstruction.
 
-    impasto reconstruct runs/emoji mine/*.png --out seen --levels
+    impasto reconstruct runs/emoji mine/*.png --out sheets --levels
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
@@ -35,7 +35,7 @@ class Reconstruct:
     out: Path
     """Folder to write to."""
     levels: bool = False
-    """Show what each level of the latents adds, coarse to fine."""
+    """Show the reconstruction from 1, 2, 3 and 4 levels of the latents, coarse to fine."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -55,7 +55,7 @@ class Reconstruct:
         results = progress.over(model.reconstruct(loaded, self.levels))
         for path, result in zip(paths, results, strict=True):
             save_image(_sheet(result, self.levels), path)
-        print(paths[0] if len(paths) == 1 else f"{len(paths)} sheets in {self.out}")
+        print(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'sheet')} in {self.out}")
         return 0
 
 
@@ -68,6 +68,6 @@ def _sheet(result: "Reconstruction", levels: bool) -> "Image.Image":
     elif len(prefixes) == len(LEVEL_LABELS):
         labels = list(LEVEL_LABELS)
     else:
-        labels = [f"{count} levels" for count in range(1, len(prefixes) + 1)]
+        labels = [counted(count, "level") for count in range(1, len(prefixes) + 1)]
     row = [result.original, *prefixes]
     return grid([row], (), ["original", *labels], cell=max(CELL, *(max(image.size) for image in row)))

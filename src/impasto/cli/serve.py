@@ -1,4 +1,4 @@
-"""impasto serve: the studio, a local web page."""
+"""impasto serve: the studio, a local web page with a REST interface."""
 
 import secrets
 import webbrowser
@@ -14,24 +14,23 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True)
 class Serve:
-    """Open the studio: mix, stylize, train and look, by hand, in a page of this machine.
+    """Start the studio, a local web page for generating, mixing, stylizing and training.
 
     impasto serve
 
     impasto serve --models runs --folder my-studio --port 8000
 
-    It listens to this machine alone. With another --host it prints an address that holds a token, and answers to
-    nobody who does not know it.
+    By default only this machine has access. With another --host, access needs the token in the printed address.
     """
 
     port: int = 7860
-    """Where it listens."""
+    """Port to listen on."""
     host: str = "127.0.0.1"
-    """Another address exposes it: a token is then needed."""
+    """Address to listen on; any but the default is open to other machines and needs a token."""
     models: Path = Path("runs")
-    """Folder of runs; what is trained in the studio goes there too."""
+    """Folder of runs; the studio writes its own runs there too."""
     folder: Path = Path("studio")
-    """Where uploads, images, styles and the history are kept."""
+    """Folder of uploads, images, styles and the history."""
     no_browser: bool = False
     """Do not open a browser."""
     device: str = "auto"
@@ -60,6 +59,6 @@ class Serve:
         try:
             uvicorn.run(app, host=self.host, port=self.port, log_level="warning", timeout_graceful_shutdown=5)
         except SystemExit as error:
-            # uvicorn has said why.
-            raise ImpastoError(f"--port {self.port}: cannot listen there; choose another port.") from error
+            # uvicorn has printed the reason.
+            raise ImpastoError(f"--port {self.port}: cannot listen on it; use another port.") from error
         return 0

@@ -1,4 +1,4 @@
-"""impasto style: styles as small files."""
+"""impasto style: styles as files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from impasto.errors import ImpastoError
 
 @dataclass(frozen=True)
 class Save:
-    """Pool collections, images and saved styles into one style, and write it to a file that --style takes.
+    """Pool collections, images and saved styles into one style file, for --style.
 
     impasto style save runs/emoji mine/*.png -o my.style
     """
@@ -28,7 +28,7 @@ class Save:
     def run(self) -> int:
         """Write the style; returns the exit code."""
         if not self.style:
-            raise ImpastoError("STYLE is missing: name collections of the model, or images.")
+            raise ImpastoError("STYLE is missing: name collections of the model, images or saved styles.")
         from impasto import api
 
         api.load(self.run_folder, self.device).save_style(self.style, self.out)
@@ -38,7 +38,7 @@ class Save:
 
 @dataclass(frozen=True)
 class Show:
-    """Say what a saved style was made of, and for which model.
+    """Print the model and the sources of a style file.
 
     impasto style show my.style
     """
@@ -57,7 +57,7 @@ class Show:
 
 @dataclass(frozen=True)
 class Style:
-    """Styles as small files: impasto style save --help."""
+    """Save a style to a file, or show one: impasto style save --help."""
 
     action: Annotated[
         Annotated[Save, subcommand("save", prefix_name=False)] | Annotated[Show, subcommand("show", prefix_name=False)],
@@ -65,5 +65,5 @@ class Style:
     ]
 
     def run(self) -> int:
-        """What was asked for; returns the exit code."""
+        """Run the subcommand; returns the exit code."""
         return self.action.run()

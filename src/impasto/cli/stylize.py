@@ -1,4 +1,4 @@
-"""impasto stylize: an image, a clip, or a folder of images, stylized in a style."""
+"""impasto stylize: an image, a clip or a folder of images in another style."""
 
 import sys
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from impasto.cli.flags import flags
-from impasto.cli.outputs import check_folder, check_free, file_names, file_tree
+from impasto.cli.outputs import check_folder, check_free, counted, file_names, file_tree
 from impasto.cli.progress import Progress
 from impasto.config import STYLIZE_CONFIG, ClipFormat, StylizeConfig
 from impasto.errors import ImpastoError
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stylize:
-    """Stylize an image, a clip, or every image of a folder in a style; each keeps its size, its name and its folder.
+    """Stylize an image, a clip, or all images of a folder; sizes, names and subfolders are kept.
 
     impasto stylize runs/emoji cat.png --style openmoji --out stylized
 
     impasto stylize runs/paintings film.mp4 --style monet --out stylized --clip webm
 
-    impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out decoded
+    impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out stylized
 
-    Stopped, the same command goes on: images that are there already, made in the same way, are not made again.
+    The same command resumes: it skips images that are already in --out with the same settings.
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
@@ -57,17 +57,17 @@ class Stylize:
         model = api.load(self.run_folder, self.device)
         if is_clip(self.images):
             return self._clip(model)
-        found = model.whole_images(self.images, config.max_side)
-        paths = dict(zip(found.names, (self.out / name for name in file_tree(found.names, ".png")), strict=True))
+        images = model.whole_images(self.images, config.max_side)
+        paths = dict(zip(images.names, (self.out / name for name in file_tree(images.names, ".png")), strict=True))
         check_free(paths.values())
         stylizer = model.stylizer(config)
-        progress = Progress("stylization", len(found))
+        progress = Progress("stylizing", len(images))
         failed: dict[str, str] = {}
-        written = there = 0
-        for image in progress.over(found):
+        num_written = num_kept = 0
+        for image in progress.over(images):
             path, recipe = paths[image.name], stylizer.recipe(image)
             if _recipe_at(path) == recipe:
-                there += 1
+                num_kept += 1
                 continue
             try:
                 stylized = stylizer(image, progress.on_step)
@@ -76,15 +76,18 @@ class Stylize:
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             save_image(stylized, path, recipe)
-            written += 1
-        failed |= found.skipped
-        if not written and not there:
+            num_written += 1
+        failed |= images.skipped
+        if not num_written and not num_kept:
             raise ImpastoError("; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:5]))
         for name, reason in failed.items():
             print(f"warning: skipped {name}: {reason}", file=sys.stderr)
-        said = f"{written} images in {self.out}" if len(paths) > 1 else f"{next(iter(paths.values()))}"
-        said += f", {there} were there already" if there and len(paths) > 1 else ""
-        print(f"{said}; memory at most {memory_text(model.device)}")
+        if len(paths) == 1:
+            result = f"{next(iter(paths.values()))}" + (" was there already" if num_kept else "")
+        else:
+            result = f"{counted(num_written, 'image')} in {self.out}"
+            result += f", {num_kept:,} {'was' if num_kept == 1 else 'were'} there already" if num_kept else ""
+        print(f"{result}; peak memory {memory_text(model.device)}")
         return 0
 
     def _clip(self, model: "Pipeline") -> int:
@@ -92,18 +95,18 @@ class Stylize:
 
         self.out.mkdir(parents=True, exist_ok=True)
         target = self.out / f"{file_names([self.images.name], '')[0]}.{self.clip or ClipFormat.WEBM}"
-        made = model.stylize_clip(
-            self.images, target, self.settings, watch=lambda frames, count: Progress("stylization", count).over(frames)
+        clip = model.stylize_clip(
+            self.images, target, self.settings, watch=lambda frames, count: Progress("stylizing", count).over(frames)
         )
-        if made.broken_off:
-            print(f"warning: {made.broken_off}", file=sys.stderr)
-        said = "it was there already" if made.difference is None else f"frame difference {made.difference:.4f}"
-        print(f"{made.path}: {made.frames} frames, {said}; memory at most {memory_text(model.device)}")
+        if clip.broken_off:
+            print(f"warning: {clip.broken_off}", file=sys.stderr)
+        result = "it was there already" if clip.difference is None else f"frame difference {clip.difference:.4f}"
+        print(f"{clip.path}: {counted(clip.frames, 'frame')}, {result}; peak memory {memory_text(model.device)}")
         return 0
 
 
 def _recipe_at(path: Path) -> "Recipe | None":
-    """The recipe of the image that is there already, None where there is none."""
+    """The recipe of the image at ``path``; None if there is no image with a recipe."""
     from impasto.create.recipe import read_recipe
 
     try:

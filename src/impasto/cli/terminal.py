@@ -1,4 +1,4 @@
-"""What a person at the terminal sees of a training run: a listener that only reads events."""
+"""Progress of a training run on the terminal: a listener of events."""
 
 import shlex
 import sys
@@ -6,27 +6,28 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
+from impasto.cli.outputs import counted
 from impasto.events import Event, Finished, Note, Previewed, Saved, Stepped, Warned
 
 LINE_SECONDS = 10.0
-"""Between two lines of progress where the output is a file or a pipe."""
+"""Seconds between two lines of progress if the stream is not a terminal."""
 
 
 class Bar(Protocol):
     """A live display of the last step, with lines above it."""
 
     def show(self, event: Stepped) -> None:
-        """Replace what is shown."""
+        """Show a step instead of the last one."""
 
     def line(self, text: str) -> None:
-        """Print one line above."""
+        """Print one line above the display."""
 
     def stop(self) -> None:
-        """Leave the display as it is and give the terminal back."""
+        """Stop updating and restore the terminal."""
 
 
 class Terminal:
-    """Writes events to stderr: a live bar on a terminal, plain lines elsewhere. A context manager."""
+    """Prints events to stderr: a live bar on a terminal, otherwise plain lines. A context manager."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = sys.stderr if stream is None else stream
@@ -35,7 +36,7 @@ class Terminal:
         self._last_line = -float("inf")
 
     def __enter__(self) -> "Terminal":
-        """Give this listener; the terminal is restored on leaving, whatever happens."""
+        """Return this listener; on exit the terminal is restored, also after an exception."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -55,11 +56,11 @@ class Terminal:
             case Previewed(path):
                 self._line(f"preview: {path}")
             case Saved():
-                pass  # comes every two minutes; the farewell says what a person needs to know
+                pass  # every two minutes; the last line names the folder
             case Finished():
                 if self._bar is not None:
                     self._bar.stop()
-                self._line(farewell(event))
+                self._line(summary(event))
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
@@ -77,20 +78,20 @@ class Terminal:
 
 
 def percent(event: Stepped) -> str:
-    """How much of the whole budget is spent, as four characters."""
+    """Progress of the whole run, as four characters."""
     return f"{min(event.total_progress, 1):4.0%}"
 
 
 def describe(event: Stepped) -> str:
     """Stage, images, speed and time left, in one line."""
     return (
-        f"{event.stage}  {event.images_seen:,} images  {event.images_per_second:.1f}/s  "
+        f"{event.stage}  {counted(event.images_seen, 'image')}  {event.images_per_second:.1f}/s  "
         f"{duration(event.seconds_left)} left"
     )
 
 
 def terms(event: Stepped) -> str:
-    """The named loss terms, and how many updates were thrown away, in one line."""
+    """The loss terms and the number of skipped updates, in one line."""
     parts = [f"{name} {value:.4g}" for name, value in event.terms.items()]
     if event.skipped_updates:
         parts.append(f"skipped updates {event.skipped_updates}")
@@ -98,7 +99,7 @@ def terms(event: Stepped) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``seconds`` in the two units that matter; a question mark for what is not finite or below zero.
+    """``seconds`` in its two largest units; a question mark if it is negative or not finite.
 
     >>> duration(8), duration(308), duration(7500), duration(float("nan"))
     ('8s', '5m08s', '2h05m', '?')
@@ -110,16 +111,16 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def farewell(event: Finished) -> str:
-    """What happened, and the command that goes on from here."""
+def summary(event: Finished) -> str:
+    """How the run ended, and the next command."""
     run = shlex.quote(str(event.run))
     if event.complete:
-        return f"Done in {duration(event.seconds)}. Make images with: impasto generate {run} --out images"
+        return f"Done in {duration(event.seconds)}. Generate images with: impasto generate {run} --out images"
     return f"Stopped after {duration(event.seconds)} and saved in {run}. The same command resumes."
 
 
 def live_bar(stream: TextIO) -> Bar:
-    """Two lines that stay at the bottom of the terminal ``stream``, from the first step on."""
+    """Two lines at the bottom of the terminal ``stream``, from the first step on."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress_bar import ProgressBar
@@ -127,7 +128,7 @@ def live_bar(stream: TextIO) -> Bar:
     from rich.text import Text
 
     console = Console(file=stream)
-    # Redirected, warnings that libraries print appear above the bar instead of through it.
+    # Warnings that libraries print are redirected: they appear above the bar instead of through it.
     live = Live(console=console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=True)
 
     class LiveBar:
@@ -140,8 +141,7 @@ def live_bar(stream: TextIO) -> Bar:
             live.start()
 
         def line(self, text: str) -> None:
-            # A Text is printed as it stands: in a plain string, the brackets of a path would be taken as
-            # markup.
+            # A Text and not a string, in which brackets, as in a path, are markup.
             console.print(Text(text), soft_wrap=True)
 
         def stop(self) -> None:

@@ -1,9 +1,9 @@
-"""impasto train: from a folder of images to a model."""
+"""impasto train: train a model on a folder of images."""
 
 import itertools
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,18 +13,19 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from impasto.cli.flags import split_flag
 from impasto.cli.terminal import Terminal
-from impasto.config import TrainConfig, settings_of
+from impasto.config import Minutes, Size, TrainConfig, settings_of
 from impasto.events import Event, Finished, Listener
 
 STDERR = 2
 """File descriptor."""
 INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended."""
+"""Exit code after Ctrl-C."""
 
 
 class Preset(StrEnum):
-    """Settings for a kind of images."""
+    """Named sets of flags for a kind of images."""
 
     PAINTER = "painter"
 
@@ -41,25 +42,36 @@ PRESETS: dict[Preset, dict[str, str]] = {
         "--objective.destylized-weight": "0.5",
     },
 }
-"""The flags that each stands for, those without a value with an empty one; flags that are given win."""
+"""Flags of each preset; the value of a switch is empty. Flags on the command line take precedence."""
+
+
+def flags_of(preset: Preset, omit: Collection[str] = ()) -> list[str]:
+    """The flags of a preset as arguments, except those in ``omit``."""
+    flags = ((name, value) for name, value in PRESETS[preset].items() if name not in omit)
+    return [part for flag in flags for part in flag if part]
+
+
+PRESET_HELP = f"painter, for stylizing photos: {' '.join(flags_of(Preset.PAINTER))}."
 
 
 def with_preset(arguments: Sequence[str]) -> list[str]:
-    """The command line with the flags that its --preset stands for, where they are not given.
+    """The command line with the flags of its --preset appended, except those that it contains already.
 
-    >>> with_preset(["train", "art", "--preset", "painter", "--resolution", "64"])[4:10]
+    >>> with_preset(["train", "art", "--preset=painter", "--resolution", "64"])[3:9]
     ['--resolution', '64', '--fit', 'crop', '--zoom', '1.75']
     """
-    given = dict(itertools.pairwise(arguments))
-    preset = given.get("--preset")
+    values: dict[str, str] = {}
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        name, equals, value = split_flag(argument)
+        values[name] = value if equals else following
+    preset = values.get("--preset")
     if arguments[:1] != ["train"] or preset not in list(Preset):
         return list(arguments)
-    flags = {name: value for name, value in PRESETS[Preset(preset)].items() if name not in arguments}
-    return [*arguments, *(part for flag in flags.items() for part in flag if part)]
+    return [*arguments, *flags_of(Preset(preset), omit=values)]
 
 
 class CancelToken:
-    """Asked once a step whether to stop; set by the first Ctrl-C."""
+    """Whether training should stop; set by the first Ctrl-C and read once per step."""
 
     def __init__(self) -> None:
         self.cancelled = False
@@ -71,7 +83,7 @@ class CancelToken:
 
 @dataclass(frozen=True)
 class Train(TrainConfig):
-    """Learn the style of a folder of images; the same command again resumes.
+    """Train a model on a folder of images; the same command resumes a stopped run.
 
     impasto train emoji --out runs/emoji --minutes 30
 
@@ -79,13 +91,17 @@ class Train(TrainConfig):
     """
 
     data: Annotated[Positional[Path], arg(metavar="IMAGES")]
-    """Folder of images; each folder inside it is a collection with a style of its own."""
-    preset: Annotated[Preset | None, arg(help_behavior_hint="(default: none)")] = None
-    """painter, to stylize photos: --resolution 128 --fit crop --zoom 1.75 --stage1-share 0.65 --prior-size tiny
-    --signed-edges --objective.swap-weight 0.1 --objective.destylized-weight 0.5."""
+    """Folder of images; each subfolder is a collection, that is, a style."""
+    prior_size: Annotated[Size | None, arg(help_behavior_hint="(default: that of --size)")] = None
+    minutes: Annotated[Minutes | None, arg(help_behavior_hint="")] = None
+    images: Annotated[int | None, arg(help_behavior_hint="")] = None
+    prior_learning_rate: Annotated[float | None, arg(help_behavior_hint="")] = None
+    finetune: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: none)")] = None
+    init: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: none)")] = None
+    preset: Annotated[Preset | None, arg(help=PRESET_HELP, help_behavior_hint="(default: none)")] = None
 
     def __post_init__(self) -> None:
-        """Leave the checks to ``run``, where a mistake is reported as every command reports it."""
+        """No checks here: tyro would catch their ImpastoError; ``run`` checks."""
 
     def run(self) -> int:
         """Train until the budget is spent or Ctrl-C; returns the exit code."""
@@ -101,28 +117,27 @@ class Train(TrainConfig):
         listeners: list[Listener] = [remember_end]
         cancel = CancelToken()
         with ExitStack() as stack:
-            # Under torchrun every process runs this; one of them talks.
-            speaks = os.environ.get("RANK", "0") == "0"
-            if speaks:
+            # Under torchrun each process runs this; only one of them prints.
+            prints = os.environ.get("RANK", "0") == "0"
+            if prints:
                 listeners.append(stack.enter_context(Terminal()))
-            stack.enter_context(cancel_on_signal(cancel, speaks))
+            stack.enter_context(cancel_on_signal(cancel, prints))
             api.train(config, listeners, cancel)
         stopped = cancel.cancelled and not (ends and ends[-1].complete)
         return INTERRUPTED if stopped else 0
 
 
 @contextmanager
-def cancel_on_signal(cancel: CancelToken, speaks: bool = True) -> Iterator[None]:
-    """Let Ctrl-C or a termination request finish the step and save; the second one exits at once."""
+def cancel_on_signal(cancel: CancelToken, prints: bool = True) -> Iterator[None]:
+    """On the first SIGINT or SIGTERM set ``cancel``: training finishes the step and saves. The second exits at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if cancel.cancelled:
             raise KeyboardInterrupt
         cancel.cancelled = True
-        if speaks:
-            # Not print: a handler may run in the middle of another print, and stderr's buffer refuses to
-            # nest.
-            os.write(STDERR, b"\nfinishing the step, then saving... (once more: exit at once)\n")
+        if prints:
+            # Not print: a handler may run during another print, and stderr's buffer is not reentrant.
+            os.write(STDERR, b"\nfinishing the step, then saving... (press again to exit at once)\n")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, handle) for number in numbers]

@@ -1,4 +1,4 @@
-"""impasto encode and impasto decode: from images to numbers and back."""
+"""impasto encode and impasto decode: from images to latents and back."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import check_folder, check_free, file_names, warn
+from impasto.cli.outputs import check_folder, check_free, counted, file_names, warn
 from impasto.cli.progress import Progress
 from impasto.errors import ImpastoError
 
 
 @dataclass(frozen=True)
 class Encode:
-    """Write the latents of images, level by level, to a file that other programs can read.
+    """Write the latents of images to a file, one array per level.
 
     impasto encode runs/emoji mine/*.png --out vectors.npz
     """
@@ -23,7 +23,7 @@ class Encode:
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Images to encode: files, folders or archives."""
     out: Path
-    """File to write: .npz, or .parquet where pyarrow is installed."""
+    """File to write: .npz, or .parquet if pyarrow is installed."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -32,7 +32,7 @@ class Encode:
         if not self.images:
             raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.out.is_dir():
-            raise ImpastoError(f"--out {self.out}: it is a folder, and a .npz or .parquet file is needed.")
+            raise ImpastoError(f"--out {self.out} is a folder: use a .npz or .parquet file.")
         from impasto.create.vectors import check_writable
 
         check_writable(self.out)
@@ -42,13 +42,13 @@ class Encode:
         latents = model.encode(model.read(self.images, [warn]))
         latents.save(self.out)
         shapes = ", ".join(f"{name} {'x'.join(map(str, v.shape[1:]))}" for name, v in latents.levels.items())
-        print(f"{self.out}: {len(latents.names)} images, {shapes}")
+        print(f"{self.out}: {counted(len(latents.names), 'image')}, {shapes}")
         return 0
 
 
 @dataclass(frozen=True)
 class Decode:
-    """Paint the latents of a file that `impasto encode` wrote, or that was changed since.
+    """Decode the latents of a file from impasto encode, which may be edited.
 
     impasto decode runs/emoji vectors.npz --out decoded
     """
@@ -63,7 +63,7 @@ class Decode:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> int:
-        """Decode and write one image for each name; returns the exit code."""
+        """Decode and write one image per name; returns the exit code."""
         from impasto.create.recipe import save_image
         from impasto.create.vectors import Latents
 
@@ -76,11 +76,11 @@ class Decode:
         model = api.load(self.run_folder, self.device)
         if model.fingerprint != latents.fingerprint:
             raise ImpastoError(
-                f"{self.vectors} belongs to another model: it names weights {latents.fingerprint}, "
-                f"and {self.run_folder} has {model.fingerprint}."
+                f"{self.vectors} belongs to another model: its fingerprint is {latents.fingerprint}, that of "
+                f"{self.run_folder} is {model.fingerprint}."
             )
         progress = Progress("decoding", len(paths))
         for path, (_, image) in zip(paths, progress.over(model.decode(latents)), strict=True):
             save_image(image, path)
-        print(paths[0] if len(paths) == 1 else f"{len(paths)} images in {self.out}")
+        print(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'image')} in {self.out}")
         return 0

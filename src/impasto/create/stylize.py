@@ -73,7 +73,7 @@ class Stylizer:
 
     def recipe(self, image: Whole) -> Recipe:
         """What ``image`` is stylized by."""
-        return self.recipe_of(image.given, image.content_hash)
+        return self.recipe_of(image.path, image.content_hash)
 
     def recipe_of(self, path: str, content_hash: str) -> Recipe:
         """The recipe for the content at ``path``, which has this hash."""

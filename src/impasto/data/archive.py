@@ -1,4 +1,4 @@
-"""Zip and tar archives as sources: members are read in memory and never written to disk."""
+"""Zip and tar archives as sources. Members are read into memory and never written to disk."""
 
 import lzma
 import re
@@ -14,24 +14,24 @@ from impasto.data.source import Member, SkippedError, Source, check_size
 from impasto.errors import ImpastoError
 
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-"""What the standard library raises on archives that are damaged (ValueError: impossible header fields)."""
+"""Exceptions of the standard library for damaged archives (ValueError: invalid header fields)."""
 
 
 class Archive(Source):
-    """What zip and tar share: one stamp, refusal of unsafe names, the limit on the whole."""
+    """The common part of zip and tar archives."""
 
     @property
     def stem(self) -> str:
-        """The file name without ``.zip``, ``.tar.gz`` and the like."""
+        """The file name without its suffix (``.zip``, ``.tar.gz``)."""
         return re.sub(r"(\.tar)?\.\w+$", "", self.path.name) or self.path.name
 
     @property
     def wraps_itself(self) -> bool:
-        """Archives often hold one outer folder with everything else in it."""
+        """Archives often contain one outer folder."""
         return True
 
     def stamp(self) -> str:
-        """The archive's own size and time of change: it need not be opened to see that it is the same."""
+        """Size and modification time of the archive, which is not opened."""
         status = self.path.stat()
         return f"{status.st_size}\0{status.st_mtime_ns}"
 
@@ -42,13 +42,13 @@ class Archive(Source):
         if num_bytes > source.MAX_ARCHIVE_BYTES:
             limit = source.MAX_ARCHIVE_BYTES / 2**30
             raise ImpastoError(
-                f"{self.path} unpacks to more than {limit:g} GiB. Unpack it yourself if you trust it, "
-                "and give the folder."
+                f"{self.path} unpacks to more than {limit:g} GiB. If you trust it, unpack it yourself, "
+                "and use the folder."
             )
 
 
 def unsafe(name: str) -> str | None:
-    """Why a member of this name is not read, or None. Nothing is unpacked, but such an archive means harm."""
+    """The reason to refuse a member of this name, or None. Such names are signs of a malicious archive."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or re.match(r"[A-Za-z]:", name):
         return "absolute path in an archive"
@@ -72,16 +72,16 @@ class Zip(Archive):
         self._zip.close()
 
     def members(self) -> Iterator[Member | tuple[str, str]]:
-        """Files in the order of the archive."""
+        """Yield files in the order of the archive. Raises ImpastoError if the unpacked size exceeds the limit."""
         infos = [info for info in self._zip.infolist() if not info.is_dir()]
         self._check_total(sum(info.file_size for info in infos))
         for info in infos:
-            # The upper half of the external attributes is the Unix mode: 0o12 in its top bits is a link.
+            # The upper half of the external attributes is the Unix mode: 0o12 in its top bits marks a link.
             reason = "a link in an archive" if info.external_attr >> 28 == 0o12 else unsafe(info.filename)
             yield (info.filename, reason) if reason else Member(info.filename, info.file_size, info)
 
     def read(self, member: Member) -> bytes:
-        """The bytes of one member, at most the limit whatever the archive claims."""
+        """The bytes of one member. The size limit also holds if the archive states a wrong size."""
         check_size(member.size)
         try:
             with self._zip.open(member.handle) as handle:
@@ -109,11 +109,14 @@ class Tar(Archive):
         self._tar.close()
 
     def members(self) -> Iterator[Member | tuple[str, str]]:
-        """Files in the order of the archive: a compressed tar can only be read quickly from start to end."""
+        """Yield files in the order of the archive: a compressed tar is fast only in sequential order.
+
+        Raises ImpastoError for damaged archives, and if the unpacked size exceeds the limit.
+        """
         total = 0
         try:
             for info in self._tar:
-                # Before going on: reaching the next header unpacks everything in between.
+                # Checked before the next header, because reaching it unpacks this member.
                 total += info.size
                 self._check_total(total)
                 name = info.name.removeprefix("./")
@@ -145,7 +148,7 @@ class Tar(Archive):
 
 
 def open_archive(path: Path) -> Archive | None:
-    """The archive at ``path``, evaluated by its content; None when it is neither zip nor tar."""
+    """The archive at ``path``, recognised by its content; None if it is neither zip nor tar."""
     if zipfile.is_zipfile(path):
         return Zip(path)
     try:

@@ -1,4 +1,4 @@
-"""Images at training size on disk: one flat file of pixels, and an index that is written last."""
+"""The cache of images at training size: a flat file of pixels, and an index that is written last."""
 
 import contextlib
 import dataclasses
@@ -18,22 +18,22 @@ from impasto.data.images import Entry, ImageSet
 from impasto.data.source import Source
 
 FORMAT_VERSION = 2
-"""Change it when pixels, split or index would come out differently: old caches are then not used."""
+"""Increment it when pixels, split or index change: older caches are then not used."""
 ENTRY_FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
 STALE_SECONDS = 24 * 3600
-"""A temporary file of this age was left by a run that was killed."""
+"""Older temporary files were left by killed runs and are deleted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """The two files of one source at one size and fit."""
+    """The two files of one source at one resolution and fit."""
 
     index: Path
     pixels: Path
 
 
 def slot_for(cache: Path, source: Source, *, resolution: int, fit: Fit, zoom: float) -> Slot:
-    """Where in ``cache`` the images of ``source`` belong, as it is now: any change leads elsewhere."""
+    """The files in ``cache`` for ``source``, whose names depend on all settings and on every file of the source."""
     parts = (FORMAT_VERSION, source.path.resolve(), source.stamp(), resolution, fit.value, zoom)
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
     name = f"images-{resolution}px-{hashlib.sha256(text).hexdigest()[:20]}"
@@ -42,32 +42,32 @@ def slot_for(cache: Path, source: Source, *, resolution: int, fit: Fit, zoom: fl
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """Everything about cached images but their pixels."""
+    """Everything about cached images except their pixels."""
 
     resolution: int
     channels: int
     entries: tuple[Entry, ...]
     places: list[tuple[int, int]]
-    """For each entry, where it starts in the file of pixels, and its stored channels."""
+    """For each entry, its offset in the file of pixels and its number of stored channels."""
     held_out: list[int]
     audit: Audit
 
 
 def save(slot: Slot, write_pixels: Callable[[BinaryIO], Index]) -> None:
-    """Let ``write_pixels`` write the pixels and say what they are, then write the index.
+    """Write the pixels with ``write_pixels``, which returns their index, and then the index.
 
-    The index names the length of the pixels and comes last, so a run killed halfway leaves nothing that
-    would be taken for a cache. Raises ImpastoError when the cache cannot be written.
+    The index is written last and holds the length of the pixels, so an interrupted run leaves no valid cache. Raises
+    ImpastoError if the cache cannot be written.
     """
-    made: list[Index] = []
+    indices: list[Index] = []
 
     def write(path: Path) -> None:
         with path.open("wb") as handle:
-            made.append(write_pixels(handle))
+            indices.append(write_pixels(handle))
 
-    _sweep(slot.index.parent)
+    _delete_stale(slot.index.parent)
     write_atomically(slot.pixels, write)
-    (index,) = made
+    (index,) = indices
     values = {
         "bytes": slot.pixels.stat().st_size,
         "resolution": index.resolution,
@@ -77,12 +77,12 @@ def save(slot: Slot, write_pixels: Callable[[BinaryIO], Index]) -> None:
         "held_out": index.held_out,
         "audit": index.audit.to_json(),
     }
-    # Escaped to ASCII, because names of files need not be valid Unicode.
+    # Escaped to ASCII, because file names may not be valid Unicode.
     write_text_atomically(slot.index, json.dumps(values))
 
 
 def load(slot: Slot) -> ImageSet | None:
-    """The cached images, or None where there are none that are whole."""
+    """The cached images, or None without a complete cache."""
     try:
         values = json.loads(slot.index.read_text(encoding="utf-8"))
         if slot.pixels.stat().st_size != values["bytes"]:
@@ -97,11 +97,11 @@ def load(slot: Slot) -> ImageSet | None:
             held_out=np.array(values["held_out"], dtype=np.int64),
         )
     except (OSError, ValueError, KeyError, TypeError):
-        # Missing, cut off or edited: it is made again.
+        # Missing, truncated or edited: the caller builds it again.
         return None
 
 
-def _sweep(cache: Path) -> None:
+def _delete_stale(cache: Path) -> None:
     for path in cache.glob(".images-*"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > STALE_SECONDS:

@@ -10,9 +10,9 @@ from impasto.data.source import Member, SkippedError, Source, check_size
 
 
 class Folder(Source):
-    """A folder with everything below it. Symbolic links are followed, each folder once.
+    """A folder and its sub-folders. Symbolic links are followed; each folder is visited once.
 
-    ``exclude`` is a folder that is not looked into: a cache that lies among the images.
+    ``exclude`` is a folder that is not visited: a cache among the images.
     """
 
     def __init__(self, path: Path, exclude: Path | None = None) -> None:
@@ -21,47 +21,47 @@ class Folder(Source):
 
     @cached_property
     def _walked(self) -> list[tuple[Member, int] | tuple[str, str]]:
-        """Members with their times of change in nanoseconds, and skipped names with reasons, by name."""
-        found: list[tuple[Member, int] | tuple[str, str]] = []
-        seen: set[tuple[int, int]] = set()
+        """Members with modification times in nanoseconds, and skipped names with reasons; sorted by name."""
+        items: list[tuple[Member, int] | tuple[str, str]] = []
+        visited: set[tuple[int, int]] = set()
         if self._exclude is not None and self._exclude.is_dir():
             status = self._exclude.stat()
-            seen.add((status.st_dev, status.st_ino))
-        todo = [(str(self.path), "")]
-        # os.scandir and plain strings: pathlib takes ten times as long on 10,000 files.
-        while todo:
-            folder, prefix = todo.pop()
+            visited.add((status.st_dev, status.st_ino))
+        pending = [(str(self.path), "")]
+        # os.scandir and plain strings: pathlib is ten times slower on 10,000 files.
+        while pending:
+            folder, prefix = pending.pop()
             try:
                 status = os.stat(folder)  # noqa: PTH116
-                if (status.st_dev, status.st_ino) in seen:
+                if (status.st_dev, status.st_ino) in visited:
                     continue
-                seen.add((status.st_dev, status.st_ino))
+                visited.add((status.st_dev, status.st_ino))
                 with os.scandir(folder) as entries:
                     for entry in entries:
                         name = prefix + entry.name
                         try:
                             if entry.is_dir():
-                                todo.append((entry.path, name + "/"))
+                                pending.append((entry.path, name + "/"))
                             elif entry.is_file():
                                 status = entry.stat()
-                                found.append((Member(name, status.st_size, entry.path), status.st_mtime_ns))
+                                items.append((Member(name, status.st_size, entry.path), status.st_mtime_ns))
                             else:
-                                found.append((name, "a broken link or not a regular file"))
+                                items.append((name, "a broken link or not a regular file"))
                         except OSError as error:
-                            found.append((name, error.strerror or str(error)))
+                            items.append((name, error.strerror or str(error)))
             except OSError as error:
-                found.append((prefix or self.stem, f"folder cannot be read: {error.strerror or error}"))
-        return sorted(found, key=lambda item: item[0].name if isinstance(item[0], Member) else item[0])
+                items.append((prefix or self.stem, f"folder cannot be read: {error.strerror or error}"))
+        return sorted(items, key=lambda item: item[0].name if isinstance(item[0], Member) else item[0])
 
     def stamp(self) -> str:
-        """Every name with its size and time of change."""
+        """All names with sizes and modification times."""
         return "\n".join(
             f"{item.name}\0{item.size}\0{detail}" if isinstance(item, Member) else f"{item}\0{detail}"
             for item, detail in self._walked
         )
 
     def members(self) -> Iterator[Member | tuple[str, str]]:
-        """Files by name."""
+        """Yield files in the order of their names."""
         for item, detail in self._walked:
             yield item if isinstance(item, Member) else (item, str(detail))
 

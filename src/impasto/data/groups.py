@@ -1,4 +1,4 @@
-"""Groups of things that are joined by pairs, directly or through others."""
+"""Connected components of a graph."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,11 @@ import numpy as np
 
 
 def connected(num: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
-    """For each of ``num`` things the smallest index in its group: int64 (num,)."""
+    """The smallest index in the component of each of ``num`` nodes, by union-find over ``pairs``: int64 (num,).
+
+    >>> connected(4, [(0, 2), (2, 3)])
+    array([0, 1, 0, 0])
+    """
     parent = list(range(num))
 
     def root(index: int) -> int:

@@ -1,4 +1,4 @@
-"""A set of images at training size, from which batches are cut."""
+"""A set of images at training size, and its batches."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -18,32 +18,32 @@ class Entry:
     collection: str
     text: str | None
     key: str | None
-    """Images of the same thing in several collections share a key."""
+    """Images of one subject in several collections share a key."""
     content_hash: str
     """SHA-256 of the file, as hexadecimal digits."""
     height: int
-    """As kept: the training size, or more where squares are cut from it."""
+    """Pixels in the cache: the training resolution, or more for images that are cropped at random."""
     width: int
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """All images of a folder or archive, split into those to train on and those to measure on."""
+    """All images of a folder or archive, split into training images and held-out images."""
 
     entries: tuple[Entry, ...]
-    """By name, as far as they were read together."""
+    """Sorted by name; images added by `with_more` follow."""
     resolution: int
     channels: int
     """3 (RGB), or 4 (RGB over white, and alpha) when any image has alpha."""
     audit: Audit
     pixels: np.ndarray = field(repr=False)
-    """uint8, flat: each image as (channels, height, width), opaque ones with three channels."""
+    """uint8, flat: each image as (channels, height, width); opaque images have three channels."""
     places: np.ndarray = field(repr=False)
-    """int64 (n, 2): where each image starts in ``pixels``, and its stored channels."""
+    """int64 (n, 2): offset of each image in ``pixels``, and its number of stored channels."""
     held_out: np.ndarray = field(repr=False)
-    """int64, ascending indices of the images to measure on."""
+    """int64, ascending indices of the held-out images."""
     train: np.ndarray = field(init=False, repr=False)
-    """int64, ascending indices of the images to train on."""
+    """int64, ascending indices of the training images."""
     collections: tuple[str, ...] = field(init=False)
     """Names, sorted."""
     collection_ids: np.ndarray = field(init=False, repr=False)
@@ -51,7 +51,7 @@ class ImageSet:
     key_ids: np.ndarray = field(init=False, repr=False)
     """int64 (n,): images with the same key have the same id; -1 without a key."""
     sides: np.ndarray = field(init=False, repr=False)
-    """int64 (n, 2): height and width as kept."""
+    """int64 (n, 2): height and width in the cache, in pixels."""
 
     def __post_init__(self) -> None:
         names = sorted({entry.collection for entry in self.entries})
@@ -72,25 +72,25 @@ class ImageSet:
         return len(self.entries)
 
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Images as uint8 (n, channels, resolution, resolution).
+        """The images of ``indices`` as uint8 (n, channels, resolution, resolution).
 
-        Where an image is longer than its square, the square is drawn by ``rng``, or centred without one.
-        Two numbers are drawn for every image, so what it gets depends on its place in the batch alone.
+        Larger images are cropped: at random with ``rng``, else at the centre. ``rng`` draws two numbers for every
+        image, so a crop does not depend on the other images of the batch.
         """
-        chosen = np.asarray(indices, dtype=np.int64)
-        slack = self.sides[chosen] - self.resolution
+        rows = np.asarray(indices, dtype=np.int64)
+        slack = self.sides[rows] - self.resolution
         corners = slack // 2 if rng is None else rng.integers(0, slack, endpoint=True)
-        result = np.full((len(chosen), self.channels, self.resolution, self.resolution), 255, np.uint8)
-        for row, index, (top, left) in zip(result, chosen.tolist(), corners.tolist(), strict=True):
+        result = np.full((len(rows), self.channels, self.resolution, self.resolution), 255, np.uint8)
+        for row, index, (top, left) in zip(result, rows.tolist(), corners.tolist(), strict=True):
             start, channels = self.places[index].tolist()
             height, width = self.sides[index].tolist()
             image = self.pixels[start : start + channels * height * width].reshape(channels, height, width)
-            kept = min(channels, self.channels)
-            row[:kept] = image[:kept, top : top + self.resolution, left : left + self.resolution]
+            shared = min(channels, self.channels)
+            row[:shared] = image[:shared, top : top + self.resolution, left : left + self.resolution]
         return result
 
     def with_more(self, entries: Sequence[Entry], pixels: np.ndarray) -> "ImageSet":
-        """The same set with more images to train on: uint8 (n, channels, resolution, resolution), one an entry."""
+        """The set with more training images: uint8 (n, channels, resolution, resolution), one for each entry."""
         starts = len(self.pixels) + np.arange(len(pixels)) * pixels[0].size
         channels = np.full_like(starts, pixels.shape[1])
         return dataclasses.replace(
@@ -101,8 +101,12 @@ class ImageSet:
         )
 
 
-def spread(indices: np.ndarray, max_count: int) -> np.ndarray:
-    """At most so many, evenly from all."""
+def evenly_spaced(indices: np.ndarray, max_count: int) -> np.ndarray:
+    """At most ``max_count`` of ``indices``, evenly spaced.
+
+    >>> evenly_spaced(np.arange(10), 4)
+    array([0, 3, 6, 9])
+    """
     return indices[:: max(1, -(-len(indices) // max_count))]
 
 

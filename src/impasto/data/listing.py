@@ -1,4 +1,4 @@
-"""What a source holds: which of its files are images, which are metadata, and what the rest is."""
+"""The files of a source by kind: images, metadata and others."""
 
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ UNSUPPORTED_SUFFIXES = frozenset(
     {".heic", ".heif", ".svg", ".svgz", ".psd", ".xcf", ".ico", ".icns", ".jxl", ".jp2", ".tga", ".eps"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".exr", ".hdr", ".qoi", ".ppm", ".pgm", ".pcx"}
 )
-"""Images too, but of kinds that are not read: the audit names them, so that nobody features for them."""
+"""Image formats that are not read; the audit lists these files as skipped."""
 METADATA_NAME = "metadata.jsonl"
 
 
@@ -27,22 +27,22 @@ class Listing:
     """In reading order."""
     metadata: list[Member] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    """Name to reason."""
+    """The reason for each file name."""
     not_images: dict[str, int] = field(default_factory=dict)
-    """Suffix (or file name, where there is none) to count."""
+    """The number of files for each suffix; for files without a suffix, for each name."""
 
 
 def open_source(path: Path, *, exclude: Path | None = None) -> Source:
     """The folder (without ``exclude``), archive or single file at ``path``.
 
-    Raises ImpastoError when nothing is there, or it may not be read.
+    Raises ImpastoError if ``path`` does not exist or cannot be read.
     """
     try:
         if path.is_dir():
             return Folder(path, exclude)
         if not path.exists():
             raise ImpastoError(f"{path} does not exist. Give a folder of images, a .zip or a .tar.")
-        # An image first: bytes behind its end may look like a zip.
+        # Image suffixes come first: an image with trailing bytes can pass for a zip.
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return SingleFile(path)
         return open_archive(path) or SingleFile(path)
@@ -51,7 +51,7 @@ def open_source(path: Path, *, exclude: Path | None = None) -> Source:
 
 
 def list_source(source: Source) -> Listing:
-    """Sort the files of an open source into images, metadata and the rest."""
+    """Sort the files of an open source into images, metadata and others."""
     listing = Listing()
     names: set[str] = set()
     for item in source.members():
@@ -76,14 +76,14 @@ def list_source(source: Source) -> Listing:
 
 
 def collections_of(source: Source, listing: Listing) -> dict[str, str]:
-    """The collection of each image by its place: its top-level sub-folder, or the source's own name."""
+    """The collection of each image: its top-level sub-folder, or the name of the source."""
     parts = {member.name: PurePosixPath(member.name).parts for member in listing.images}
     outer = {path[0] for path in parts.values()} if source.wraps_itself else set()
-    # An archive with mine/cats/... and mine/dogs/...: the outer folder tells nothing apart.
+    # In an archive with mine/cats/... and mine/dogs/..., the outer folder is not a collection.
     skip = 1 if len(outer) == 1 and all(len(path) > 2 for path in parts.values()) else 0
     return {name: path[skip] if len(path) > skip + 1 else source.stem for name, path in parts.items()}
 
 
 def _is_hidden(path: PurePosixPath) -> bool:
-    """Whether the system made it (.DS_Store, ._image.png, __MACOSX/, .thumbnails/), not a person."""
+    """Whether it is a system file (.DS_Store, ._image.png, __MACOSX/, .thumbnails/)."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -1,4 +1,4 @@
-"""Images given by hand, to reconstruct them or to take their style: no cache and no split."""
+"""Images for inference, read without a cache or a split."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,20 +22,20 @@ class Loaded:
     """Images in memory."""
 
     pixels: np.ndarray = field(repr=False)
-    """uint8 (n, channels, resolution, resolution), centred."""
+    """uint8 (n, channels, resolution, resolution), cropped at the centre."""
     names: tuple[str, ...]
-    """Inside their folder or archive; below the folder's own name when several were given."""
+    """Paths inside their folder or archive; with several paths, prefixed by the folder's name."""
     skipped: dict[str, str]
-    """Name to reason."""
+    """The reason for each file name."""
 
 
 def read_images(
     paths_or_folder: Path | Sequence[Path], *, resolution: int, channels: int, fit: Fit = Fit.AUTO
 ) -> Loaded:
-    """Read files, folders and archives, in the order given and by name within each.
+    """Read files, folders and archives, in this order and sorted by name within each.
 
-    With three channels, transparent images come over white; with four, opaque ones get an alpha of 255.
-    Raises ImpastoError for a file given by name that cannot be read, and when nothing can be read at all.
+    With three channels, transparent images are composited over white; with four, opaque images get an alpha of 255.
+    Raises ImpastoError if a single file cannot be read, and if there is no readable image at all.
     """
     paths = [paths_or_folder] if isinstance(paths_or_folder, Path) else list(paths_or_folder)
     images: list[tuple[str, np.ndarray]] = []
@@ -44,14 +44,14 @@ def read_images(
         source = open_source(path)
         prefix = f"{source.stem}/" if len(paths) > 1 and not isinstance(source, SingleFile) else ""
         with source:
-            found, left_out = _read(source, resolution, channels, fit)
-        if isinstance(source, SingleFile) and left_out:
-            raise ImpastoError(f"{path}: {next(iter(left_out.values()))}.")
-        images += [(prefix + name, pixels) for name, pixels in found]
-        skipped |= {prefix + name: reason for name, reason in left_out.items()}
+            named_pixels, unreadable = _read(source, resolution, channels, fit)
+        if isinstance(source, SingleFile) and unreadable:
+            raise ImpastoError(f"{path}: {next(iter(unreadable.values()))}.")
+        images += [(prefix + name, pixels) for name, pixels in named_pixels]
+        skipped |= {prefix + name: reason for name, reason in unreadable.items()}
     if not images:
-        given = ", ".join(map(str, paths)) or "an empty list"
-        raise ImpastoError(f"there is no readable image in {given}.{reasons(skipped)}")
+        listed = ", ".join(map(str, paths)) or "an empty list"
+        raise ImpastoError(f"there is no readable image in {listed}.{reasons(skipped)}")
     names, pixels = zip(*images, strict=True)
     return Loaded(np.stack(pixels), names, skipped)
 
@@ -61,23 +61,23 @@ class Whole:
     """One image at its own size."""
 
     name: str
-    """Inside its folder or archive."""
+    """Path inside its folder or archive."""
     content_hash: str
     """SHA-256 of the file."""
-    given: str
-    """Where it is: the path as it was given, of an image in a folder with its name."""
+    path: str
+    """The path of the file; for an image in an archive, the path of the archive and the name within it."""
     pixels: np.ndarray = field(repr=False)
     """uint8 (channels, height, width): RGB over white, and alpha."""
 
 
 class WholeImages:
-    """The images of a file, a folder or an archive at their own sizes, read one after the other."""
+    """The images of a file, a folder or an archive at their own sizes, read one at a time."""
 
     def __init__(self, path: Path, *, max_side: int, channels: int) -> None:
-        """``max_side`` pixels along the longer side: larger images are scaled down.
+        """Images with a longer side above ``max_side`` pixels are scaled down.
 
-        With three channels, transparent images come over white; with four, opaque ones get an alpha of 255. Raises
-        ImpastoError where there is no image.
+        With three channels, transparent images are composited over white; with four, opaque images get an alpha of 255.
+        Raises ImpastoError if there is no image.
         """
         self.path, self.max_side, self.channels = path, max_side, channels
         self.source = open_source(path)
@@ -91,20 +91,20 @@ class WholeImages:
 
     @property
     def names(self) -> list[str]:
-        """Of all images, readable or not, in the order in which they come."""
+        """Names of all images, readable or not, in their order."""
         return [member.name for member in self._members]
 
     def __iter__(self) -> Iterator[Whole]:
-        """The images; what cannot be read is left out, and named in ``skipped`` with the reason.
+        """Yield the images; unreadable files are skipped, with their reason in ``skipped``.
 
-        Raises ImpastoError for a file given by name that cannot be read.
+        Raises ImpastoError if a single file cannot be read.
         """
         with self.source:
             for reading in read_members(self.source, self._members, partial(decode_whole, max_side=self.max_side)):
                 if reading.image is not None:
-                    given = str(self.path if isinstance(self.source, SingleFile) else self.path / reading.name)
+                    path = str(self.path if isinstance(self.source, SingleFile) else self.path / reading.name)
                     pixels = _with_channels(reading.image, self.channels)
-                    yield Whole(reading.name, reading.content_hash, given, pixels)
+                    yield Whole(reading.name, reading.content_hash, path, pixels)
                 elif isinstance(self.source, SingleFile):
                     raise ImpastoError(f"{self.path}: {reading.reason}.")
                 else:
@@ -112,8 +112,8 @@ class WholeImages:
 
 
 def _members(source: Source) -> tuple[list[Member], dict[str, str]]:
-    """The images of an open source, and what is left out with the reason."""
-    # A file given by name is tried whatever its suffix says.
+    """The images of an open source, and the reasons for skipped files."""
+    # A single file is tried regardless of its suffix.
     if isinstance(source, SingleFile):
         return [item for item in source.members() if isinstance(item, Member)], {}
     listing = list_source(source)
@@ -124,23 +124,23 @@ def _read(
     source: Source, resolution: int, channels: int, fit: Fit
 ) -> tuple[list[tuple[str, np.ndarray]], dict[str, str]]:
     members, skipped = _members(source)
-    found = []
+    images = []
     for reading in read_members(source, members, partial(decode, resolution=resolution, fit=fit)):
         if reading.image is None:
             skipped[reading.name] = reading.reason
         else:
-            found.append((reading.name, _square(reading.image, resolution, channels)))
-    return sorted(found, key=lambda pair: pair[0]), skipped
+            images.append((reading.name, _square(reading.image, resolution, channels)))
+    return sorted(images, key=lambda pair: pair[0]), skipped
 
 
 def _square(image: Decoded, resolution: int, channels: int) -> np.ndarray:
-    """The centre of one image, with ``channels`` channels."""
+    """The centre crop of one image, with ``channels`` channels."""
     top, left = ((side - resolution) // 2 for side in image.pixels.shape[1:])
     return _with_channels(image, channels)[:, top : top + resolution, left : left + resolution]
 
 
 def _with_channels(image: Decoded, channels: int) -> np.ndarray:
-    """The pixels without alpha, or with one of 255 where there is none."""
+    """The pixels with ``channels`` channels: alpha removed, or added as 255."""
     pixels = image.pixels[:channels]
     missing = channels - len(pixels)
     return np.concatenate([pixels, np.full((missing, *pixels.shape[1:]), 255, np.uint8)]) if missing else pixels

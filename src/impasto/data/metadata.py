@@ -1,4 +1,4 @@
-"""Text, key and collection of images, from metadata.jsonl in the imagefolder layout of Hugging Face."""
+"""Text, key and collection of images, from metadata.jsonl in the ImageFolder layout of Hugging Face."""
 
 import json
 import posixpath
@@ -13,7 +13,7 @@ from impasto.errors import ImpastoError
 
 @dataclass(frozen=True)
 class Description:
-    """What metadata says of one image; None where it says nothing."""
+    """The metadata of one image; None for missing values."""
 
     text: str | None = None
     key: str | None = None
@@ -21,32 +21,31 @@ class Description:
 
 
 def read_metadata(source: Source, listing: Listing) -> tuple[dict[str, Description], dict[str, str]]:
-    """Descriptions by image name, and the images that are listed but not there, with a reason each.
+    """Descriptions by image name, and reasons by the names of listed images that are missing.
 
-    Of several files, the one nearest to the image wins. Raises ImpastoError naming file and line for
-    anything that cannot be understood.
+    The metadata file nearest to an image takes precedence. Raises ImpastoError with file and line for invalid metadata.
     """
     names = {_canonical(member.name): member.name for member in listing.images}
-    described: dict[str, Description] = {}
+    descriptions: dict[str, Description] = {}
     missing: dict[str, str] = {}
     for member in sorted(listing.metadata, key=lambda member: (member.name.count("/"), member.name)):
         folder = posixpath.dirname(member.name)
-        seen: set[str] = set()
+        listed: set[str] = set()
         for line, values in _lines(source, member):
             where = f"{source.path}: {member.name}, line {line}"
             file_name = values.get("file_name")
             if not isinstance(file_name, str) or not file_name:
-                raise ImpastoError(f'{where}: no "file_name". Every line needs one, relative to the file.')
+                raise ImpastoError(f'{where}: no "file_name". Every line needs one, relative to metadata.jsonl.')
             path = posixpath.normpath(posixpath.join(folder, file_name))
-            if path in seen:
+            if path in listed:
                 raise ImpastoError(f"{where}: {file_name} is listed twice. Remove one of the lines.")
-            seen.add(path)
+            listed.add(path)
             description = Description(**{name: _text(values, name, where) for name in ("text", "key", "collection")})
             if (name := names.get(_canonical(path))) is not None:
-                described[name] = description
+                descriptions[name] = description
             elif path not in listing.skipped:
-                missing[path] = f"listed in {member.name} but not there"
-    return described, missing
+                missing[path] = f"listed in {member.name} but missing"
+    return descriptions, missing
 
 
 def _lines(source: Source, member: Member) -> list[tuple[int, dict[str, Any]]]:
@@ -55,7 +54,7 @@ def _lines(source: Source, member: Member) -> list[tuple[int, dict[str, Any]]]:
     except (SkippedError, UnicodeDecodeError) as error:
         raise ImpastoError(f"{source.path}: cannot read {member.name}: {error}.") from error
     lines = []
-    # Not splitlines(): it also splits at separators that JSON allows within a string.
+    # splitlines() would also split at separators that JSON allows within strings.
     for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
@@ -63,7 +62,7 @@ def _lines(source: Source, member: Member) -> list[tuple[int, dict[str, Any]]]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ImpastoError(f"{where}: not JSON ({error}). Write one object a line.") from error
+            raise ImpastoError(f"{where}: not JSON ({error}). Write one object per line.") from error
         if not isinstance(values, dict):
             raise ImpastoError(f'{where}: expected an object like {{"file_name": "a.png"}}.')
         lines.append((number, values))
@@ -80,5 +79,5 @@ def _text(values: dict[str, Any], name: str, where: str) -> str | None:
 
 
 def _canonical(name: str) -> str:
-    """One spelling for names that different systems write with composed or with combining accents."""
+    """The NFC form: file systems differ in composed and combining accents."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

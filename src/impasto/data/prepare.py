@@ -1,4 +1,4 @@
-"""From a folder or archive of images to a set that is ready for training."""
+"""From a folder or archive of images to a set for training."""
 
 import dataclasses
 from collections import Counter
@@ -24,7 +24,7 @@ from impasto.data.source import Source
 from impasto.data.split import split
 from impasto.errors import ImpastoError
 
-READ = "PNG, JPEG, WebP, AVIF, BMP, GIF and TIFF"
+READABLE = "PNG, JPEG, WebP, AVIF, BMP, GIF and TIFF"
 
 
 def prepare(
@@ -36,12 +36,11 @@ def prepare(
     cache: Path,
     progress: Progress | None = None,
 ) -> ImageSet:
-    """Read every image of a folder, .zip or .tar once; later calls open the cache.
+    """Read all images of a folder, .zip or .tar; later calls use the cache.
 
-    Images that are cropped are kept up to ``zoom`` times as large as a square, as far as their files go.
-    ``progress`` is called with (done, total) while images are decoded. What cannot be used is left out and
-    named in the audit. Raises ImpastoError when there is nothing to read, when fewer than two images
-    remain, or when metadata is broken.
+    Images that are cropped are cached at up to ``zoom`` times the resolution, without enlarging them. ``progress`` is
+    called with (files done, files in total) during decoding. Files that cannot be used are skipped and listed in the
+    audit. Raises ImpastoError if the source cannot be read, for fewer than two images, and for invalid metadata.
     """
     source = open_source(images, exclude=cache)
     if isinstance(source, SingleFile):
@@ -51,23 +50,25 @@ def prepare(
         return cached
     with source:
         caches.save(slot, lambda handle: _build(source, handle, resolution, fit, zoom, progress))
-    made = caches.load(slot)
-    if made is None:
-        raise ImpastoError(f"the cache {slot.index} cannot be read back. Check the disk, or choose another.")
-    return made
+    prepared = caches.load(slot)
+    if prepared is None:
+        raise ImpastoError(
+            f"the cache {slot.index} cannot be read back. Check the disk, or use another folder for the cache."
+        )
+    return prepared
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """One image whose pixels are written: what the index and the audit need of it."""
+    """An image whose pixels are written: its data for the index and the audit."""
 
     name: str
     content_hash: str
     start: int
     shape: tuple[int, int, int]
-    """Channels, height, width as kept."""
+    """Channels, height and width in the cache."""
     size: Size
-    """Width and height of the file."""
+    """Width and height of the file, in pixels."""
     signature: Signature
 
 
@@ -75,7 +76,7 @@ def _build(
     source: Source, pixels: BinaryIO, resolution: int, fit: Fit, zoom: float, progress: Progress | None
 ) -> Index:
     listing = list_source(source)
-    described, missing = read_metadata(source, listing)
+    descriptions, missing = read_metadata(source, listing)
     stored: list[_Stored] = []
     skipped = dict(listing.skipped)
     read = partial(decode, resolution=resolution, fit=fit, zoom=zoom)
@@ -91,11 +92,11 @@ def _build(
     skipped |= missing
     if len(stored) < 2:
         raise ImpastoError(_too_few(source, len(stored), skipped))
-    # Archives list their members in any order; by name, the set is the same as from a folder.
+    # Sorted by name, the set from an archive equals that from a folder.
     stored.sort(key=lambda image: image.name)
     collections = collections_of(source, listing)
     entries = tuple(
-        _entry(image, described.get(image.name, Description()), collections[image.name]) for image in stored
+        _entry(image, descriptions.get(image.name, Description()), collections[image.name]) for image in stored
     )
     held_out = split([entry.content_hash for entry in entries], [entry.key for entry in entries])
     audit = _audit(stored, entries, resolution, fit)
@@ -130,11 +131,11 @@ def _entry(image: _Stored, description: Description, collection: str) -> Entry:
 
 
 def _audit(stored: list[_Stored], entries: tuple[Entry, ...], resolution: int, fit: Fit) -> Audit:
-    """The audit of the images themselves; where they came from and the split are filled in later."""
+    """The audit of the images; the caller adds the source, the split and the skipped files."""
     sizes = sorted((image.size for image in stored), key=lambda size: (size[0] * size[1], size))
     with_alpha = sum(image.shape[0] == 4 for image in stored)
-    uneven = [image for image in stored if image.size[0] != image.size[1]]
-    num_padded = sum(pads(fit, has_alpha=image.shape[0] == 4) for image in uneven)
+    not_square = [image for image in stored if image.size[0] != image.size[1]]
+    num_padded = sum(pads(fit, has_alpha=image.shape[0] == 4) for image in not_square)
     return Audit(
         source="",
         images=len(stored),
@@ -152,7 +153,7 @@ def _audit(stored: list[_Stored], entries: tuple[Entry, ...], resolution: int, f
         resolution=resolution,
         fit=fit,
         padded=num_padded,
-        cropped=len(uneven) - num_padded,
+        cropped=len(not_square) - num_padded,
         train=0,
         held_out=0,
         skipped={},
@@ -164,7 +165,9 @@ def _audit(stored: list[_Stored], entries: tuple[Entry, ...], resolution: int, f
     )
 
 
-def _too_few(source: Source, num_found: int, skipped: dict[str, str]) -> str:
-    found = "only one readable image" if num_found else "no readable image"
-    advice = "Training needs at least 2, and better 100 or more" if num_found else f"These are read: {READ}"
-    return f"{source.path} has {found}. {advice}.{reasons(skipped)}"
+def _too_few(source: Source, num_readable: int, skipped: dict[str, str]) -> str:
+    readable = "only one readable image" if num_readable else "no readable image"
+    advice = (
+        "Training needs at least 2, preferably 100 or more" if num_readable else f"Supported formats are {READABLE}"
+    )
+    return f"{source.path} has {readable}. {advice}.{reasons(skipped)}"

@@ -1,4 +1,4 @@
-"""Decoding the images of a source in threads, in order and with few of them in memory."""
+"""Decoding the images of a source in threads, in order and with bounded memory."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ from impasto.data.decode import Decoded, quiet_pillow
 from impasto.data.source import Member, SkippedError, Source
 
 Decode = Callable[[bytes], Decoded]
-"""The bytes of a file to an image; raises SkippedError with the reason why not."""
+"""From the bytes of a file to an image; raises SkippedError with a reason."""
 Progress = Callable[[int, int], None]
-"""Called with the number of files done and the number of all."""
+"""Called with (files done, files in total)."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of one file: an image, or the reason why not."""
+    """The result for one file: an image, or the reason why it is skipped."""
 
     name: str
     content_hash: str = ""
-    """SHA-256 of the file: the same at any training size and with any version of the decoder."""
+    """SHA-256 of the file, independent of the training size and the decoder."""
     image: Decoded | None = None
     reason: str = ""
 
@@ -30,34 +30,33 @@ class Reading:
 def read_members(
     source: Source, members: Sequence[Member], decode: Decode, progress: Progress | None = None
 ) -> Iterator[Reading]:
-    """Read and decode ``members`` of an open source, in their order; a bad one yields its reason."""
+    """Yield ``members`` of an open source, read and decoded, in their order."""
     num_threads = min(8, os.cpu_count() or 1)
-    waiting: deque[Future[Reading]] = deque()
+    pending: deque[Future[Reading]] = deque()
     num_done = 0
     with quiet_pillow(), ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
         for member in members:
-            # Files are read here and only decoded in the threads: archives are not safe to share, and
-            # a compressed tar must be read from start to end.
+            # Threads only decode: archives are not thread-safe, and a compressed tar must be read sequentially.
             try:
                 data = source.read(member)
             except SkippedError as error:
-                waiting.append(_ready(Reading(member.name, reason=str(error))))
+                pending.append(_ready(Reading(member.name, reason=str(error))))
             else:
-                waiting.append(pool.submit(_decoded, member.name, data, decode))
+                pending.append(pool.submit(_decode, member.name, data, decode))
                 del data
-            while len(waiting) > 2 * num_threads or (waiting and waiting[0].done()):
+            while len(pending) > 2 * num_threads or (pending and pending[0].done()):
                 num_done += 1
-                yield waiting.popleft().result()
+                yield pending.popleft().result()
                 if progress:
                     progress(num_done, len(members))
-        while waiting:
+        while pending:
             num_done += 1
-            yield waiting.popleft().result()
+            yield pending.popleft().result()
             if progress:
                 progress(num_done, len(members))
 
 
-def _decoded(name: str, data: bytes, decode: Decode) -> Reading:
+def _decode(name: str, data: bytes, decode: Decode) -> Reading:
     try:
         image = decode(data)
     except SkippedError as error:

@@ -1,4 +1,4 @@
-"""Where images lie: a folder or an archive, as named members that are read one by one, within limits."""
+"""The interface of folders and archives: named members, read one at a time, with size limits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Self
 
 MAX_FILE_BYTES = 256 * 2**20
-"""A larger file is skipped, whatever it claims to be."""
+"""Larger files are skipped."""
 MAX_ARCHIVE_BYTES = 64 * 2**30
-"""An archive that unpacks to more than this is refused."""
+"""Archives with a larger unpacked size are refused."""
 
 
 class SkippedError(Exception):
-    """One member cannot be used; the text is the reason that the audit gives for it."""
+    """A member cannot be used; the message is the reason in the audit."""
 
 
 @dataclass(frozen=True)
@@ -23,47 +23,47 @@ class Member:
     name: str
     """Path inside the source, with forward slashes."""
     size: int
-    """Bytes, as claimed by the file system or the archive."""
+    """Bytes, according to the file system or the archive."""
     handle: Any = None
-    """What the source needs to read it."""
+    """The handle by which the source reads it."""
 
 
 class Source(ABC):
-    """A folder or an archive. Use as a context manager; members are read by one thread at a time."""
+    """A folder or an archive, as a context manager. Only one thread at a time may read members."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def stem(self) -> str:
-        """The name of the source without its suffixes: the collection of images outside any sub-folder."""
+        """The name of the source without its suffixes: the collection of images outside sub-folders."""
         return self.path.resolve().name or "images"
 
     @property
     def wraps_itself(self) -> bool:
-        """Whether everything may lie in one outer folder that says nothing, as in most archives."""
+        """Whether all members may be in one outer folder, as in most archives."""
         return False
 
     @abstractmethod
     def stamp(self) -> str:
-        """What changes when a file is added, removed or written; quick, and without reading any image."""
+        """A text that changes when a file is added, removed or written; computed without reading images."""
 
     @abstractmethod
     def members(self) -> Iterator[Member | tuple[str, str]]:
-        """Every file in the order in which it is best read; (name, reason) for one that must not be read."""
+        """Yield every file in reading order; (name, reason) for a file that is refused."""
 
     @abstractmethod
     def read(self, member: Member) -> bytes:
-        """The bytes of one member. Raises SkippedError when it is too large or cannot be read."""
+        """The bytes of one member. Raises SkippedError if it is too large or cannot be read."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:  # noqa: B027
-        """Release what was opened; a folder has nothing to release."""
+        """Close the source; folders need no closing."""
 
 
 def check_size(num_bytes: int) -> None:
-    """Raise SkippedError for a file over the limit."""
+    """Raise SkippedError if a file exceeds `MAX_FILE_BYTES`."""
     if num_bytes > MAX_FILE_BYTES:
         raise SkippedError(f"larger than {MAX_FILE_BYTES // 2**20} MiB")

@@ -1,4 +1,4 @@
-"""The held-out images, chosen by hash, so that the choice never moves when other images are added."""
+"""The held-out split, by hash, so that it does not change when images are added."""
 
 import hashlib
 from collections.abc import Hashable, Sequence
@@ -11,10 +11,10 @@ HELD_OUT_SHARE = 0.05
 
 
 def split(content_hashes: Sequence[str], keys: Sequence[str | None]) -> np.ndarray:
-    """Whether each of at least two images is held out: bool (n,), never all and never none.
+    """Whether each of two or more images is held out: bool (n,), at least one and never all.
 
-    Images with the same key, or with the same content, are on the same side, also through others. Only
-    where this would leave one side empty are keys ignored, and then contents as well.
+    Images with equal keys or equal content are on the same side, transitively. If that leaves one side empty, keys are
+    ignored, and then content too.
     """
     contents = [("content", value) for value in content_hashes]
     named = [content if key is None else ("key", key) for content, key in zip(contents, keys, strict=True)]
@@ -26,23 +26,23 @@ def split(content_hashes: Sequence[str], keys: Sequence[str | None]) -> np.ndarr
 
 
 def _by_groups(units: Sequence[tuple[str, str]], others: Sequence[Hashable]) -> np.ndarray | None:
-    """Split whole groups; None if there is only one."""
+    """Split by groups; None if there is only one group."""
     first: dict[Hashable, int] = {}
     pairs = [(index, first.setdefault(name, index)) for names in (units, others) for index, name in enumerate(names)]
     labels = connected(len(units), pairs)
     values = np.array([_uniform(":".join(unit)) for unit in units])
-    # A group is held out as soon as one of its members is: joining others to it never frees it.
+    # The member with the lowest value decides: a held-out group stays held out when images join it.
     lowest = np.full(len(units), np.inf)
     np.minimum.at(lowest, labels, values)
     groups = np.unique(labels)
     if len(groups) < 2:
         return None
-    chosen = lowest[groups] < HELD_OUT_SHARE
-    if not chosen.any():
-        chosen[np.argmin(lowest[groups])] = True
-    if chosen.all():
-        chosen[np.argmax(lowest[groups])] = False
-    return np.isin(labels, groups[chosen])
+    held_out = lowest[groups] < HELD_OUT_SHARE
+    if not held_out.any():
+        held_out[np.argmin(lowest[groups])] = True
+    if held_out.all():
+        held_out[np.argmax(lowest[groups])] = False
+    return np.isin(labels, groups[held_out])
 
 
 def _uniform(text: str) -> float:

@@ -1,1 +1,1 @@
-"""How good images are, evaluated by a network that no loss has seen."""
+"""Evaluation of a model, on features of a network that no loss uses."""

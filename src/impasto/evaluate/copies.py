@@ -1,4 +1,4 @@
-"""Are samples new, or training images once more?"""
+"""Detection of samples that copy training images."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 COPY_QUANTILE = 0.05
-"""A sample is called a copy when it is nearer to a training image than this part of the training images are to
-their own nearest neighbour."""
-ROWS_AT_A_TIME = 512
-LOOKED_AT_SIDE = 16
-"""Pixels are compared at this size: a copy moved by a pixel is still a copy."""
+"""A sample counts as a copy if its distance to a training image is below this quantile of the distances between
+training images and their nearest neighbours."""
+BLOCK_ROWS = 512
+THUMBNAIL_SIDE = 16
+"""Pixels are compared at this size, so that a copy shifted by one pixel counts as a copy."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest training image of every image of a set."""
+    """The nearest training image of each image of a set."""
 
     distance: Float[Tensor, " image"]
     index: Int[Tensor, " image"]
@@ -26,42 +26,42 @@ def nearest(
     queries: Float[Tensor, "_query feature"],
     training: Float[Tensor, "_image feature"],
     *,
-    leave_out_self: bool = False,
+    exclude_self: bool = False,
 ) -> Neighbours:
-    """Euclidean nearest neighbours among ``training``; without itself where the queries are the training images."""
+    """Euclidean nearest neighbours among ``training``; with ``exclude_self`` the queries must be ``training``."""
     distances, indices = [], []
-    for start in range(0, len(queries), ROWS_AT_A_TIME):
-        block = torch.cdist(queries[start : start + ROWS_AT_A_TIME], training)
-        if leave_out_self:
+    for start in range(0, len(queries), BLOCK_ROWS):
+        block = torch.cdist(queries[start : start + BLOCK_ROWS], training)
+        if exclude_self:
             rows = torch.arange(len(block))
             block[rows, start + rows] = torch.inf
-        found = block.min(1)
-        distances.append(found.values)
-        indices.append(found.indices)
+        nearest_in_block = block.min(1)
+        distances.append(nearest_in_block.values)
+        indices.append(nearest_in_block.indices)
     return Neighbours(torch.cat(distances), torch.cat(indices))
 
 
 def copy_threshold(training: Float[Tensor, "_image feature"], is_single: Tensor) -> float:
-    """The distance below which an image is called a copy.
+    """The distance below which an image counts as a copy.
 
-    ``is_single`` marks the training images without a near-duplicate in the folder: a folder that holds the same
-    image twice must not hide copies.
+    ``is_single`` marks the training images without near-duplicates. The threshold is computed from these only, because
+    near-duplicates would lower it and hide copies.
     """
     singles = training[is_single] if int(is_single.sum()) > 1 else training
-    distances = nearest(singles, singles, leave_out_self=True).distance
+    distances = nearest(singles, singles, exclude_self=True).distance
     return float(torch.quantile(distances[:: max(1, len(distances) // 100_000)], COPY_QUANTILE))
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Which images are training images once more."""
+    """The images that count as copies of training images."""
 
     nearest: Neighbours
-    """Of the samples."""
+    """Nearest training images of the samples."""
     is_copy: Bool[Tensor, " image"]
-    """Of the samples."""
+    """Whether each sample counts as a copy."""
     held_out_is_copy: Bool[Tensor, " image"]
-    """The same for held-out images, which are none: what a sample may be taken for by chance."""
+    """The same for held-out images: the rate of false positives."""
 
 
 def find_copies(
@@ -70,14 +70,14 @@ def find_copies(
     held_out: Float[Tensor, "_held feature"],
     is_single: Tensor | None = None,
 ) -> Copies:
-    """Compare samples and held-out images with training images; ``is_single`` is as of `copy_threshold`."""
+    """Compare samples and held-out images with training images; for ``is_single`` see `copy_threshold`."""
     singles = torch.ones(len(training), dtype=torch.bool) if is_single is None else is_single
     threshold = copy_threshold(training, singles)
-    found = nearest(samples, training)
-    return Copies(found, found.distance < threshold, nearest(held_out, training).distance < threshold)
+    neighbours = nearest(samples, training)
+    return Copies(neighbours, neighbours.distance < threshold, nearest(held_out, training).distance < threshold)
 
 
 def thumbnails(pixels: Tensor) -> Float[Tensor, "_image feature"]:
-    """uint8 images (n, channels, height, width) as small flat vectors of RGB over white, in [0, 1]."""
-    small = torch.nn.functional.adaptive_avg_pool2d(pixels[:, :3].float() / 255, LOOKED_AT_SIDE)
+    """uint8 images (n, channels, height, width) as flattened thumbnails of RGB over white, in [0, 1]."""
+    small = torch.nn.functional.adaptive_avg_pool2d(pixels[:, :3].float() / 255, THUMBNAIL_SIDE)
     return small.flatten(1)

@@ -1,4 +1,4 @@
-"""Evaluator a model on a folder of images: every number beside what it must be compared with."""
+"""Evaluation of a model on a folder of images: scores with references, and sheets of images."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from PIL import Image
 
 from impasto.config import STYLIZE_SAMPLING, Against, EvaluateConfig
 from impasto.create.stylize import stylize_batch
-from impasto.data import ImageSet, spread
+from impasto.data import ImageSet, evenly_spaced
 from impasto.errors import ImpastoError
 from impasto.evaluate import likelihood
 from impasto.evaluate.evaluator import BATCH, COLUMNS, Evaluator, Progress, check_installed, sheet_of
@@ -32,7 +32,7 @@ MAX_SWAPS = 256
 
 @dataclass(frozen=True)
 class Scores:
-    """Every number, in groups that answer one question each."""
+    """All scores, in groups."""
 
     reconstruction: tuple[Measured, ...]
     generation: tuple[Measured, ...]
@@ -42,14 +42,14 @@ class Scores:
     swap: tuple[Measured, ...]
 
     def groups(self) -> Iterator[tuple[str, tuple[Measured, ...]]]:
-        """The groups with their names, in order."""
+        """Yield the groups with their names, in order."""
         for group in dataclasses.fields(self):
             yield group.name, getattr(self, group.name)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, and images to look at."""
+    """The scores of an evaluation, its settings, and sheets of images by title."""
 
     settings: Mapping[str, object]
     scores: Scores
@@ -64,13 +64,13 @@ def evaluate(
     *,
     network: OnnxFeatures | None = None,
     cache: Path | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda task, done, total: None,
 ) -> Report:
-    """Measure ``model`` on ``images``, whose held-out part it must not have seen.
+    """Evaluate ``model`` on ``images``, whose held-out part must not have been used in its training.
 
-    ``styles`` are the collections' pooled styles, in the order of the model's collections. A ``network`` that the user
-    brings adds distances on its features. What is seen of the real images is kept in the folder ``cache``. A metric
-    that cannot be had says why, and the others go on. Raises ImpastoError where the images do not fit the model.
+    ``styles`` are the pooled styles of the model's collections. A user-supplied ``network`` adds distances on its
+    features. Features of real images are cached in the folder ``cache``. Scores that cannot be measured are
+    `Unmeasured`, with a reason. Raises ImpastoError if the images do not fit the model or the extra is not installed.
     """
     check_installed()
     config = config or EvaluateConfig()
@@ -80,34 +80,34 @@ def evaluate(
             f"the model has {model.config.channels} at {model.config.resolution} px."
         )
     if not set(images.collections) & set(model.config.collections):
-        raise ImpastoError("no collection of these images is one of the model's: evaluate it on its own folder.")
+        raise ImpastoError("the model has no collection of these images: evaluate it on its own folder.")
     evaluator = Evaluator(images, next(model.parameters()).device, config.sampling.seed, progress, cache=cache)
-    made = make_samples(model, styles, evaluator, config.samples, config.sampling)
-    sheets = {"Samples by collection": made.sheet}
+    samples = make_samples(model, styles, evaluator, config.samples, config.sampling)
+    sheets = {"Samples by collection": samples.sheet}
 
     def reconstruct(image: Map) -> list[Map]:
         return list(model.autoencoder.prefixes(model.autoencoder.posterior(image)))
 
     reconstruction, sheet = evaluator.reconstruction(reconstruct, LEVEL_NAMES)
-    sheets["Held-out images and what each coarse prefix of levels keeps"] = sheet
-    memorisation, closest = evaluator.memorisation(made.features)
+    sheets["Held-out images and their reconstructions from coarse prefixes of the levels"] = sheet
+    memorisation, closest = evaluator.memorisation(samples.features)
     if closest is not None:
         sheets["Samples closest to a training image"] = closest
-    swapped, stylized = _swap(evaluator, model, styles, config)
+    swap_scores, stylized = _swap(evaluator, model, styles, config)
     if stylized is not None:
         sheets["Content, stylized in another collection's style, that collection's own drawing"] = stylized
-    compared = len(evaluator.held_indices) if config.against is Against.HELD_OUT else config.samples
+    compared = len(evaluator.held_out_indices) if config.against is Against.HELD_OUT else config.samples
     reconstructed = evaluator.reconstructed_set(model.autoencoder.reconstruct, min(compared, config.samples))
-    generation = evaluator.generation(made.features, config.against, reconstructed)
+    generation = evaluator.generation(samples.features, config.against, reconstructed)
     if network is not None:
-        generation += evaluator.generation_by(network, made.features, config.against, reconstructed)
+        generation += evaluator.generation_with(network, samples.features, config.against, reconstructed)
     scores = Scores(
         reconstruction=reconstruction,
         generation=generation,
-        style=evaluator.style(made.features, made.labels, reconstructed),
+        style=evaluator.style(samples.features, samples.labels, reconstructed),
         memorisation=memorisation,
         likelihood=_likelihood(evaluator, model),
-        swap=swapped,
+        swap=swap_scores,
     )
     progress("done", 1, 1)
     settings = {leaf.name: leaf.of(config) for leaf in leaves(config)} | {
@@ -120,14 +120,14 @@ def evaluate(
 
 def _likelihood(evaluator: Evaluator, model: Impasto) -> tuple[Measured, ...]:
     """Bounds on the likelihood of held-out images under the standard normal prior, in bits per dimension."""
-    chosen = spread(evaluator.images.held_out, MAX_LIKELIHOODS)
+    indices = evenly_spaced(evaluator.images.held_out, MAX_LIKELIHOODS)
     generator = torch.Generator().manual_seed(evaluator.seed)
-    fit = evaluator.batch(spread(evaluator.images.train, MAX_LIKELIHOODS))
+    fit = evaluator.batch(evenly_spaced(evaluator.images.train, MAX_LIKELIHOODS))
     scale = likelihood.fitted_scale(model.autoencoder, fit, generator)
     parts = []
-    for start in range(0, len(chosen), BATCH):
-        evaluator.progress("bounding the likelihood", start, len(chosen))
-        batch = evaluator.batch(chosen[start : start + BATCH])
+    for start in range(0, len(indices), BATCH):
+        evaluator.progress("computing likelihood bounds", start, len(indices))
+        batch = evaluator.batch(indices[start : start + BATCH])
         parts.append(
             likelihood.bounds(model.autoencoder, batch, scale, samples=IMPORTANCE_SAMPLES, generator=generator)
         )
@@ -153,29 +153,29 @@ def _likelihood(evaluator: Evaluator, model: Impasto) -> tuple[Measured, ...]:
 def _swap(
     evaluator: Evaluator, model: Impasto, styles: Gaussian, config: EvaluateConfig
 ) -> tuple[tuple[Measured, ...], Image.Image | None]:
-    """Content of one collection in the style of another, against the other's own drawing of the same thing."""
+    """Content of one collection in the style of another, compared with the other's drawing of the same subject."""
     pairs = held_out_pairs(evaluator.images, MAX_SWAPS, evaluator.seed)
     known = set(model.config.collections)
     if not set(evaluator.images.collections) <= known:
-        return (Unmeasured("swap_distance", "some collections are not the model's"),), None
+        return (Unmeasured("swap_distance", "the model does not have all collections of the images"),), None
     if len(pairs.content) == 0:
         return (Unmeasured("swap_distance", "no held-out images of different collections share a key"),), None
     evaluator.progress("swapping styles", 0, 1)
     order = [model.config.collections.index(name) for name in evaluator.images.collections]
     own = styles[order].to(evaluator.device)
 
-    def stylized(content: Map, wanted: np.ndarray, numbers: np.ndarray) -> Map:
-        seeds = [evaluator.seed + int(number) for number in numbers]
-        style = own[torch.from_numpy(wanted)]
+    def stylized(content: Map, collections: np.ndarray, indices: np.ndarray) -> Map:
+        seeds = [evaluator.seed + int(index) for index in indices]
+        style = own[torch.from_numpy(collections)]
         return stylize_batch(model, content, style, strength=config.strength, seeds=seeds, settings=STYLIZE_SAMPLING)
 
-    found = swap(evaluator, pairs, stylized, model.autoencoder.reconstruct)
-    chosen = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
-    rows = [evaluator.batch(pairs.content[chosen]), found.images[chosen], evaluator.batch(pairs.target[chosen])]
+    swaps = swap(evaluator, pairs, stylized, model.autoencoder.reconstruct)
+    columns = np.linspace(0, len(pairs.content) - 1, min(COLUMNS, len(pairs.content))).astype(int)
+    rows = [evaluator.batch(pairs.content[columns]), swaps.images[columns], evaluator.batch(pairs.target[columns])]
     sheet = sheet_of(rows, ["content", "stylized", "own drawing"])
     references = {
-        "copying the content": float(found.copied.mean()),
-        "nearest other drawing": float(found.other.mean()),
-        "own drawing reconstructed": float(found.reconstructed.mean()),
+        "copying the content": float(swaps.copied.mean()),
+        "nearest other drawing": float(swaps.other.mean()),
+        "own drawing reconstructed": float(swaps.reconstructed.mean()),
     }
-    return (average("swap_distance", found.stylized, Best.LOW, references),), sheet
+    return (average("swap_distance", swaps.stylized, Best.LOW, references),), sheet

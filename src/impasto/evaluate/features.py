@@ -1,4 +1,4 @@
-"""What the measuring network saw of a set of images."""
+"""Features of a set of images in the evaluation network, and their cache."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -12,22 +12,22 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from impasto.atomic import write_atomically
-from impasto.backbone import MEASURED_SIDE, Backbone, Lite, channel_statistics
+from impasto.backbone import EVALUATION_SIDE, Backbone, Lite, channel_statistics
 
 FORMAT = 1
-"""Change it when the same images would give other features: what is kept on disk is then not used."""
+"""Increment it when features of the same images change: older caches are then not used."""
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """A set of images as evaluation sees them, a row each, on the CPU."""
+    """Pixels and features of a set of images, one row per image, on the CPU."""
 
     pixels: UInt8[Tensor, "image channel height width"]
-    """RGB over white, and alpha where there is one."""
+    """RGB over white, and alpha if there is a fourth channel."""
     pooled: Float[Tensor, "image feature"]
-    """What is in it: EfficientNet-Lite2's pooled features."""
+    """Content: EfficientNet-Lite2's pooled features."""
     statistics: Float[Tensor, "image statistic"]
-    """How it looks: channel means and standard deviations of the early maps."""
+    """Style: channel means and standard deviations of the early maps."""
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -47,7 +47,7 @@ class ImageFeatures:
 def extract_features(
     batches: Iterable[Float[Tensor, "_batch channel height width"]], backbone: Backbone
 ) -> ImageFeatures:
-    """Features of batches of images in [0, 1]. Raises ValueError where there are none."""
+    """Features of batches of images in [0, 1]. Raises ValueError without images."""
     device = next(backbone.parameters()).device
     pixels, pooled, statistics = [], [], []
     for batch in batches:
@@ -56,23 +56,23 @@ def extract_features(
         pooled.append(features.float().cpu())
         statistics.append(channel_statistics(maps).cpu())
     if not pixels:
-        raise ValueError("no images to look at")
+        raise ValueError("no images to extract features from")
     return ImageFeatures(torch.cat(pixels), torch.cat(pooled), torch.cat(statistics))
 
 
 def cached_features(
-    folder: Path, pixels: UInt8[Tensor, "image channel height width"], make: Callable[[], ImageFeatures]
+    folder: Path, pixels: UInt8[Tensor, "image channel height width"], compute: Callable[[], ImageFeatures]
 ) -> ImageFeatures:
-    """The features of ``pixels``, from a file in ``folder`` if they were computed before, else from ``make``."""
-    digest = hashlib.blake2b(f"{FORMAT} {Lite.LITE2} {MEASURED_SIDE} {tuple(pixels.shape)}".encode(), digest_size=16)
+    """The features of ``pixels``, from a file in ``folder`` if it exists, else from ``compute``."""
+    digest = hashlib.blake2b(f"{FORMAT} {Lite.LITE2} {EVALUATION_SIDE} {tuple(pixels.shape)}".encode(), digest_size=16)
     digest.update(pixels.numpy().data)
     file = folder / f"features-{digest.hexdigest()}.safetensors"
     try:
-        found = load_file(file)
-        return ImageFeatures(pixels, found["pooled"], found["statistics"])
+        tensors = load_file(file)
+        return ImageFeatures(pixels, tensors["pooled"], tensors["statistics"])
     except (OSError, SafetensorError, KeyError):
-        # Missing or cut off: it is made again.
-        features = make()
+        # Missing or truncated: compute it again.
+        features = compute()
     tensors = {"pooled": features.pooled.contiguous(), "statistics": features.statistics.contiguous()}
     write_atomically(file, lambda temporary: temporary.write_bytes(save(tensors)))
     return features

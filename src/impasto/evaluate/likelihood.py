@@ -1,4 +1,4 @@
-"""How many bits an image costs under the model: bounds on its likelihood, level by level."""
+"""Bounds on the likelihood of images, with the rate of each level."""
 
 import math
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from impasto.model.blocks import Map
 from impasto.model.decoder import Latents
 from impasto.model.encoder import Posterior
 
-LEVELS = 256
-"""A pixel takes one of so many values."""
+NUM_VALUES = 256
+"""Number of values of a pixel in one channel."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Per image, in nats."""
+    """Bounds on the negative log-likelihood of each image and their parts, in nats."""
 
     distortion: Float[Tensor, " image"]
-    """Negative log-likelihood of the pixels given sampled latents."""
+    """Negative log-likelihood of the pixels, conditioned on sampled latents."""
     rates: Float[Tensor, "image level"]
     """KL divergence of each level from the standard normal prior."""
     importance_weighted: Float[Tensor, " image"]
-    """The tighter bound from several samples (Burda 2016): at most the negative ELBO on average."""
+    """The tighter bound from several samples (Burda 2016); in expectation at most the negative ELBO."""
 
     @property
     def negative_elbo(self) -> Float[Tensor, " image"]:
@@ -34,11 +34,11 @@ class Bounds:
 
 
 def discretised_laplace(image: Map, mean: Map, scale: Float[Tensor, " channel"]) -> Float[Tensor, " image"]:
-    """Log-probability in nats of 8-bit images in [0, 1], every pixel's value a bin of a Laplace distribution.
+    """The log-probability of 8-bit images in [0, 1] in nats; each pixel value is a bin of a Laplace distribution.
 
-    The outer bins reach to infinity (as in Salimans 2017), so the probabilities of all values sum to one.
+    The outer bins extend to infinity (as in Salimans 2017), so the probabilities of all values sum to one.
     """
-    half = 0.5 / (LEVELS - 1)
+    half = 0.5 / (NUM_VALUES - 1)
     laplace = torch.distributions.Laplace(mean, scale[:, None, None].clamp(min=1e-4))
     below = torch.where(image <= half, torch.zeros_like(image), laplace.cdf(image - half))
     above = torch.where(image >= 1 - half, torch.ones_like(image), laplace.cdf(image + half))
@@ -49,7 +49,7 @@ def discretised_laplace(image: Map, mean: Map, scale: Float[Tensor, " channel"])
 def bounds(
     model: Autoencoder, image: Map, scale: Float[Tensor, " channel"], *, samples: int, generator: torch.Generator
 ) -> Bounds:
-    """Bounds of a batch of 8-bit images in [0, 1], from ``samples`` draws of the latents of each."""
+    """Bounds for a batch of 8-bit images in [0, 1], from ``samples`` samples of the latents of each image."""
     posterior = model.posterior(image)
     log_weights, distortions = [], []
     for _ in range(samples):
@@ -64,12 +64,12 @@ def bounds(
 
 @torch.no_grad()
 def fitted_scale(model: Autoencoder, image: Map, generator: torch.Generator) -> Float[Tensor, " channel"]:
-    """The scale of each channel under which these images are likeliest: the mean absolute error (Rybkin 2021)."""
+    """The maximum-likelihood scale of each channel: the mean absolute error (Rybkin 2021)."""
     return (model.decode(_sample(model.posterior(image), generator)) - image).abs().mean((0, 2, 3))
 
 
 def bits_per_dimension(nats: Float[Tensor, " image"], dimensions: int) -> Float[Tensor, " image"]:
-    """Nats of an image as bits for each of its ``dimensions`` numbers."""
+    """Nats per image in bits per dimension; ``dimensions`` is channels times height times width."""
     return nats / (dimensions * math.log(2))
 
 

@@ -1,4 +1,4 @@
-"""How faithfully images come back."""
+"""Reconstruction quality."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from impasto.model.blocks import Map
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Per image, on RGB over white."""
+    """Similarity of reconstructions to their images, on RGB over white."""
 
     psnr: Float[Tensor, " image"]
     """Peak signal-to-noise ratio in dB, at most 100."""
     ssim: Float[Tensor, " image"]
-    """Structural similarity (Wang 2004), 1 for the same image."""
+    """Structural similarity (Wang 2004), 1 for equal images."""
     feature: Float[Tensor, " image"]
-    """Distance of EfficientNet-Lite2's early features, 0 for the same image; not LPIPS, though of its form."""
+    """Distance of EfficientNet-Lite2's early features, 0 for equal images: the form of LPIPS without its weights."""
 
 
 @torch.no_grad()
 def faithfulness(versions: Iterable[Map], image: Map, backbone: Backbone) -> list[Faithfulness]:
-    """Compare versions of images in [0, 1] with what they should be."""
+    """Compare each of several ``versions`` of images in [0, 1] with the images."""
     from torchmetrics.functional.image.ssim import structural_similarity_index_measure
 
     image = image[:, :3].contiguous()
-    maps, found = backbone(image), []
+    maps, results = backbone(image), []
     for version in versions:
         decoded = version[:, :3].contiguous()
         similarity = structural_similarity_index_measure(decoded, image, data_range=1.0, reduction="none")
         assert isinstance(similarity, Tensor)
         psnr = peak_signal_to_noise(decoded, image)
-        found.append(Faithfulness(psnr, similarity, feature_distance(backbone(decoded), maps)))
-    return found
+        results.append(Faithfulness(psnr, similarity, feature_distance(backbone(decoded), maps)))
+    return results
 
 
 def peak_signal_to_noise(output: Map, image: Map) -> Float[Tensor, " image"]:
-    """PSNR in dB of each image's RGB over white, values in [0, 1]; at most 100."""
+    """PSNR of each image's RGB over white in dB, values in [0, 1]; at most 100."""
     error = (output[:, :3] - image[:, :3]).square().flatten(1).mean(1)
     return -10 * torch.log10(error.clamp(min=1e-10))

@@ -1,4 +1,4 @@
-"""A report for people and for programs: text, JSON, and one HTML page that needs no other file."""
+"""The report of an evaluation as text, as JSON, and as one self-contained HTML page."""
 
 import base64
 import html
@@ -11,13 +11,13 @@ from PIL import Image
 
 from impasto.atomic import write_atomically, write_text_atomically
 from impasto.evaluate.evaluate import Report
-from impasto.evaluate.scores import OF_A_COLLECTION, Best, Measured, Score
+from impasto.evaluate.scores import OF_COLLECTION, Best, Measured, Score
 from impasto.version import __version__
 
 FORMAT = 1
-"""Version of the JSON."""
+"""Version of the JSON format."""
 MAX_COLLECTIONS = 8
-"""That a terminal shows of a score which every collection has: the lowest ones."""
+"""Scores of single collections in a terminal: the lowest ones."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; width: 100%; margin: 0.5rem 0 2rem; }
@@ -29,13 +29,13 @@ img { max-width: 100%; image-rendering: pixelated; }
 
 
 def to_text(report: Report) -> str:
-    """Lines for a terminal: every score beside its references."""
+    """Lines for a terminal: every score with its references."""
     lines = []
     for group, scores in report.scores.groups():
         lines.append(group)
-        left_out = _left_out(scores)
+        omitted = _omitted(scores)
         for score in scores:
-            if score.name in left_out:
+            if score.name in omitted:
                 continue
             if isinstance(score, Score):
                 parts = [f"  {score.name:34} {_number(score.value):>9}", _interval(score), f"n={score.count}"]
@@ -43,32 +43,32 @@ def to_text(report: Report) -> str:
                 lines.append("  ".join(part for part in parts if part))
             else:
                 lines.append(f"  {score.name:34} not measured: {score.reason}")
-        if left_out:
-            lines.append(f"  and {len(left_out)} higher ones of other collections, all in the report")
+        if omitted:
+            lines.append(f"  and {len(omitted)} higher scores of other collections, see the report")
     return "\n".join(lines)
 
 
-def _left_out(scores: Sequence[Measured]) -> set[str]:
-    """Names of the scores of single collections that are too many for a terminal."""
-    single = [score for score in scores if isinstance(score, Score) and OF_A_COLLECTION in score.name]
+def _omitted(scores: Sequence[Measured]) -> set[str]:
+    """Names of the scores of single collections that a terminal omits."""
+    single = [score for score in scores if isinstance(score, Score) and OF_COLLECTION in score.name]
     return {score.name for score in sorted(single, key=lambda score: score.value)[MAX_COLLECTIONS:]}
 
 
 def to_json(report: Report) -> str:
-    """The same for programs."""
+    """The report as JSON."""
     groups = {group: {score.name: score.record() for score in scores} for group, scores in report.scores.groups()}
-    whole = {"format": FORMAT, "impasto": __version__, "settings": dict(report.settings), "scores": groups}
-    return json.dumps(whole, indent=2) + "\n"
+    document = {"format": FORMAT, "impasto": __version__, "settings": dict(report.settings), "scores": groups}
+    return json.dumps(document, indent=2) + "\n"
 
 
 def to_html(report: Report, title: str) -> str:
-    """One page with tables and images, everything inside it."""
+    """One self-contained page with tables and images."""
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
         f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>",
-        "<p>Intervals cover about 95 %. Every number stands beside the same number for something known; "
-        "features are EfficientNet-Lite2's, so none compares with numbers on other networks.</p>",
+        "<p>Intervals are 95 % confidence intervals. Compare each score with its references. "
+        "Features are those of EfficientNet-Lite2, not comparable with scores on other networks.</p>",
     ]
     for group, scores in report.scores.groups():
         parts.append(f"<h2>{html.escape(group.capitalize())}</h2><table>")
@@ -83,7 +83,7 @@ def to_html(report: Report, title: str) -> str:
 
 
 def write_report(report: Report, folder: Path, title: str) -> list[Path]:
-    """Write report.json, report.html and one PNG per sheet; returns what was written."""
+    """Write report.json, report.html and one PNG per sheet; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.json", folder / "report.html"]
     write_text_atomically(written[0], to_json(report))
@@ -99,7 +99,7 @@ def _row(score: Measured) -> str:
     name = html.escape(score.name)
     if not isinstance(score, Score):
         return f'<tr><td>{name}</td><td class="quiet" colspan="4">not measured: {html.escape(score.reason)}</td></tr>'
-    hint = {Best.HIGH: "higher is better", Best.LOW: "lower is better", Best.NEAR: "near its references is best"}
+    hint = {Best.HIGH: "higher is better", Best.LOW: "lower is better", Best.NEAR: "best near its references"}
     references = "<br>".join(f"{html.escape(n)} {_number(v)}" for n, v in score.references.items())
     cells = [
         f'<td title="{hint[score.best]}">{name}</td>',

@@ -1,4 +1,4 @@
-"""Samples of a model, collection by collection, as the evaluator sees them."""
+"""Samples of a model for evaluation, collection by collection."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from impasto.model.impasto import Impasto
 
 @dataclass(frozen=True)
 class Samples:
-    """What was made: a row for each sample, those of a collection side by side."""
+    """Features and labels of samples, one row per sample, sorted by collection."""
 
     features: ImageFeatures
     labels: Tensor
-    """int64 (sample,): the collection that was asked for, as the evaluator's images number them."""
+    """int64 (sample,): the requested collection, an index into the collections of the evaluator's images."""
     sheet: Image.Image
-    """The first few of each collection."""
+    """The first samples of each collection."""
 
 
 def make_samples(
@@ -35,23 +35,23 @@ def make_samples(
     count: int,
     settings: Sampling,
 ) -> Samples:
-    """Make ``count`` samples in the styles of the collections that model and evaluator know, in their real proportions.
+    """Generate ``count`` samples in the collections that model and images share, in the proportions of the images.
 
     ``styles`` (collection, style_dim) are the pooled styles of the model's collections.
     """
     names = evaluator.images.collections
     labels = evaluator.labels(model.config.collections, count)
-    wanted = [names[label] for label in labels.tolist()]
-    told = styles[[model.config.collections.index(name) for name in wanted]]
+    requested = [names[label] for label in labels.tolist()]
+    sample_styles = styles[[model.config.collections.index(name) for name in requested]]
     shown: dict[str, list[Image.Image]] = {}
 
     def batches() -> Iterator[Tensor]:
-        remaining = iter(wanted)
-        for batch in generate_each(model, told, settings):
+        remaining = iter(requested)
+        for batch in generate_each(model, sample_styles, settings):
             for name, image in zip(itertools.islice(remaining, len(batch)), batch.numpy(), strict=True):
                 if len(row := shown.setdefault(name, [])) < COLUMNS:
                     row.append(to_image(image))
             yield batch
 
-    features = evaluator.features_of(batches(), "making samples", count)
+    features = evaluator.features_of(batches(), "generating samples", count)
     return Samples(features, labels, grid(list(shown.values()), list(shown)))

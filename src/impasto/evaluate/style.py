@@ -1,4 +1,4 @@
-"""Are samples of one style, and of the right one?"""
+"""Consistency of style among samples, and agreement with the requested collection."""
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,9 @@ Statistics = Float[Tensor, "_image statistic"]
 
 
 def unity(statistics: Statistics, scale: Float[Tensor, " statistic"]) -> Float[Tensor, ""]:
-    """Mean cosine between the early-stage statistics of all pairs of images; 1 when all look the same.
+    """The mean cosine similarity of the style statistics of all pairs of images; 1 for equal statistics.
 
-    ``scale`` is the root mean square of every statistic in the folder: each then counts alike.
+    ``scale`` is the root mean square of every statistic over the training images, which weights them equally.
     """
     unit = F.normalize(statistics.double() / scale.double().clamp(min=1e-6), dim=1)
     count = len(unit)
@@ -19,17 +19,17 @@ def unity(statistics: Statistics, scale: Float[Tensor, " statistic"]) -> Float[T
 
 
 def scale_of(statistics: Statistics) -> Float[Tensor, " statistic"]:
-    """The root mean square of every statistic of a folder."""
+    """The root mean square of every statistic over a set of images."""
     return statistics.double().square().mean(0).sqrt()
 
 
 class Probe:
-    """A linear classifier of collections, on standardised features of real images (Alain & Bengio 2017)."""
+    """A linear classifier of collections, on standardised statistics of real images (Alain & Bengio 2017)."""
 
     def __init__(
         self, features: Float[Tensor, "image feature"], labels: Int[Tensor, " image"], decay: float = 1e-2
     ) -> None:
-        """Fit multinomial logistic regression; ``decay`` weighs the squared norm of its weights."""
+        """Fit a multinomial logistic regression; ``decay`` is the coefficient of the squared norm of its weights."""
         self.mean = features.mean(0)
         self.deviation = features.std(0).clamp(min=1e-6)
         x = self._standardised(features)
@@ -44,11 +44,11 @@ class Probe:
             total.backward()
             return total
 
-        optimizer.step(loss)  # pyrefly: ignore - its type says float, and it takes tensors
+        optimizer.step(loss)  # pyrefly: ignore - torch annotates the closure as returning float
         self.weight, self.bias = weight.detach(), bias.detach()
 
     def __call__(self, features: Float[Tensor, "_image feature"]) -> Int[Tensor, " _image"]:
-        """The collection that each image features like."""
+        """The most likely collection of each image."""
         return (self._standardised(features) @ self.weight + self.bias).argmax(1)
 
     def _standardised(self, features: Float[Tensor, "_image feature"]) -> Float[Tensor, "_image feature"]:

@@ -1,4 +1,4 @@
-"""How well an image is stylized in another collection's style, where that collection has drawn the same thing."""
+"""Quality of stylization between collections, on pairs of images of the same subject."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from impasto.evaluate.evaluator import BATCH, Evaluator
 from impasto.model.blocks import Map
 
 Stylize = Callable[[Map, np.ndarray, np.ndarray], Map]
-"""(content, the collection whose style each is wanted in, the number of each content image) to images in [0, 1]."""
+"""From (content, collection of each target style, index of each content image) to images in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The same thing in two collections, both held out: indices into the image set."""
+    """Pairs of held-out images of the same subject in two collections: indices into the image set."""
 
     content: np.ndarray
     target: np.ndarray
@@ -27,21 +27,22 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Swaps:
-    """Feature distances to the target collection's own drawing, one per pair; lower is nearer."""
+    """Feature distances to the target collection's own drawing, one per pair; lower is better."""
 
     stylized: Float[Tensor, " pair"]
+    """The stylized content image."""
     copied: Float[Tensor, " pair"]
-    """The content image as it is."""
+    """The unchanged content image."""
     other: Float[Tensor, " pair"]
-    """The target collection's training image that is nearest to the content image."""
+    """The target collection's training image nearest to the content image, by pooled features."""
     reconstructed: Float[Tensor, " pair"]
-    """The target itself through the autoencoder: as near as this model can come."""
+    """The reconstruction of the target, which is about the best that this model can reach."""
     images: Float[Tensor, "pair channel height width"]
-    """What was stylized."""
+    """The stylized images."""
 
 
 def held_out_pairs(images: ImageSet, max_pairs: int, seed: int) -> Pairs:
-    """Up to ``max_pairs`` pairs of held-out images with one key in two collections, drawn by ``seed``."""
+    """At most ``max_pairs`` pairs of held-out images with equal keys in different collections, drawn with ``seed``."""
     by_key: dict[int, list[int]] = {}
     for index in images.held_out.tolist():
         if (key := int(images.key_ids[index])) >= 0:
@@ -53,25 +54,25 @@ def held_out_pairs(images: ImageSet, max_pairs: int, seed: int) -> Pairs:
         for b in group
         if images.collection_ids[a] != images.collection_ids[b]
     ]
-    chosen = np.random.default_rng(seed).permutation(len(pairs))[:max_pairs]
-    found = np.array(pairs, np.int64).reshape(-1, 2)[np.sort(chosen)]
-    return Pairs(found[:, 0], found[:, 1])
+    drawn = np.random.default_rng(seed).permutation(len(pairs))[:max_pairs]
+    rows = np.array(pairs, np.int64).reshape(-1, 2)[np.sort(drawn)]
+    return Pairs(rows[:, 0], rows[:, 1])
 
 
 @torch.no_grad()
 def swap(evaluator: Evaluator, pairs: Pairs, stylize: Stylize, reconstruct: Callable[[Map], Map]) -> Swaps:
-    """Stylize the content of each pair in the style of the target's collection, and measure."""
+    """Stylize the content of each pair in the style of the target's collection, and measure the distances."""
     images, backbone = evaluator.images, evaluator.backbone
     collections = images.collection_ids[evaluator.train_indices]
     parts: list[tuple[Tensor, ...]] = []
     for start in range(0, len(pairs.content), BATCH):
         rows = slice(start, start + BATCH)
         content, target = evaluator.batch(pairs.content[rows]), evaluator.batch(pairs.target[rows])
-        wanted = images.collection_ids[pairs.target[rows]]
-        stylized = stylize(content, wanted, pairs.content[rows])
+        target_collections = images.collection_ids[pairs.target[rows]]
+        stylized = stylize(content, target_collections, pairs.content[rows])
         content_maps, pooled = backbone.maps_and_pooled(content)
         others = []
-        for features, collection in zip(pooled.cpu(), wanted, strict=True):
+        for features, collection in zip(pooled.cpu(), target_collections, strict=True):
             members = np.flatnonzero(collections == collection)
             distance = (evaluator.train.pooled[torch.from_numpy(members)] - features).square().sum(1)
             others.append(evaluator.train_indices[members[int(distance.argmin())]])
@@ -79,5 +80,5 @@ def swap(evaluator: Evaluator, pairs: Pairs, stylize: Stylize, reconstruct: Call
         other = evaluator.batch(np.array(others))
         candidates = (backbone(stylized), content_maps, backbone(other), backbone(reconstruct(target)))
         parts.append((*(feature_distance(maps, target_maps).cpu() for maps in candidates), stylized.cpu()))
-    stylized, copied, other, reconstructed, decoded = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Swaps(stylized, copied, other, reconstructed, decoded)
+    stylized, copied, other, reconstructed, outputs = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Swaps(stylized, copied, other, reconstructed, outputs)

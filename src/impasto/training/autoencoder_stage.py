@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.backbone import Backbone, Lite, channel_statistics, deviations_in
 from impasto.config import TrainConfig
-from impasto.data import ImageSet, spread
+from impasto.data import ImageSet, evenly_spaced
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import Map, to_images
@@ -55,7 +55,7 @@ class AutoencoderStage(TrainingStage[Batch]):
         self.terms = autoencoder_terms(config.objective, predictor, scale)
 
     def _some_images(self) -> Map:
-        some = spread(self.images.train, MAX_STATISTICS_IMAGES)
+        some = evenly_spaced(self.images.train, MAX_STATISTICS_IMAGES)
         return to_images(self.images.batch(some), self.engine.device)
 
     def initialize(self) -> None:

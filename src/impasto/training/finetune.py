@@ -11,7 +11,7 @@ import torch
 from impasto.config import Sampling, TrainConfig
 from impasto.create.generate import generate_each
 from impasto.data import Entry, ImageSet
-from impasto.data.variants import varied
+from impasto.data.variants import random_variants
 from impasto.errors import ImpastoError
 from impasto.model.autoencoder import modes
 from impasto.model.blocks import to_images
@@ -122,7 +122,7 @@ def with_replay(given: ImageSet, base: Base, seed: int) -> ImageSet:
     originals = images.train
     for number in range(min(MAX_VARIANTS, MAX_IMAGES // len(originals) - 1)):
         entries = [_square_of(given.entries[i], f"variant {number + 1}", given.resolution) for i in originals.tolist()]
-        images = images.with_more(entries, varied(images.batch(originals, random), random))
+        images = images.with_more(entries, random_variants(images.batch(originals, random), random))
     each = max(2, NUM_REPLAYED // len(base.collections))
     names = [name for name in base.collections for _ in range(each)]
     settings = dataclasses.replace(REPLAY, seed=seed_of(seed, "replay"))

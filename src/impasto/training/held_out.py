@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from impasto.data import ImageSet, spread
+from impasto.data import ImageSet, evenly_spaced
 from impasto.evaluate.reconstruction import peak_signal_to_noise
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import to_images
@@ -31,7 +31,7 @@ class HeldOutScores:
 @torch.no_grad()
 def held_out_scores(model: Autoencoder, images: ImageSet, device: torch.device, max_images: int = 256) -> HeldOutScores:
     """Scores of the posterior's modes on up to ``max_images`` held-out images."""
-    indices = spread(images.held_out, max_images)
+    indices = evenly_spaced(images.held_out, max_images)
     psnr, rates = [], []
     for start in range(0, len(indices), 32):
         image = to_images(images.batch(indices[start : start + 32]), device)

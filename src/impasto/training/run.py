@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.atomic import write_text_atomically
-from impasto.built_in import located
+from impasto.built_in import resolve_model
 from impasto.config import TrainConfig, build, to_json
 from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate
@@ -67,7 +67,7 @@ class Run:
 
 def model_file(path: Path) -> Path:
     """The weights of a run folder or a built-in model, or the file itself. Raises ImpastoError if there are none."""
-    path = located(path)
+    path = resolve_model(path)
     file = Run(path).model if path.is_dir() else path
     if not file.exists():
         reason = "its training has not saved yet" if Run(path).config.exists() else "it has no model.safetensors"

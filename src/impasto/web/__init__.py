@@ -1,1 +1,1 @@
-"""The studio: a local web page where all of it is done by hand."""
+"""The studio: a local web page over a REST interface."""

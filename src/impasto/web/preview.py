@@ -1,4 +1,4 @@
-"""What is shown at once, without a job: stylization beside its sliders, and what styles look like."""
+"""Small pictures without a job: previews of stylization, and samples of styles."""
 
 import dataclasses
 import hashlib
@@ -20,52 +20,56 @@ if TYPE_CHECKING:
     from impasto import Pipeline
     from impasto.create.stylize import Encoded, Stylizer
 
-LONGEST = (256, 128, 64, 32)
-"""Longer sides in pixels, the best first; never less than the model's own."""
+PREVIEW_SIDES = (256, 128, 64, 32)
+"""Longer sides in pixels, best first; the resolution of the model is the minimum."""
 STEPS = (4, 2)
-"""Of the sampler; fewer where even the smallest picture takes long."""
+"""Steps of the sampler, best first."""
 MAX_SECONDS = 0.3
-"""A preview that takes longer is made smaller, or in fewer steps, from then on."""
-SAMPLES = 3
+"""After a slower preview, the next ones are smaller or have fewer steps."""
+NUM_SAMPLES = 3
 SAMPLE_STEPS = 8
-ENCODED_IN_MEMORY = 8
+MAX_ENCODED = 8
+"""Number of encoded pictures in memory."""
 
 
 class Previews:
-    """Makes small pictures in few steps, one request at a time; what was encoded is kept."""
+    """Renders small pictures in few steps, one request at a time; caches encoded pictures."""
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._pace: dict[str, int] = {}
-        """By model: how far down the ways to make previews its speed has led."""
+        self._quality: dict[str, int] = {}
+        """Fingerprint of a model to its index in the list of preview sizes and steps."""
         self._encoded: OrderedDict[tuple[str, str, int, int, str], Encoded] = OrderedDict()
         self._lock = threading.Lock()
 
     def stylize(self, request: PreviewRequest) -> bytes:
-        """A small WebP of the first picture of an upload. Raises ImpastoError where something is not there."""
+        """A small WebP of the first picture of an upload, stylized.
+
+        Raises ImpastoError if the model, the upload or a style does not exist.
+        """
         model = self._workshop.model(request.model)
-        sides = [side for side in LONGEST if side >= model.config.resolution] or [model.config.resolution]
-        ways = [(side, STEPS[0]) for side in sides] + [(sides[-1], steps) for steps in STEPS[1:]]
+        sides = [side for side in PREVIEW_SIDES if side >= model.config.resolution] or [model.config.resolution]
+        options = [(side, STEPS[0]) for side in sides] + [(sides[-1], steps) for steps in STEPS[1:]]
         style = self._workshop.style_texts(model, request.style)
         with self._lock:
-            pace = self._pace.get(model.fingerprint, 0)
-            side, steps = ways[pace]
+            quality = self._quality.get(model.fingerprint, 0)
+            side, steps = options[quality]
             config = dataclasses.replace(request.settings, style=style, max_side=min(side, request.settings.max_side))
             config.check_clip("a preview", False)
             if config.follows_flow(model.config):
                 config = changed(config, steps=min(steps, config.sampling.steps))
             stylizer = model.stylizer(config)
-            seen = self._seen(model, request.source, stylizer)
-            began = time.monotonic()
-            image = stylizer.stylize(seen)
-            if time.monotonic() - began > MAX_SECONDS:
-                self._pace[model.fingerprint] = min(pace + 1, len(ways) - 1)
-        packed = io.BytesIO()
-        image.save(packed, "WEBP", quality=90)
-        return packed.getvalue()
+            encoded = self._encode(model, request.source, stylizer)
+            started = time.monotonic()
+            image = stylizer.stylize(encoded)
+            if time.monotonic() - started > MAX_SECONDS:
+                self._quality[model.fingerprint] = min(quality + 1, len(options) - 1)
+        data = io.BytesIO()
+        image.save(data, "WEBP", quality=90)
+        return data.getvalue()
 
     def samples(self, name: str, reference: Reference) -> bytes:
-        """A few new pictures in one style, side by side, as a WebP; made once for a model and a style."""
+        """Generated pictures in one style, side by side, as a WebP; cached on disk."""
         model = self._workshop.model(name)
         style = self._workshop.style_texts(model, [reference])
         key = hashlib.sha256(f"{model.fingerprint}/{style}".encode()).hexdigest()[:32]
@@ -73,21 +77,21 @@ class Previews:
         with self._lock:
             if not file.exists():
                 config = flat(GenerateConfig, style=style, steps=SAMPLE_STEPS)
-                made = [picture.image for picture in model.generate(SAMPLES, config)]
-                strip = Image.new("RGBA", (sum(image.width for image in made), made[0].height))
-                for number, image in enumerate(made):
+                images = [picture.image for picture in model.generate(NUM_SAMPLES, config)]
+                strip = Image.new("RGBA", (sum(image.width for image in images), images[0].height))
+                for number, image in enumerate(images):
                     strip.paste(image, (number * image.width, 0))
                 file.parent.mkdir(exist_ok=True)
                 write_atomically(file, lambda temporary: strip.save(temporary, "WEBP", quality=90))
         return file.read_bytes()
 
-    def _seen(self, model: "Pipeline", source: str, stylizer: "Stylizer") -> "Encoded":
+    def _encode(self, model: "Pipeline", source: str, stylizer: "Stylizer") -> "Encoded":
         config = stylizer.config
         key = model.fingerprint, source, config.max_side, config.num_shifts, config.output.tile
         if key not in self._encoded:
             picture = next(iter(model.whole_images(self._workshop.upload(source), config.max_side)))
             self._encoded[key] = stylizer.read(picture)
         self._encoded.move_to_end(key)
-        while len(self._encoded) > ENCODED_IN_MEMORY:
+        while len(self._encoded) > MAX_ENCODED:
             self._encoded.popitem(last=False)
         return self._encoded[key]

@@ -1,4 +1,4 @@
-"""One queue and one worker: jobs run one after the other, can be cancelled at every step, and outlive a restart."""
+"""A queue with one worker thread: jobs run in order, can be cancelled at each step, and survive a restart."""
 
 import dataclasses
 import queue
@@ -11,60 +11,60 @@ from impasto.errors import ImpastoError
 from impasto.web.store import Job, State, Store
 
 MAX_QUEUED = 64
-"""More are refused until some are done."""
-RESTARTED = "the studio was restarted while it ran; training goes on with the same run"
+"""Limit of waiting jobs."""
+RESTARTED = "the studio was restarted during this training; start it again under the same name to resume"
 
 
 class CancelledError(Exception):
-    """Raised in the worker when its job shall stop."""
+    """Raised in the worker thread to stop its job."""
 
 
 class FullError(Exception):
-    """Too many jobs are waiting."""
+    """The queue has `MAX_QUEUED` waiting jobs."""
 
 
 class Context:
-    """What a running job may do: tell how far it is, and be stopped."""
+    """Interface of a running job to the queue: progress and cancellation."""
 
-    def __init__(self, job: Job, tell: Callable[..., None]) -> None:
+    def __init__(self, job: Job, update: Callable[..., None]) -> None:
         self.job = job
         self.cancelled = threading.Event()
-        self._tell = tell
+        self._update = update
 
     def progress(self, done: int, total: int, message: str = "") -> None:
-        """Say how far it is. Raises CancelledError where it shall stop."""
+        """Report the progress. Raises CancelledError if the job is cancelled."""
         if self.cancelled.is_set():
             raise CancelledError
         self.report(done, total, message)
 
     def report(self, done: int, total: int, message: str = "") -> None:
-        """The same, for work that stops by itself."""
-        self._tell(self.job.id, done=done, total=total, message=message)
+        """Report the progress; for work that checks ``cancelled`` itself."""
+        self._update(self.job.id, done=done, total=total, message=message)
 
-    def made(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Say that something was made."""
-        self._tell(self.job.id, event=kind, **values)
+    def publish(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Send an event of this kind to all listeners."""
+        self._update(self.job.id, event=kind, **values)
 
 
 Work = Callable[[Context], None]
 
 
 class JobQueue:
-    """Runs jobs in the order in which they came, in one thread."""
+    """Runs jobs in order, in one thread."""
 
     def __init__(self, store: Store, work: Work) -> None:
-        """``work`` does one job; jobs that a crash left behind are queued again, but for training, which has failed."""
+        """``work`` runs one job. Jobs interrupted by a crash are queued again, but a training is marked as failed."""
         self.store = store
         self._work = work
         self._waiting: dict[str, bool] = {}
-        """Ids of the jobs that wait, next first; whoever takes one out of it decides what becomes of it."""
+        """Ids of the waiting jobs, next first. Removing an id claims its job, to run or to cancel it."""
         self._calls: queue.Queue[str | None] = queue.Queue()
         self._contexts: dict[str, Context] = {}
         self._listeners: list[queue.Queue[dict[str, Any]]] = []
         self._lock = threading.Lock()
         self._seconds_of: dict[str, float] = {}
-        left = store.jobs(limit=1_000_000, states=(State.QUEUED, State.RUNNING))
-        for job in reversed(left):
+        unfinished = store.jobs(limit=1_000_000, states=(State.QUEUED, State.RUNNING))
+        for job in reversed(unfinished):
             if job.kind == "train" and job.state is State.RUNNING:
                 store.update_job(job.id, state=State.FAILED, ended=time.time(), message=RESTARTED)
                 continue
@@ -74,7 +74,7 @@ class JobQueue:
         self._thread.start()
 
     def add(self, kind: str, request: Mapping[str, Any]) -> Job:
-        """Queue a job. Raises FullError where too many wait."""
+        """Queue a job. Raises FullError if the queue is full."""
         with self._lock:
             if len(self._waiting) >= MAX_QUEUED:
                 raise FullError
@@ -88,12 +88,12 @@ class JobQueue:
         self._calls.put(id)
 
     def position(self, job: Job) -> int:
-        """How many jobs come before it; 0 for the one that runs."""
+        """Number of jobs before this one; 0 if it is running."""
         waiting = list(self._waiting)
         return waiting.index(job.id) + bool(self._contexts) if job.id in waiting else 0
 
     def eta(self, job: Job) -> float | None:
-        """Seconds until it is done, by how long jobs of its kind took and how far it has come; None where unknown."""
+        """Seconds until the job ends, from its progress or the time of the last job of its kind; None if unknown."""
         typical = self._seconds_of.get(job.kind)
         if job.state is State.RUNNING and job.started is not None and job.total and job.done:
             spent = time.time() - job.started
@@ -101,7 +101,7 @@ class JobQueue:
         return None if typical is None else typical * (1 + self.position(job))
 
     def cancel(self, id: str) -> bool:
-        """Stop a job, or keep it from starting; False where it is over already."""
+        """Stop a job, or remove it from the queue; False if it is over."""
         job = self.store.job(id)
         if job is None or job.state.is_over:
             return False
@@ -115,20 +115,20 @@ class JobQueue:
         return context is not None
 
     def listen(self) -> "queue.Queue[dict[str, Any]]":
-        """A queue on which every change is put."""
+        """Subscribe to all events; they arrive in the returned queue."""
         listener: queue.Queue[dict[str, Any]] = queue.Queue(maxsize=1000)
         with self._lock:
             self._listeners.append(listener)
         return listener
 
     def unlisten(self, listener: "queue.Queue[dict[str, Any]]") -> None:
-        """Stop putting changes there."""
+        """Unsubscribe."""
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
     def close(self) -> None:
-        """Stop the job that runs, and the worker."""
+        """Stop the running job and the worker thread."""
         self._calls.put(None)
         for context in list(self._contexts.values()):
             context.cancelled.set()
@@ -138,33 +138,33 @@ class JobQueue:
         while (id := self._calls.get()) is not None:
             job = self.store.job(id)
             if job is not None:
-                self._do(job)
+                self._run_job(job)
 
-    def _do(self, job: Job) -> None:
-        began = time.time()
-        context = Context(job, self._tell)
+    def _run_job(self, job: Job) -> None:
+        started = time.time()
+        context = Context(job, self._update)
         self._contexts[job.id] = context
         if not self._waiting.pop(job.id, False):
             del self._contexts[job.id]
             return
-        self.store.update_job(job.id, state=State.RUNNING, started=began)
+        self.store.update_job(job.id, state=State.RUNNING, started=started)
         self._publish(job.id)
         try:
             self._work(context)
             state, message = State.DONE, ""
-            self._seconds_of[job.kind] = time.time() - began
+            self._seconds_of[job.kind] = time.time() - started
         except CancelledError:
             state, message = State.CANCELLED, ""
         except ImpastoError as error:
             state, message = State.FAILED, str(error)
-        except Exception as error:  # a bug of ours must not stop the studio
+        except Exception as error:  # a bug must not stop the studio
             state, message = State.FAILED, f"{type(error).__name__}: {error}"
         finally:
             del self._contexts[job.id]
         self.store.update_job(job.id, state=state, ended=time.time(), message=message)
         self._publish(job.id)
 
-    def _tell(self, id: str, *, event: str = "", **changes: object) -> None:
+    def _update(self, id: str, *, event: str = "", **changes: object) -> None:
         if event:
             self._put({"type": event, "job": id} | changes)
             return
@@ -177,7 +177,7 @@ class JobQueue:
             self._put({"type": "job"} | self.describe(job))
 
     def describe(self, job: Job) -> dict[str, Any]:
-        """A job as the page knows it."""
+        """A job as JSON values, with its position and remaining time."""
         values = dataclasses.asdict(job) | {
             "state": str(job.state),
             "position": self.position(job),
@@ -192,4 +192,4 @@ class JobQueue:
             try:
                 listener.put_nowait(event)
             except queue.Full:
-                self.unlisten(listener)  # nobody has read for long: the page will ask anew
+                self.unlisten(listener)  # it does not read; the page reconnects and reloads

@@ -1,10 +1,9 @@
-"""Bodies of the REST interface, checked before anything is queued; their settings are those of `impasto.config`."""
+"""Bodies of the REST interface, validated before a job is queued; their settings are those of `impasto.config`."""
 
 import dataclasses
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import Interval, MultipleOf
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from impasto.config import (
@@ -16,6 +15,8 @@ from impasto.config import (
     FuseConfig,
     GenerateConfig,
     ImageConfig,
+    Minutes,
+    Resolution,
     Seed,
     Size,
     StylizeConfig,
@@ -28,20 +29,19 @@ Name = Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$", examples=["emoji"])]
 Weight = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1, le=64, description="Number of images.")]
 COLOURS = r"\d{1,3}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6}){1,255}"
-"""Palettes that do not name a file."""
+"""Palettes that are not files."""
 COUNT = 8
-MAX_TRAIN_MINUTES = 60 * 24 * 7
 S = TypeVar("S", bound=ImageConfig)
 
 
 class Body(BaseModel):
-    """No unknown fields, and no infinite numbers; both holds for nested settings as well."""
+    """Rejects unknown fields and infinite numbers, in nested settings too."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def _over(defaults: ImageConfig) -> BeforeValidator:
-    """Fill the settings that a body leaves out from ``defaults``, also inside a part that it gives."""
+    """Complete the settings of a body from ``defaults``, also within a nested part."""
     values = dataclasses.asdict(defaults)
     return BeforeValidator(lambda body: _merged(values, body) if isinstance(body, dict) else body)
 
@@ -55,7 +55,7 @@ def _merged(defaults: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_files(settings: S) -> S:
-    """Refuse paths: a request never names a file of the server."""
+    """Refuse paths: a request must not name files of the server."""
     for name in FILE_SETTINGS:
         if getattr(settings, name, ()):
             raise ValueError(f"{name} names files of the server: use the style and the sources of the request")
@@ -71,7 +71,7 @@ FuseSettings = Annotated[FuseConfig, _over(FUSE_CONFIG), AfterValidator(_without
 
 
 class Reference(Body):
-    """Something that gives a style: a collection of the model, an uploaded image, or a saved style."""
+    """A source of style: a collection of the model, an uploaded image, or a saved style."""
 
     kind: Literal["collection", "upload", "style"]
     source: str = Field(max_length=200)
@@ -79,7 +79,7 @@ class Reference(Body):
 
 
 class GenerateRequest(Body):
-    """New images."""
+    """Generate images."""
 
     kind: Literal["generate"] = "generate"
     model: Name
@@ -89,18 +89,18 @@ class GenerateRequest(Body):
 
 
 class StylizeRequest(Body):
-    """An image, the images of an archive, or a clip, stylized in a style."""
+    """Stylize an image, the images of an archive, or a clip."""
 
     kind: Literal["stylize"] = "stylize"
     model: Name
     source: Id
     style: list[Reference] = Field(min_length=1, max_length=64)
     settings: StylizeSettings = STYLIZE_CONFIG
-    clip: ClipFormat | None = Field(None, description="format of a stylized clip: webm if not given")
+    clip: ClipFormat | None = Field(None, description="Format of a stylized clip; by default webm.")
 
 
 class PreviewRequest(Body):
-    """A small version of a stylized image; `steps` and `max_side` are limited to those of a preview."""
+    """Stylize a small version of an image; a preview limits `steps` and `max_side`."""
 
     model: Name
     source: Id
@@ -109,7 +109,7 @@ class PreviewRequest(Body):
 
 
 class FuseSource(Body):
-    """An uploaded image and its weight for each expert, and for the style."""
+    """An uploaded image with its weights for each expert and for the style."""
 
     source: Id
     pixel: Weight = 0.0
@@ -119,7 +119,7 @@ class FuseSource(Body):
 
 
 class FuseRequest(Body):
-    """One image from several."""
+    """Combine images."""
 
     kind: Literal["fuse"] = "fuse"
     model: Name
@@ -130,16 +130,16 @@ class FuseRequest(Body):
 
 
 class TrainRequest(Body):
-    """A model of an uploaded archive, or another model adapted to it; see `impasto.config.TrainConfig`."""
+    """Train a model on an uploaded archive, or adapt a model to it; see `impasto.config.TrainConfig`."""
 
     kind: Literal["train"] = "train"
     name: Name
     source: Id
-    init: Name | None = None
-    """The model to adapt: it decides size and resolution."""
+    finetune: Name | None = None
+    """The model to adapt; it determines the size and the resolution."""
     size: Size = TrainConfig.size
-    minutes: Annotated[float, Field(ge=0.01, le=MAX_TRAIN_MINUTES)] = DEFAULT_MINUTES
-    resolution: Annotated[int, Interval(ge=32, le=512), MultipleOf(32)] = TrainConfig.resolution
+    minutes: Minutes = DEFAULT_MINUTES
+    resolution: Resolution = TrainConfig.resolution
     seed: Seed = TrainConfig.seed
     text: bool = TrainConfig.text
 
@@ -151,7 +151,7 @@ JobRequest = Annotated[
 
 
 class StyleRequest(Body):
-    """A style to save under a name."""
+    """Save a style under a name."""
 
     name: Name
     model: Name
@@ -159,12 +159,12 @@ class StyleRequest(Body):
 
 
 class PictureChange(Body):
-    """What can be changed about a picture of the gallery."""
+    """Change the mark of a picture of the gallery."""
 
     favourite: bool
 
 
-class Chosen(Body):
-    """Some pictures of the gallery."""
+class Selection(Body):
+    """Pictures of the gallery."""
 
     pictures: list[Id] = Field(min_length=1, max_length=1000)

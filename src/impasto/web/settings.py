@@ -1,4 +1,4 @@
-"""Every setting of a job, as the page needs it to draw its fields: default, range, choices and help."""
+"""Descriptions of the settings of each job, from which the page draws its fields: default, range, choices, help."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -22,28 +22,28 @@ Described = dict[str, Any]
 
 
 def describe_settings() -> dict[str, list[Described]]:
-    """For every job its settings, in order; ``path`` is the place of a setting in the body of the job.
+    """The settings of each job, in order; ``path`` is the position of a setting in the body of the job.
 
-    ``vary`` is a job of the kind fuse with other defaults.
+    ``vary`` is a job of the kind ``fuse`` with other defaults.
     """
     count = _of_field("count", GenerateRequest.model_fields["count"])
     variations = _of_field("count", FuseRequest.model_fields["count"])
-    trained = docs_of(TrainConfig)
+    docs = docs_of(TrainConfig)
     return {
         "generate": [count, *_of_settings(GENERATE_CONFIG)],
         "stylize": _of_settings(STYLIZE_CONFIG),
         "fuse": [variations, *_of_settings(FUSE_CONFIG)],
         "vary": [variations, *_of_settings(VARY_CONFIG)],
         "train": [
-            _of_field(name, field, trained[name])
+            _of_field(name, field, docs[name])
             for name, field in TrainRequest.model_fields.items()
-            if name in trained and name != "init"
+            if name in docs and name != "finetune"
         ],
     }
 
 
 def _of_settings(settings: ImageConfig) -> list[Described]:
-    """The leaves of ``settings`` that a request may give."""
+    """The leaves of ``settings`` that a request may contain."""
     return [
         _described(leaf.name, ("settings", *leaf.path), leaf.hint, leaf.default, leaf.help)
         for leaf in leaves(settings)

@@ -1,4 +1,4 @@
-"""What the studio remembers over restarts: jobs, pictures and uploads, in one SQLite file beside plain files."""
+"""Database of the studio: jobs, pictures, uploads and styles, in one SQLite file. Contents are plain files."""
 
 import json
 import sqlite3
@@ -32,7 +32,7 @@ VERSION = 1
 
 
 class State(StrEnum):
-    """What has become of a job."""
+    """State of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -42,13 +42,13 @@ class State(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the job has ended."""
         return self in (State.DONE, State.FAILED, State.CANCELLED)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One wish, and how far it has come."""
+    """One job and its progress."""
 
     id: str
     kind: str
@@ -58,10 +58,10 @@ class Job:
     started: float | None = None
     ended: float | None = None
     done: int = 0
-    """Steps done, of ``total``; both are zero where nobody knows."""
+    """Steps done, of ``total``; both are 0 if unknown."""
     total: int = 0
     message: str = ""
-    """Why it failed, or what is being done."""
+    """Reason of a failure, or current activity."""
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,27 @@ class Picture:
     width: int
     height: int
     file: str
-    """Name in the folder of pictures, or of clips."""
+    """File name in the folder of pictures."""
     label: str
+    """Text that the gallery searches."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One file that came through the page."""
+    """One uploaded file."""
 
     id: str
     kind: str
     """picture, clip or archive."""
     name: str
-    """As its owner called it; never used as a path."""
+    """Original name; never used as a path."""
     file: str
     created: float
 
 
 @dataclass
 class Store:
-    """One file of tables, used by one thread at a time."""
+    """The database; a lock serialises its threads."""
 
     path: Path
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
@@ -109,7 +110,7 @@ class Store:
         self._connection.execute(f"pragma user_version = {VERSION}")
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the database."""
         with self._lock:
             self._connection.close()
 
@@ -121,7 +122,7 @@ class Store:
     # Jobs
 
     def add_job(self, kind: str, request: Mapping[str, Any]) -> Job:
-        """Remember a wish."""
+        """Add a job."""
         job = Job(uuid.uuid4().hex, kind, request, State.QUEUED, time.time())
         with self._open() as db:
             db.execute(
@@ -131,19 +132,19 @@ class Store:
         return job
 
     def update_job(self, id: str, **changes: object) -> None:
-        """Change some columns of a job."""
+        """Change columns of a job."""
         columns = ", ".join(f"{name} = ?" for name in changes)
         with self._open() as db:
-            db.execute(f"update jobs set {columns} where id = ?", (*changes.values(), id))  # names are ours
+            db.execute(f"update jobs set {columns} where id = ?", (*changes.values(), id))  # names are not user input
 
     def job(self, id: str) -> Job | None:
-        """The job of this id."""
+        """The job with this id."""
         with self._open() as db:
             row = db.execute("select * from jobs where id = ?", (id,)).fetchone()
         return _job(row) if row else None
 
     def jobs(self, limit: int = 100, states: tuple[State, ...] = ()) -> list[Job]:
-        """The newest jobs first; only those in ``states``, where some are given."""
+        """Jobs, newest first; only those in ``states`` unless it is empty."""
         where = f"where state in ({', '.join('?' * len(states))})" if states else ""
         with self._open() as db:
             rows = db.execute(f"select * from jobs {where} order by created desc limit ?", (*states, limit)).fetchall()
@@ -152,7 +153,7 @@ class Store:
     # Pictures
 
     def add_picture(self, picture: Picture) -> None:
-        """Remember a picture whose file is written."""
+        """Add a picture; its file exists."""
         with self._open() as db:
             db.execute(
                 "insert into pictures (id, job, created, favourite, width, height, file, label) "
@@ -170,7 +171,7 @@ class Store:
             )
 
     def picture(self, id: str) -> Picture | None:
-        """The picture of this id."""
+        """The picture with this id."""
         with self._open() as db:
             row = db.execute("select * from pictures where id = ?", (id,)).fetchone()
         return _picture(row) if row else None
@@ -178,7 +179,7 @@ class Store:
     def pictures(
         self, *, job: str = "", favourite: bool = False, label: str = "", before: float = 1e18, limit: int = 60
     ) -> list[Picture]:
-        """The newest pictures first, older than ``before``."""
+        """Pictures older than ``before``, newest first."""
         with self._open() as db:
             rows = db.execute(
                 "select * from pictures where created < ? and (? = '' or job = ?) and favourite >= ? "
@@ -188,32 +189,32 @@ class Store:
         return [_picture(row) for row in rows]
 
     def set_favourite(self, id: str, favourite: bool) -> None:
-        """Whether somebody likes it."""
+        """Mark or unmark a picture as a favourite."""
         with self._open() as db:
             db.execute("update pictures set favourite = ? where id = ?", (int(favourite), id))
 
     def remove_picture(self, id: str) -> None:
-        """Forget a picture."""
+        """Delete a picture, but not its file."""
         with self._open() as db:
             db.execute("delete from pictures where id = ?", (id,))
 
     # Uploads and styles
 
     def add_upload(self, kind: str, name: str, file: str) -> Upload:
-        """Remember a file that came through the page."""
+        """Add an uploaded file."""
         upload = Upload(uuid.uuid4().hex, kind, name, file, time.time())
         with self._open() as db:
             db.execute("insert into uploads values (?, ?, ?, ?, ?)", (upload.id, kind, name, file, upload.created))
         return upload
 
     def upload(self, id: str) -> Upload | None:
-        """The upload of this id."""
+        """The upload with this id."""
         with self._open() as db:
             row = db.execute("select * from uploads where id = ?", (id,)).fetchone()
         return Upload(**dict(row)) if row else None
 
     def add_style(self, name: str, model: str, file: str) -> None:
-        """Remember a saved style."""
+        """Add a saved style, or replace the one of this name."""
         with self._open() as db:
             db.execute("insert or replace into styles values (?, ?, ?, ?)", (name, model, file, time.time()))
 
@@ -223,7 +224,7 @@ class Store:
             return [dict(row) for row in db.execute("select * from styles order by created desc").fetchall()]
 
     def remove_style(self, name: str) -> None:
-        """Forget a saved style."""
+        """Delete a saved style, but not its file."""
         with self._open() as db:
             db.execute("delete from styles where name = ?", (name,))
 

@@ -1,4 +1,4 @@
-"""Files that come through the page: limited while they are read, known by content, never named by their sender."""
+"""Uploaded files: limited in size, identified by content, stored under random names."""
 
 import uuid
 from pathlib import Path
@@ -13,30 +13,30 @@ from impasto.errors import ImpastoError
 
 MAX_PICTURE_BYTES = 64 << 20
 MAX_BYTES = 4 << 30
-"""Of an archive or a clip."""
-BLOCK = 1 << 20
+"""Maximum size of an archive or a clip."""
+BLOCK_BYTES = 1 << 20
 MAX_SIDE = 4096
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 
 
 class TooLargeError(ImpastoError):
-    """More bytes than are taken."""
+    """The file exceeds the limit."""
 
 
 def receive(stream: BinaryIO, name: str, folder: Path) -> tuple[str, str]:
-    """Store what comes in ``stream`` under a name of ours in ``folder``; returns its kind and that name.
+    """Store ``stream`` in ``folder`` under a random name; returns the kind and that name.
 
-    The kind is picture, clip or archive. Raises ImpastoError, and leaves nothing behind, for anything else.
+    The kind is picture, clip or archive. Raises ImpastoError, and stores nothing, for other files.
     """
     suffix = Path(name).suffix.lower()
     is_large = suffix in ARCHIVE_SUFFIXES or suffix in DEMUXERS
     limit = MAX_BYTES if is_large else MAX_PICTURE_BYTES
-    own = f"{uuid.uuid4().hex}{suffix if is_large else '.picture'}"
-    path = folder / own
+    stored = f"{uuid.uuid4().hex}{suffix if is_large else '.picture'}"
+    path = folder / stored
     try:
         with path.open("wb") as file:
             size = 0
-            while block := stream.read(BLOCK):
+            while block := stream.read(BLOCK_BYTES):
                 size += len(block)
                 if size > limit:
                     raise TooLargeError(f"{name[:80]} has more than {limit >> 20} MiB")
@@ -45,7 +45,7 @@ def receive(stream: BinaryIO, name: str, folder: Path) -> tuple[str, str]:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return kind, own
+    return kind, stored
 
 
 def _kind(path: Path, suffix: str, name: str) -> str:
@@ -58,7 +58,7 @@ def _kind(path: Path, suffix: str, name: str) -> str:
             raise ImpastoError(f"{name[:80]} is not a .zip or .tar")
         with source:
             if not list_source(source).images:
-                raise ImpastoError(f"there is no picture in {name[:80]}")
+                raise ImpastoError(f"{name[:80]} contains no picture")
         return "archive"
     try:
         with quiet_pillow():

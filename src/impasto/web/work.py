@@ -1,4 +1,4 @@
-"""What the worker does with a job: it turns the page's wishes into the package's settings, and keeps what is made."""
+"""Execution of jobs: converts requests to settings, calls the API and stores the results."""
 
 import dataclasses
 import threading
@@ -38,7 +38,7 @@ REQUESTS: TypeAdapter[Any] = TypeAdapter(JobRequest)
 
 
 class Workshop:
-    """Folders, models in memory, and the four kinds of jobs."""
+    """Runs the four kinds of jobs; holds the folders and the models in memory."""
 
     def __init__(self, folder: Path, models: Path, store: Store, device: str = "auto") -> None:
         self.folder, self.models_folder, self.store, self.device = folder, models, store, device
@@ -49,45 +49,44 @@ class Workshop:
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
-        """Import what takes seconds, so that the page is there before it."""
+        """Import the slow modules, in a thread, so that the page appears before them."""
         _ = impasto.load
 
     def model_names(self) -> list[str]:
-        """Runs that have a model, and the built-in models."""
+        """Names of the runs with a model and of the built-in models."""
         runs = sorted(path.name for path in self.models_folder.iterdir() if Run(path).model.is_file())
         return [*runs, *(name for name in built_in_models() if name not in runs)]
 
     def run(self, name: str) -> Run:
-        """The folder of a model, or of one that is yet to be trained."""
+        """The folder of a model; it need not exist yet."""
         run = Run(self.models_folder / name)
         return run if run.folder.exists() or name not in built_in_models() else Run(FOLDER / name)
 
     def model(self, name: str) -> "Pipeline":
-        """The model of a run, kept in memory. Raises ImpastoError where there is none."""
+        """The model of a run, cached in memory. Raises ImpastoError if it does not exist."""
         if name not in self.model_names():
-            known = ", ".join(self.model_names()) or "none yet; train one"
-            raise ImpastoError(f"there is no model {name!r} (there are: {known}).")
+            raise ImpastoError(f"there is no model {name!r}; the models are: {', '.join(self.model_names())}.")
         with self._lock:
             run = self.run(name)
             changed = run.model.stat().st_mtime
-            kept = self._loaded.get(name)
-            if kept is None or kept[0] != changed:
-                kept = self._loaded[name] = changed, impasto.load(run.folder, self.device)
+            entry = self._loaded.get(name)
+            if entry is None or entry[0] != changed:
+                entry = self._loaded[name] = changed, impasto.load(run.folder, self.device)
             self._loaded.move_to_end(name)
             while len(self._loaded) > MODELS_IN_MEMORY:
                 self._loaded.popitem(last=False)
-            return kept[1]
+            return entry[1]
 
     def upload(self, id: str) -> Path:
-        """The file of an upload. Raises ImpastoError where there is none."""
+        """The file of an upload. Raises ImpastoError if it does not exist."""
         upload = self.store.upload(id)
         if upload is None:
             raise ImpastoError(f"there is no upload {id}.")
         return self.folder / "uploads" / upload.file
 
     def style_texts(self, model: "Pipeline", references: Sequence[Reference]) -> tuple[str, ...]:
-        """References as the package writes them. Raises ImpastoError for those that do not exist."""
-        found = []
+        """References in the syntax of --style. Raises ImpastoError for one that does not exist."""
+        texts = []
         for reference in references:
             if reference.kind == "collection":
                 if reference.source not in model.config.collections:
@@ -101,11 +100,11 @@ class Workshop:
                     raise ImpastoError(f"there is no saved style {reference.source!r}.")
                 source = str(self.folder / "styles" / files[reference.source])
             if reference.weight > 0:
-                found.append(f"{source}:{reference.weight:g}")
-        return tuple(found)
+                texts.append(f"{source}:{reference.weight:g}")
+        return tuple(texts)
 
     def work(self, context: Context) -> None:
-        """Do one job."""
+        """Run one job."""
         request = REQUESTS.validate_python(dict(context.job.request))
         if isinstance(request, TrainRequest):
             self._train(context, request)
@@ -114,8 +113,8 @@ class Workshop:
         if isinstance(request, GenerateRequest):
             style = self.style_texts(model, request.style)
             config = dataclasses.replace(request.settings, style=style)
-            made = model.generate(request.count, config, on_step=context.progress)
-            self._keep_all(context, made, _label(request))
+            generated = model.generate(request.count, config, on_step=context.progress)
+            self._save_all(context, generated, _label(request))
         elif isinstance(request, FuseRequest):
             config = self._fusion(model, request)
             steps = config.sampling.steps
@@ -123,22 +122,22 @@ class Workshop:
             def fused() -> "Iterator[Generated]":
                 for number in range(request.count):
 
-                    def tell(done: int, total: int, before: int = number * steps) -> None:
+                    def on_step(done: int, total: int, before: int = number * steps) -> None:
                         context.progress(before + done, request.count * steps)
 
-                    yield from model.fuse(config, start=number, on_step=tell)
+                    yield from model.fuse(config, start=number, on_step=on_step)
 
-            self._keep_all(context, fused(), _label(request))
+            self._save_all(context, fused(), _label(request))
         else:
             assert isinstance(request, StylizeRequest)
             self._stylize(context, model, request)
 
     def _fusion(self, model: "Pipeline", request: FuseRequest) -> FuseConfig:
-        """The page's strips of sliders, one for each source, as the package has it: one list for each expert."""
+        """The settings of a fusion, with one list of sources per expert instead of weights per source."""
         sources: dict[str, Any] = {}
         for name in ("pixel", "orientation", "texture", "style"):
-            heard = [(self.upload(source.source), getattr(source, name)) for source in request.sources]
-            sources[name] = tuple(f"{path}:{weight:g}" for path, weight in heard if weight > 0)
+            weighted = [(self.upload(source.source), getattr(source, name)) for source in request.sources]
+            sources[name] = tuple(f"{path}:{weight:g}" for path, weight in weighted if weight > 0)
         sources["style"] += self.style_texts(model, request.style)
         return dataclasses.replace(request.settings, **sources)
 
@@ -151,12 +150,12 @@ class Workshop:
         total = len(model.whole_images(source, config.max_side))
 
         def stylized() -> "Iterator[Generated]":
-            for number, made in enumerate(model.stylize(source, config), start=1):
-                yield made
+            for number, picture in enumerate(model.stylize(source, config), start=1):
+                yield picture
                 context.progress(number, total)
 
         context.progress(0, total)
-        self._keep_all(context, stylized(), _label(request))
+        self._save_all(context, stylized(), _label(request))
 
     def _clip(self, context: Context, model: "Pipeline", source: Path, config: StylizeConfig, suffix: str) -> None:
         id = uuid.uuid4().hex
@@ -167,32 +166,32 @@ class Workshop:
                 context.progress(number, count)
                 yield frame
 
-        made = model.stylize_clip(source, target, config, watch=watch)
+        clip = model.stylize_clip(source, target, config, watch=watch)
         size = Clip(source, max_side=config.max_side, channels=3)
-        self._keep(context, Picture(id, context.job.id, time.time(), False, size.width, size.height, target.name, ""))
-        if made.broken_off:
-            context.progress(made.frames, made.frames, made.broken_off)
+        self._add(context, Picture(id, context.job.id, time.time(), False, size.width, size.height, target.name, ""))
+        if clip.broken_off:
+            context.progress(clip.frames, clip.frames, clip.broken_off)
 
-    def _keep_all(self, context: Context, made: "Iterable[Generated]", label: str) -> None:
-        for picture in made:
+    def _save_all(self, context: Context, generated: "Iterable[Generated]", label: str) -> None:
+        for picture in generated:
             id = uuid.uuid4().hex
             file = self.folder / "pictures" / f"{id}.png"
             save_image(picture.image, file, picture.recipe)
             width, height = picture.image.size
-            self._keep(context, Picture(id, context.job.id, time.time(), False, width, height, file.name, label))
+            self._add(context, Picture(id, context.job.id, time.time(), False, width, height, file.name, label))
 
-    def _keep(self, context: Context, picture: Picture) -> None:
+    def _add(self, context: Context, picture: Picture) -> None:
         self.store.add_picture(picture)
         values = {"id": picture.id, "width": picture.width, "height": picture.height, "file": picture.file}
-        context.made("picture", {"picture": values})
+        context.publish("picture", {"picture": values})
 
     def _train(self, context: Context, request: TrainRequest) -> None:
         config = TrainConfig(
             data=self.upload(request.source),
             out=self.models_folder / request.name,
-            finetune=self.run(request.init).folder if request.init else None,
+            finetune=self.run(request.finetune).folder if request.finetune else None,
             size=request.size,
-            resolution=TrainConfig.resolution if request.init else request.resolution,
+            resolution=TrainConfig.resolution if request.finetune else request.resolution,
             minutes=request.minutes,
             seed=request.seed,
             text=request.text,
@@ -203,35 +202,35 @@ class Workshop:
         def listen(event: Event) -> None:
             if isinstance(event, Stepped):
                 text = f"{event.stage}: {event.images_per_second:.0f} pictures/s"
-                # Not by raising: training finishes its step and saves.
+                # Not `progress`, which raises: training finishes its step and saves.
                 context.report(round(1000 * event.total_progress), 1000, text)
-                context.made(
+                context.publish(
                     "step", {"stage": str(event.stage), "progress": event.total_progress, "terms": event.terms}
                 )
             elif isinstance(event, Previewed):
-                context.made("preview", {"run": request.name, "file": event.path.name})
+                context.publish("preview", {"run": request.name, "file": event.path.name})
             elif isinstance(event, Note | Warned):
-                context.made("note", {"text": event.text})
+                context.publish("note", {"text": event.text})
 
         impasto.train(config, [listen], context.cancelled.is_set)
         if context.cancelled.is_set():
             raise CancelledError
 
     def save_style(self, name: str, model_name: str, references: Sequence[Reference]) -> None:
-        """Pool references into a style of this name. Raises ImpastoError as `Pipeline.save_style` does."""
+        """Pool references into a style with this name. Raises ImpastoError like `Pipeline.save_style`."""
         model = self.model(model_name)
         file = f"{uuid.uuid4().hex}.style"
         model.save_style(self.style_texts(model, references), self.folder / "styles" / file)
         self.store.add_style(name, model_name, file)
 
-    def forget_picture(self, picture: Picture) -> None:
-        """Remove a picture and its files."""
+    def remove_picture(self, picture: Picture) -> None:
+        """Delete a picture and its file."""
         self.store.remove_picture(picture.id)
         (self.folder / "pictures" / picture.file).unlink(missing_ok=True)
 
 
 def _label(request: GenerateRequest | StylizeRequest | FuseRequest) -> str:
-    """What the gallery finds pictures by."""
+    """The text that the gallery searches: kind, model, prompt and styles."""
     parts = [request.kind, request.model, request.settings.prompt.text or ""]
     parts += [reference.source for reference in request.style if reference.kind != "upload"]
     return " ".join(part for part in parts if part)

@@ -1,10 +1,10 @@
 "use strict";
-// The page: five tabs over one REST interface. No framework, no build step, nothing from elsewhere.
+// The page: five tabs over one REST interface. No framework, no build step, no external resources.
 
 const $ = (id) => document.getElementById(id);
-const TABS = ["mix", "redraw", "styles", "train", "gallery"];
+const TABS = ["mix", "stylize", "styles", "train", "gallery"];
 const EXPERTS = ["pixel", "orientation", "texture", "style"];
-const state = { model: null, sources: [], mixStyles: new Map(), redraw: null, redrawStyles: new Map(), styleSources: [],
+const state = { model: null, sources: [], mixStyles: new Map(), stylize: null, stylizeStyles: new Map(), styleSources: [],
   train: null, jobs: new Map(), chosen: new Set(), oldest: null, saved: [], models: [], settings: {} };
 
 function element(tag, properties = {}, ...children) {
@@ -77,7 +77,7 @@ async function takeFolder(files, name, take) {
   try { await take(await packed(files, name)); } catch (error) { notify(`${name}: ${error.message}`); }
 }
 
-// A button beside a drop zone, for those who cannot drag.
+// A button that selects a folder, as an alternative to dragging.
 function folderButton(id, take) {
   $(id).addEventListener("click", () => {
     const pick = $("pick-folder");
@@ -103,7 +103,7 @@ function pushSource(found) {
   showSources();
 }
 
-// Variations of a picture, with the defaults of the command vary.
+// Variations of a picture, with the defaults of impasto vary.
 async function vary(id) {
   const { id: source } = await ask(`/api/pictures/${id}/source`, { method: "POST" });
   show("mix");
@@ -157,7 +157,7 @@ async function chooseModel() {
 
 async function loadStyles() {
   state.saved = await ask("/api/styles");
-  for (const [id, chosen] of [["mix-styles", state.mixStyles], ["redraw-styles", state.redrawStyles]]) {
+  for (const [id, chosen] of [["mix-styles", state.mixStyles], ["stylize-styles", state.stylizeStyles]]) {
     const entries = (state.model?.collections || []).map((source) => ({ kind: "collection", source }));
     entries.push(...state.saved.filter((style) => style.model === state.model?.name).map((style) => ({ kind: "style", source: style.name })));
     for (const key of [...chosen.keys()]) if (!entries.some((entry) => entry.source === key)) chosen.delete(key);
@@ -166,7 +166,7 @@ async function loadStyles() {
       chip.addEventListener("click", () => {
         if (!chosen.delete(entry.source)) chosen.set(entry.source, entry);
         chip.ariaPressed = String(chosen.has(entry.source));
-        if (chosen === state.redrawStyles) showPreview();
+        if (chosen === state.stylizeStyles) showPreview();
       });
       return chip;
     }));
@@ -190,17 +190,17 @@ function cardOf(kind, source, model) {
 
 const referencesOf = (chosen) => [...chosen.values()].map(({ kind, source }) => ({ kind, source, weight: 1 }));
 
-// Settings: the server describes each one (default, range, choices), and every tab keeps values of its own.
+// Settings: the server describes them (default, range, choices); each tab has its own values.
 
 const SHOWN = {
   mix: { jobs: ["generate", "fuse"], sliders: ["conditioning_scale", "guidance", "internal_guidance", "temperature"],
     fields: ["steps", "count", "width", "height", "tile", "palette", "pixel_art", "opaque"] },
-  redraw: { jobs: ["stylize"], sliders: ["strength", "guidance"], fields: ["steps", "num_shifts", "palette", "pixel_art", "opaque"], other: ["preserve_color"] },
+  stylize: { jobs: ["stylize"], sliders: ["strength", "guidance"], fields: ["steps", "num_shifts", "palette", "pixel_art", "opaque"], other: ["preserve_color"] },
   train: { jobs: ["train"], sliders: [], fields: ["size", "minutes", "resolution", "text"] },
 };
 const LABELS = { train: { text: "captions" } };
-const values = { mix: {}, redraw: {}, train: {} };
-const training = { name: "my-style", init: "" };
+const values = { mix: {}, stylize: {}, train: {} };
+const training = { name: "my-style", finetune: "" };
 
 const modelName = () => state.model?.name ?? "";
 const rowOf = (tab, name) => SHOWN[tab].jobs.flatMap((job) => state.settings[job]).find((row) => row.name === name);
@@ -211,10 +211,10 @@ async function loadSettings() {
   for (const [tab, { sliders, fields, other = [] }] of Object.entries(SHOWN)) {
     for (const name of [...sliders, ...fields, ...other]) values[tab][name] = rowOf(tab, name).default;
   }
-  $("preserve_color").checked = values.redraw.preserve_color;
+  $("preserve_color").checked = values.stylize.preserve_color;
 }
 
-// The part of a job's body that holds those of its settings that are in `given`, by name.
+// The settings in `given` (by name) as the corresponding part of the body of a job.
 function bodyOf(job, given) {
   const body = {};
   for (const { name, path } of state.settings[job]) {
@@ -225,10 +225,10 @@ function bodyOf(job, given) {
   return body;
 }
 
-// Whether a setting acts when this model stylizes: sampling needs the flow, and shifts need the decoder alone.
+// Whether a setting has an effect with this model: sampling needs the flow, shifts need a model that stylizes without it.
 function acts(name) {
   if (name === "num_shifts") return Boolean(state.model?.decoder_only_stylization);
-  return !state.model?.decoder_only_stylization || !rowOf("redraw", name).path.startsWith("settings.sampling.");
+  return !state.model?.decoder_only_stylization || !rowOf("stylize", name).path.startsWith("settings.sampling.");
 }
 
 function field(label, row, value, set) {
@@ -254,7 +254,7 @@ function field(label, row, value, set) {
 }
 
 function showTab(tab, changed = () => {}) {
-  const isShown = (name) => tab !== "redraw" || acts(name);
+  const isShown = (name) => tab !== "stylize" || acts(name);
   const set = (name) => (value) => { values[tab][name] = value; changed(); };
   const sliders = SHOWN[tab].sliders.filter(isShown).map((name) => {
     const row = rowOf(tab, name);
@@ -265,18 +265,18 @@ function showTab(tab, changed = () => {}) {
 }
 
 function showSettings() {
-  const mix = showTab("mix"), redraw = showTab("redraw", showPreview);
+  const mix = showTab("mix"), stylize = showTab("stylize", showPreview);
   $("mix-sliders").replaceChildren(...mix.sliders);
   $("mix-fields").replaceChildren(...mix.fields);
-  $("redraw-sliders").replaceChildren(...redraw.sliders);
-  $("redraw-fields").replaceChildren(...redraw.fields);
+  $("stylize-sliders").replaceChildren(...stylize.sliders);
+  $("stylize-fields").replaceChildren(...stylize.fields);
   showTrainFields();
 }
 
 function showTrainFields() {
   const name = field("name", { name: "name", type: "string", default: "" }, training.name, (value) => { training.name = value; });
-  const init = field("init", { name: "init", choices: ["", ...state.models] }, training.init, (value) => { training.init = value; });
-  $("train-fields").replaceChildren(name, init, ...showTab("train").fields);
+  const finetune = field("finetune", { name: "finetune", choices: ["", ...state.models] }, training.finetune, (value) => { training.finetune = value; });
+  $("train-fields").replaceChildren(name, finetune, ...showTab("train").fields);
 }
 
 const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
@@ -294,21 +294,21 @@ async function make() {
   watch(await ask("/api/jobs", { json: body }));
 }
 
-// The body of a stylization, with the settings that act.
-function redrawBody() {
-  const given = Object.fromEntries(Object.entries(values.redraw).filter(([name]) => acts(name)));
-  return { model: modelName(), source: state.redraw.id, style: referencesOf(state.redrawStyles), ...bodyOf("stylize", given) };
+// The body of a stylization, with the settings that have an effect.
+function stylizeBody() {
+  const given = Object.fromEntries(Object.entries(values.stylize).filter(([name]) => acts(name)));
+  return { model: modelName(), source: state.stylize.id, style: referencesOf(state.stylizeStyles), ...bodyOf("stylize", given) };
 }
 
-// One preview is on its way at most; what was wished for meanwhile is asked for when it is here.
+// At most one preview request is pending; changes in the meantime cause one more request after it.
 const preview = { busy: false, again: false };
 async function showPreview() {
-  const image = $("redraw-preview");
-  if (!state.redraw || state.redraw.kind === "clip" || !state.redrawStyles.size) { image.hidden = true; return; }
+  const image = $("stylize-preview");
+  if (!state.stylize || state.stylize.kind === "clip" || !state.stylizeStyles.size) { image.hidden = true; return; }
   if (preview.busy) { preview.again = true; return; }
   preview.busy = true;
   try {
-    const picture = await ask("/api/preview", { json: redrawBody() });
+    const picture = await ask("/api/preview", { json: stylizeBody() });
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(picture);
     image.hidden = false;
@@ -317,28 +317,28 @@ async function showPreview() {
   if (preview.again) { preview.again = false; showPreview(); }
 }
 
-async function redraw() {
-  if (!state.redraw) { notify(word("drop_any")); return; }
-  watch(await ask("/api/jobs", { json: { kind: "stylize", ...redrawBody() } }));
+async function stylize() {
+  if (!state.stylize) { notify(word("drop_any")); return; }
+  watch(await ask("/api/jobs", { json: { kind: "stylize", ...stylizeBody() } }));
 }
 
-// The settings of a recipe, on the tab that makes such pictures; returns the tab.
+// Restore the settings of a recipe on the tab of its command; returns the tab.
 function restore(recipe) {
-  const tab = recipe.command === "stylize" ? "redraw" : "mix";
+  const tab = recipe.command === "stylize" ? "stylize" : "mix";
   const found = {};
   for (const { name, path } of state.settings[recipe.command]) {
     const value = path.split(".").reduce((place, key) => place?.[key], recipe);
     if (value !== undefined) found[name] = value;
   }
   for (const name of Object.keys(values[tab])) if (name in found) values[tab][name] = found[name];
-  if (tab === "redraw") $("preserve_color").checked = values.redraw.preserve_color;
+  if (tab === "stylize") $("preserve_color").checked = values.stylize.preserve_color;
   else {
     $("seed").value = found.seed;
     $("lock").checked = true;
     $("text").value = found.text || "";
     $("negative_text").value = found.negative_text || "";
   }
-  const styles = tab === "redraw" ? state.redrawStyles : state.mixStyles;
+  const styles = tab === "stylize" ? state.stylizeStyles : state.mixStyles;
   styles.clear();
   for (const name of recipe.settings.style || []) {
     const source = name.replace(/:[\d.]+$/, "");
@@ -351,7 +351,7 @@ function restore(recipe) {
 
 // Jobs
 
-function jobsOf(kind) { return $({ stylize: "redraw-jobs", train: "train-jobs" }[kind] || "mix-jobs"); }
+function jobsOf(kind) { return $({ stylize: "stylize-jobs", train: "train-jobs" }[kind] || "mix-jobs"); }
 
 function watch(job) {
   let card = state.jobs.get(job.id);
@@ -418,10 +418,10 @@ async function view(picture) {
     bar.append(zoom);
     const recipe = await ask(`/api/pictures/${picture.id}/recipe`);
     bar.append(button("use", () => useAsSource(picture.id)), button("vary", () => vary(picture.id)),
-      button("again", async () => show(restore(recipe))),
+      button("restore", async () => show(restore(recipe))),
       button("other_style", async () => {
         const tab = restore(recipe);
-        (tab === "redraw" ? state.redrawStyles : state.mixStyles).clear();
+        (tab === "stylize" ? state.stylizeStyles : state.mixStyles).clear();
         loadStyles();
         show(tab);
       }));
@@ -474,7 +474,7 @@ async function takeArchive(file) {
 
 async function train() {
   if (!state.train) { notify(word("drop_zip")); return; }
-  const body = { kind: "train", name: training.name, source: state.train.id, init: training.init || null, ...bodyOf("train", values.train) };
+  const body = { kind: "train", name: training.name, source: state.train.id, finetune: training.finetune || null, ...bodyOf("train", values.train) };
   watch(await ask("/api/jobs", { json: body }));
   curves = {};
 }
@@ -496,8 +496,8 @@ function addStep({ stage, terms }) {
   }));
 }
 
-// After a reload: what a training in progress has told already.
-async function recall(run) {
+// After a reload: the curves and previews of a running training.
+async function restoreTraining(run) {
   const path = `/api/models/${encodeURIComponent(run)}`;
   const log = await ask(`${path}/log`);
   curves = {};
@@ -510,7 +510,7 @@ function addPreview({ run, file }) {
   $("timeline").prepend(element("img", { src: `/api/models/${encodeURIComponent(run)}/previews/${encodeURIComponent(file)}`, alt: file }));
 }
 
-// The frame
+// Tabs, language and events
 
 function show(name) {
   for (const tab of TABS) {
@@ -523,7 +523,7 @@ function show(name) {
   location.hash = name;
 }
 
-function speak() {
+function showWords() {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   document.querySelectorAll("[data-word]").forEach((node) => { node.textContent = word(node.dataset.word); });
   document.querySelectorAll("[data-alt]").forEach((node) => { node.alt = word(node.dataset.alt); });
@@ -556,7 +556,7 @@ async function refreshJobs() {
   const jobs = await ask("/api/jobs?limit=20");
   for (const job of jobs.reverse()) {
     watch(job);
-    if (job.kind === "train") { if (job.state === "running") await recall(job.request.name).catch(() => {}); continue; }
+    if (job.kind === "train") { if (job.state === "running") await restoreTraining(job.request.name).catch(() => {}); continue; }
     for (const picture of (await ask(`/api/jobs/${job.id}`)).pictures) addPicture(job.id, picture);
   }
 }
@@ -576,11 +576,11 @@ async function start() {
     });
     return button;
   }));
-  $("language").addEventListener("click", () => { language = language === "en" ? "zh" : "en"; localStorage.setItem("language", language); speak(); loadStyles(); });
+  $("language").addEventListener("click", () => { language = language === "en" ? "zh" : "en"; localStorage.setItem("language", language); showWords(); loadStyles(); });
   $("model").addEventListener("change", () => chooseModel().catch(() => {}));
   $("make").addEventListener("click", () => make().catch(() => {}));
   $("dice").addEventListener("click", roll);
-  $("redraw-go").addEventListener("click", () => redraw().catch(() => {}));
+  $("stylize-go").addEventListener("click", () => stylize().catch(() => {}));
   $("train-go").addEventListener("click", () => train().catch(() => {}));
   $("zip").addEventListener("click", () => downloadZip().catch(() => {}));
   $("remove").addEventListener("click", () => removeChosen().catch(() => {}));
@@ -598,15 +598,15 @@ async function start() {
     loadStyles();
   });
   dropZone("mix-drop", addSource);
-  const takeRedraw = async (file) => {
-    state.redraw = await upload(file);
-    $("redraw-source").replaceChildren(state.redraw.kind === "picture" ? element("img", { src: `/api/uploads/${state.redraw.id}/picture`, alt: state.redraw.name, width: 160 })
-      : element("p", { textContent: state.redraw.name }));
+  const takeContent = async (file) => {
+    state.stylize = await upload(file);
+    $("stylize-source").replaceChildren(state.stylize.kind === "picture" ? element("img", { src: `/api/uploads/${state.stylize.id}/picture`, alt: state.stylize.name, width: 160 })
+      : element("p", { textContent: state.stylize.name }));
     showPreview();
   };
-  dropZone("redraw-drop", takeRedraw, false);
-  folderButton("redraw-folder", takeRedraw);
-  $("preserve_color").addEventListener("change", () => { values.redraw.preserve_color = $("preserve_color").checked; showPreview(); });
+  dropZone("stylize-drop", takeContent, false);
+  folderButton("stylize-folder", takeContent);
+  $("preserve_color").addEventListener("change", () => { values.stylize.preserve_color = $("preserve_color").checked; showPreview(); });
   dropZone("style-drop", async (file) => {
     const found = await upload(file);
     state.styleSources.push(found);
@@ -619,7 +619,7 @@ async function start() {
     if (files.length && !$("mix").hidden) files.forEach((file) => addSource(file).catch(() => {}));
   });
   await loadSettings();
-  speak();
+  showWords();
   show(TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "mix");
   loadModels().catch(() => {}).then(listen);
 }

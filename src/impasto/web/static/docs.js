@@ -1,5 +1,5 @@
 "use strict";
-// The interface's own description, drawn from openapi.json.
+// The documentation of the REST interface, from openapi.json.
 
 const made = (tag, text, className = "") => Object.assign(document.createElement(tag), { textContent: text, className });
 

@@ -1,5 +1,5 @@
 "use strict";
-// Folders that are dropped or chosen go to the studio as one archive: a ZIP without compression, as pictures have theirs.
+// Packs a dropped or selected folder into one archive: a ZIP without compression, as pictures are compressed already.
 
 const PACKED = /\.(png|jpe?g|webp|avif|bmp|gif|tiff?|jsonl)$/i;
 const REMAINDERS = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -13,7 +13,7 @@ function checksum(bytes) {
   return (sum ^ 0xffffffff) >>> 0;
 }
 
-// Little-endian numbers, each as [bytes, value].
+// Little-endian numbers from pairs [bytes, value].
 function record(...fields) {
   const view = new DataView(new ArrayBuffer(fields.reduce((sum, [size]) => sum + size, 0)));
   let at = 0;
@@ -24,7 +24,7 @@ function record(...fields) {
   return view.buffer;
 }
 
-// files: [path in the folder, File]. The ZIP's own limits are 65,535 files and 4 GiB.
+// files: [path in the folder, File]. A ZIP is limited to 65,535 files and 4 GiB.
 async function packed(files, name) {
   const parts = [], directory = [];
   let offset = 0, length = 0;
@@ -57,5 +57,5 @@ async function filesBelow(folder, path = "") {
   }
 }
 
-// What an <input webkitdirectory> holds, without the folder's own name in front.
+// The files of an <input webkitdirectory>, without the name of the folder in their paths.
 const filesChosen = (files) => [...files].filter((file) => PACKED.test(file.name)).map((file) => [file.webkitRelativePath.split("/").slice(1).join("/"), file]);
