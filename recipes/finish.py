@@ -1,10 +1,10 @@
-"""The last minutes of a decoder: it alone learns on, from latents all but free of noise, as the prior will give them.
+"""The last minutes of a decoder: it alone trains, on almost noise-free latents, as the prior will generate them.
 
-python recipes/finish.py runs/icons-course-1 runs/icons-images --out runs/icons-course-2 --minutes 28
+python recipes/finish.py runs/icons-phase-1 runs/icons-images --out runs/icons-phase-2 --minutes 28
 
-In training the decoder sees latents with all their noise, some levels left out, and hears a discriminator. Here it
-only learns to paint cleanly what it is given. Encoders and prior stay as they are, so every latent keeps its meaning.
-Interrupted, it begins again; done, it does nothing more.
+In `impasto train` the decoder sees latents with their full noise, and with some levels dropped. Here the noise is
+small and no level is dropped. Encoders and prior are kept, so every latent keeps its meaning. An interrupted run starts
+again; a finished one does nothing.
 """
 
 import argparse
@@ -18,24 +18,25 @@ from impasto.backbone import Backbone, Lite, feature_distance
 from impasto.data import ImageSet, prepare
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
-from impasto.model.decoder import possible
+from impasto.model.blocks import to_images
+from impasto.model.decoder import clamp_valid
 from impasto.model.impasto import load_model, save_model
 from impasto.objective.reconstruction import reconstruction_loss
-from impasto.training.autoencoder_stage import to_device
 from impasto.training.engine import choose_device
-from impasto.training.run import Run
+from impasto.training.run import Run, model_file
 from impasto.training.seeds import Order
 
-NOISE = 0.3
-"""Part of the posterior's deviation that is left."""
+TEMPERATURE = 0.3
+"""Factor on the posterior's standard deviation."""
 FEATURE_WEIGHT = 0.3
 LEARNING_RATE = 3e-4
 WARMUP = 30
 DECAY = 0.995
+"""Of the moving average of the weights."""
 
 
 def finish(autoencoder: Autoencoder, images: ImageSet, minutes: float, batch_size: int, seed: int) -> None:
-    """Train the decoder for so long, on the device where it is; its averaged weights take its place."""
+    """Train the decoder for ``minutes`` on its device, then replace its weights by their moving average."""
     decoder, device = autoencoder.decoder.requires_grad_(True), next(autoencoder.parameters()).device
     features = Backbone(Lite.LITE1).to(device)
     adam = torch.optim.AdamW(decoder.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
@@ -43,18 +44,19 @@ def finish(autoencoder: Autoencoder, images: ImageSet, minutes: float, batch_siz
         decoder,
         avg_fn=lambda old, new, count: torch.lerp(old, new, 1 - min(DECAY, (2 + int(count)) / (11 + int(count)))),
     )
-    order, began, step = Order(images.train, seed, Stage.AUTOENCODER), time.monotonic(), 0
-    while (progress := (time.monotonic() - began) / (60 * minutes)) < 1:
+    order, started, step = Order(images.train, seed, Stage.AUTOENCODER), time.monotonic(), 0
+    while (progress := (time.monotonic() - started) / (60 * minutes)) < 1:
         for group in adam.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
-        image = to_device(images.batch(order.take(step * batch_size, batch_size)), device)
+        image = to_images(images.batch(order.take(step * batch_size, batch_size)), device)
         with torch.no_grad():
-            latents = [g.sample(torch.randn_like(g.mean), NOISE) for g in autoencoder.posterior(image)]
-            real = features(image)
-        decoded = decoder((latents[0], latents[1], latents[2], latents[3]))
-        pixels = reconstruction_loss(decoded, image).mean()
-        look = feature_distance(features(possible(decoded)), real).mean()
-        (pixels + FEATURE_WEIGHT * look).backward()
+            posterior = autoencoder.posterior(image)
+            latents = posterior.map(lambda gaussian: gaussian.sample(torch.randn_like(gaussian.mean), TEMPERATURE))
+            target = features(image)
+        output = decoder(latents)
+        reconstruction = reconstruction_loss(output, image).mean()
+        distance = feature_distance(features(clamp_valid(output)), target).mean()
+        (reconstruction + FEATURE_WEIGHT * distance).backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         adam.step()
         adam.zero_grad(set_to_none=True)
@@ -62,14 +64,15 @@ def finish(autoencoder: Autoencoder, images: ImageSet, minutes: float, batch_siz
         step += 1
         if step % 50 == 0:
             print(
-                f"{100 * progress:.0f} %, {step * batch_size:,} images: {float(pixels):.4f}, {float(look):.4f}",
+                f"{100 * progress:.0f} %, {step * batch_size:,} images: reconstruction {float(reconstruction):.4f}, "
+                f"features {float(distance):.4f}",
                 flush=True,
             )
     decoder.load_state_dict(average.module.state_dict())
 
 
 def main() -> None:
-    """Read, finish, write."""
+    """Read the model, train its decoder, write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
@@ -83,11 +86,10 @@ def main() -> None:
     if target.exists():
         return
     torch.manual_seed(arguments.seed)
-    run = Run(arguments.run)
-    model, styles = load_model(run.model)
+    model, styles = load_model(model_file(arguments.run))
     device, _ = choose_device(arguments.device)
     model.to(device)
-    images = prepare(arguments.images, resolution=model.config.resolution, cache=run.cache)
+    images = prepare(arguments.images, resolution=model.config.resolution, cache=arguments.out / "cache")
     finish(model.autoencoder, images, arguments.minutes, arguments.batch_size, arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     save_model(model, target, styles=styles, half=True)

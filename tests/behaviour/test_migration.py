@@ -66,7 +66,7 @@ def test_a_recipe_of_format_1_is_read(tmp_path: Path, text: str) -> None:
 def test_a_recipe_of_format_1_is_replayed(run: Path, text: str, decoder_only: bool) -> None:
     if decoder_only:
         network, styles = load_model(run / "model.safetensors")
-        config = network.config.__class__(**{**network.config.__dict__, "redraws_alone": True})
+        config = network.config.__class__(**{**network.config.__dict__, "decoder_only_stylization": True})
         network.config = config
         save_model(network, run / "model.safetensors", styles=styles)
     noise(40, 40).save("x.png")

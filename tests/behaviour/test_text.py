@@ -14,11 +14,12 @@ from impasto import text as module
 from impasto.cli.main import main
 from impasto.config import GenerateConfig, Prompt
 from impasto.create.recipe import read_recipe
+from impasto.create.sampling import sample_condition
 from impasto.create.vectors import Latents
-from impasto.model.encoder import Hierarchy
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.model.sampler import draw_noise, sample
+from impasto.model.levels import Levels
+from impasto.model.prior import Condition
 from impasto.text import TEXT_DIM, TextEncoder
 
 ENGLISH = ("a smiling cat", "a happy kitten", "the flag of France")
@@ -77,34 +78,34 @@ def test_a_captioned_folder_trains_a_model_that_can_be_asked(
     assert "--negative-text needs --text" in capsys.readouterr().err
 
 
-def test_text_turns_the_flow_and_guidance_goes_away_from_the_negative(tmp_path: Path) -> None:
+def test_text_conditions_the_flow_and_guidance_departs_from_the_negative_text(tmp_path: Path) -> None:
     from impasto.config import Sampling, Size, sized_model
 
     config = sized_model(Size.TINY, channels=3, resolution=32, collections=("a",), text_dim=4)
     prior = Impasto(config).eval().prior
-    for head in (prior.head, prior.draft_head):
+    for head in (prior.head, prior.intermediate_head):
         for parameter in head.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
-    shapes = [(2, 32), (2, 16, 1, 1), (2, 16, 2, 2), (2, 8, 4, 4)]
-    style, coarse, middle, fine = (Gaussian.standard(torch.zeros(shape)) for shape in shapes)
-    nothing: Hierarchy = style, coarse, middle, fine
-    noise = draw_noise([1, 2], nothing)
+    shapes = Levels((2, 32), ((2, 16, 1, 1), (2, 16, 2, 2), (2, 8, 4, 4)))
+    nothing = shapes.map(lambda shape: Gaussian.standard(torch.zeros(shape)))
     cat, flag = torch.eye(4)[:1].expand(2, -1), torch.eye(4)[1:2].expand(2, -1)
     plain = Sampling(steps=2, guidance=1.0)
-    unasked, asked = (sample(prior, nothing, noise, plain, text=text)[1] for text in (None, cat))
-    assert not torch.allclose(unasked, asked)
-    away = sample(prior, nothing, noise, Sampling(steps=2, guidance=2.0), text=cat, away=flag)[1]
-    free = sample(prior, nothing, noise, Sampling(steps=2, guidance=2.0), text=cat)[1]
-    same = sample(prior, nothing, noise, Sampling(steps=2, guidance=2.0), text=cat, away=cat)[1]
-    assert not torch.allclose(away, free)
-    torch.testing.assert_close(same, asked, atol=1e-5, rtol=1e-4)
+    guided = Sampling(steps=2, guidance=2.0)
+
+    def coarsest(settings: Sampling, text: torch.Tensor | None, negative: torch.Tensor | None = None) -> torch.Tensor:
+        return sample_condition(prior, Condition(nothing, text, negative), [1, 2], settings).maps[0]
+
+    without, with_text = coarsest(plain, None), coarsest(plain, cat)
+    assert not torch.allclose(without, with_text)
+    assert not torch.allclose(coarsest(guided, cat, flag), coarsest(guided, cat))
+    torch.testing.assert_close(coarsest(guided, cat, cat), with_text, atol=1e-5, rtol=1e-4)
 
 
 def test_what_cannot_be_asked_or_learned_is_said(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main("generate run -n 1 --text cat --out new --device cpu".split()) == 2
-    assert "has learned no captions" in capsys.readouterr().err
+    assert "captions" in capsys.readouterr().err
     write_noise(Path("in"), "one.png", "two.png", "three.png")
     train = "train in --out other --size tiny --resolution 32 --images 32 --device cpu --text"
     assert main(train.split()) == 2
@@ -115,9 +116,8 @@ def test_what_cannot_be_asked_or_learned_is_said(
 
 
 def test_images_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:
-    from impasto.training.captions import captions_of
-
     from impasto.data import prepare
+    from impasto.training.prior_stage import captions_of
 
     images = prepare(write_captioned(tmp_path / "in"), resolution=32, cache=tmp_path / "cache")
     vectors = captions_of(images, images.train)

@@ -15,6 +15,7 @@ from impasto.config import GenerateConfig, flat
 from impasto.create.recipe import read_recipe
 from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
+from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 
 
@@ -71,7 +72,9 @@ def test_a_recipe_makes_the_identical_image_again(run: Path, capsys: pytest.Capt
     assert main("generate --recipe new/seed5-0002.png --out third --device cpu".split()) == 2
     message = capsys.readouterr().err
     assert "ref.png has changed" in message and "new/seed5-0002.png" in message
-    save_model(Impasto(impasto.load(run).config), Path("run/model.safetensors"), styles=torch.zeros(2, 2, 32))
+    save_model(
+        Impasto(impasto.load(run).config), Path("run/model.safetensors"), styles=Gaussian.standard(torch.zeros(2, 32))
+    )
     assert main("generate --recipe new/seed5-0002.png --out third --device cpu".split()) == 2
     assert "another model" in capsys.readouterr().err
     assert not Path("third").exists()

@@ -1,4 +1,4 @@
-"""`impasto fuse` on a model of random weights: who is heard where, sizes, order, recipes, and what is refused."""
+"""`impasto fuse` on a model of random weights: weights of the sources, sizes, order, recipes, and refusals."""
 
 from pathlib import Path
 
@@ -14,28 +14,30 @@ from impasto.cli.main import main
 from impasto.config import VARY_SAMPLING, FuseConfig, flat
 from impasto.create.fuse import Fuser
 from impasto.create.recipe import read_recipe
-from impasto.model.encoder import Hierarchy
+from impasto.model.encoder import Posterior
 
 
 @pytest.fixture
 def model(run: Path) -> Pipeline:
-    """The model of that run, beside three images."""
+    """The model of that run, next to three images."""
     for seed, name in enumerate("abc"):
         noise(40, 40, mode="RGBA", seed=seed).save(f"{name}.png")
     return impasto.load(run, "cpu")
 
 
-def told(model: Pipeline, **settings: object) -> Hierarchy:
-    """What the sources of a fusion tell."""
-    fused: list[Hierarchy] = []
+def fused(model: Pipeline, **settings: object) -> Posterior:
+    """The posterior of the sources of a fusion."""
+    posteriors: list[Posterior] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Fuser, "__call__", lambda self, index, on_step=None: fused.append(self.fused) or noise())
+        patch.setattr(
+            Fuser, "__call__", lambda self, index, on_step=None: posteriors.append(self.condition.posterior) or noise()
+        )
         next(iter(model.fuse(flat(FuseConfig, **settings))))  # pyrefly: ignore
-    return fused[0]
+    return posteriors[0]
 
 
 def test_one_image_three_times_is_its_own_posterior(model: Pipeline) -> None:
-    found = told(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), conditioning_scale=1.0)
+    found = fused(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), conditioning_scale=1.0)
     whole = next(iter(model.whole_images(Path("a.png"))))
     pixels = np.pad(whole.pixels[:3], ((0, 0), (12, 12), (12, 12)), constant_values=255)
     alpha = np.pad(whole.pixels[3:], ((0, 0), (12, 12), (12, 12)))
@@ -45,42 +47,42 @@ def test_one_image_three_times_is_its_own_posterior(model: Pipeline) -> None:
         torch.testing.assert_close(a.log_variance, b.log_variance, atol=1e-5, rtol=1e-4)
 
 
-def test_colours_of_others_are_laid_out_roughly_and_texture_speaks_on_the_style_alone(model: Pipeline) -> None:
-    structure = told(model, orientation=("b.png",))
-    two = told(model, orientation=("b.png",), texture=("c.png",))
-    three = told(model, pixel=("a.png",), orientation=("b.png",), texture=("c.png",))
-    assert not torch.equal(structure[0].mean, two[0].mean) and not torch.equal(two[0].mean, three[0].mean)
+def test_colours_of_others_are_coarse_and_texture_acts_on_the_style_alone(model: Pipeline) -> None:
+    structure = fused(model, orientation=("b.png",))
+    two = fused(model, orientation=("b.png",), texture=("c.png",))
+    three = fused(model, pixel=("a.png",), orientation=("b.png",), texture=("c.png",))
+    assert not torch.equal(structure.style.mean, two.style.mean) and not torch.equal(two.style.mean, three.style.mean)
     for level, (a, b, c) in enumerate(zip(structure, two, three, strict=True)):
         assert level == 0 or torch.equal(a.mean, b.mean)
         assert torch.equal(b.mean, c.mean) == (level > 1)
-    assert (three[1].log_variance < two[1].log_variance).all(), "two experts are surer than one"
-    texture = told(model, texture=("c.png",))
-    assert (texture[0].mean != 0).any()
-    assert all((level.mean == 0).all() and (level.log_variance == 0).all() for level in texture[1:])
-    colours = told(model, pixel=("a.png",))
+    assert (three.maps[0].log_variance < two.maps[0].log_variance).all(), "two experts are more precise than one"
+    texture = fused(model, texture=("c.png",))
+    assert (texture.style.mean != 0).any()
+    assert all((level.mean == 0).all() and (level.log_variance == 0).all() for level in texture.maps)
+    colours = fused(model, pixel=("a.png",))
     assert all((level.mean != 0).any() for level in colours)
 
 
 def test_order_changes_nothing_weights_and_levels_do(model: Pipeline) -> None:
-    one = told(model, orientation=("a.png:2", "b.png"), texture=("c.png", "a.png"))
-    other = told(model, orientation=("b.png", "a.png:2"), texture=("a.png", "c.png"))
+    one = fused(model, orientation=("a.png:2", "b.png"), texture=("c.png", "a.png"))
+    other = fused(model, orientation=("b.png", "a.png:2"), texture=("a.png", "c.png"))
     assert all(torch.equal(a.mean, b.mean) for a, b in zip(one, other, strict=True))
-    heavier = told(model, orientation=("a.png:9", "b.png"), texture=("c.png", "a.png"))
-    assert not torch.equal(one[1].mean, heavier[1].mean)
-    coarse = told(model, orientation=("a.png",), level_weights=(1.0, 1.0, 0.0, 0.0))
-    assert (coarse[1].mean != 0).any() and (coarse[2].mean == 0).all() and (coarse[3].mean == 0).all()
-    free, trusting = (told(model, orientation=("a.png",), conditioning_scale=scale)[1] for scale in (1e-9, 1.0))
-    ignored = told(model, orientation=("a.png",), conditioning_scale=0.0)
+    heavier = fused(model, orientation=("a.png:9", "b.png"), texture=("c.png", "a.png"))
+    assert not torch.equal(one.maps[0].mean, heavier.maps[0].mean)
+    coarse = fused(model, orientation=("a.png",), level_weights=(1.0, 1.0, 0.0, 0.0))
+    assert (coarse.maps[0].mean != 0).any() and (coarse.maps[1].mean == 0).all() and (coarse.maps[2].mean == 0).all()
+    free, trusting = (fused(model, orientation=("a.png",), conditioning_scale=scale).maps[0] for scale in (1e-9, 1.0))
+    ignored = fused(model, orientation=("a.png",), conditioning_scale=0.0)
     assert all((level.mean == 0).all() and (level.log_variance == 0).all() for level in ignored)
     assert (free.log_variance > trusting.log_variance).all()
 
 
 def test_a_style_is_shared_by_all_of_it(model: Pipeline) -> None:
-    alone = told(model, orientation=("b.png",))
-    styled = told(model, orientation=("b.png",), style=("a",))
-    mine = told(model, orientation=("b.png",), style=("c.png",))
-    assert not torch.equal(alone[0].mean, styled[0].mean) and not torch.equal(styled[0].mean, mine[0].mean)
-    assert all(torch.equal(a.mean, b.mean) for a, b in zip(alone[1:], styled[1:], strict=True))
+    alone = fused(model, orientation=("b.png",))
+    styled = fused(model, orientation=("b.png",), style=("a",))
+    mine = fused(model, orientation=("b.png",), style=("c.png",))
+    assert not torch.equal(alone.style.mean, styled.style.mean) and not torch.equal(styled.style.mean, mine.style.mean)
+    assert all(torch.equal(a.mean, b.mean) for a, b in zip(alone.maps, styled.maps, strict=True))
 
 
 def test_variations_with_recipes_at_the_size_of_the_structure(model: Pipeline) -> None:
@@ -136,9 +138,7 @@ def test_bad_input_is_named(model: Pipeline, arguments: str, message: str, capsy
     assert not Path("x.png").exists()
 
 
-def test_variations_keep_the_levels_that_are_not_drawn_anew(
-    model: Pipeline, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_variations_keep_the_levels_that_are_not_resampled(model: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     command = "vary run a.png --steps 2 --device cpu"
     assert main([*command.split(), "-n", "2", "--resample", "style", "stride8", "--out", "new"]) == 0
     assert sorted(p.name for p in Path("new").iterdir()) == ["a-0000.png", "a-0001.png"]

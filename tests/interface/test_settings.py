@@ -33,8 +33,8 @@ from impasto.config import (
 from impasto.create import fuse as fuse_module
 from impasto.create import stylize as stylize_module
 from impasto.errors import ImpastoError
-from impasto.model.autoencoder import LEVEL_NAMES
 from impasto.model.impasto import load_model, save_model
+from impasto.model.levels import LEVEL_NAMES
 from impasto.settings import changed, kind_of, leaves
 
 CONFIGS = (GENERATE_CONFIG, STYLIZE_CONFIG, FUSE_CONFIG, VARY_CONFIG, EvaluateConfig())
@@ -46,7 +46,7 @@ IDLE: dict[str, Any] = {"seed": 1, "steps": 4, "temperature": 0.5, "guidance": 1
 def alone(run: Path) -> Path:
     """A model whose decoder stylizes without the flow, and an image."""
     network, styles = load_model(run / "model.safetensors")
-    network.config = dataclasses.replace(network.config, redraws_alone=True)
+    network.config = dataclasses.replace(network.config, decoder_only_stylization=True)
     save_model(network, run / "model.safetensors", styles=styles)
     noise(40, 40).save("x.png")
     return run

@@ -15,7 +15,8 @@ from impasto.config import Flow, ModelConfig, Repeat, StylizeConfig, flat
 from impasto.create.image import with_colours_of
 from impasto.create.recipe import read_recipe
 from impasto.model.autoencoder import Autoencoder
-from impasto.model.fuser import fuse, told
+from impasto.model.fuser import fuse
+from impasto.model.fuser import stylize as stylized_posterior
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, load_model, save_model
 
@@ -54,7 +55,7 @@ def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: py
     Path("new/one.png").unlink()
     kept = Path("new/deep/er/two.png").stat().st_mtime_ns
     assert stylize("run in --style a --out new") == 0
-    assert "1 images in new, 2 were there already" in capsys.readouterr().out
+    assert "1 image in new, 2 were there already" in capsys.readouterr().out
     assert Path("new/deep/er/two.png").stat().st_mtime_ns == kept and Path("new/one.png").exists()
     assert stylize("run in --style b --out new") == 0
     settings = read_recipe(Path("new/deep/er/two.png")).settings
@@ -87,7 +88,7 @@ def test_the_order_of_styles_changes_nothing_and_the_seed_everything(run: Path) 
 
 
 @pytest.mark.parametrize("tile", ["", "--tile x"])
-def test_passes_are_the_mean_of_an_image_painted_in_several_places(run: Path, tile: str) -> None:
+def test_shifts_are_the_mean_over_shifted_copies(run: Path, tile: str) -> None:
     noise(64, 45 if tile else 64).save("one.png")
     assert stylize(f"run one.png --style a --flow off --num-shifts 2 --out twice {tile}") == 0
     model = impasto.load("run", "cpu")
@@ -98,14 +99,15 @@ def test_passes_are_the_mean_of_an_image_painted_in_several_places(run: Path, ti
     assert second.canvas_width == (64 if tile else 96) and (second.canvas_height, first.canvas_height) == (96, 64)
     image = np.asarray(Image.open("one.png").convert("RGBA")).transpose(2, 0, 1)[: model.config.channels]
     decoded = [
-        canvas.take(stylizer.paint(stylizer.told(stylizer.encode(canvas.put(image))))) for canvas in (first, second)
+        canvas.take(stylizer.output(stylizer.posterior(stylizer.encode(canvas.put(image)))))
+        for canvas in (first, second)
     ]
     assert np.abs(decoded[0] - decoded[1]).max() > 0.01
     expected = np.asarray(stylizer.finished(np.mean(decoded, 0), image).convert("RGBA")).astype(int)
     assert np.abs(pixels("twice/one.png") - expected).max() <= 1
 
 
-def test_the_flow_is_left_out_where_the_decoder_decoder_only_stylization(run: Path, tiny: ModelConfig) -> None:
+def test_the_flow_is_left_out_with_decoder_only_stylization(run: Path, tiny: ModelConfig) -> None:
     write_noise(Path(), "x.png")
     network, styles = load_model(run / "model.safetensors")
     network.config = dataclasses.replace(tiny, decoder_only_stylization=True)
@@ -122,7 +124,7 @@ def test_the_flow_is_left_out_where_the_decoder_decoder_only_stylization(run: Pa
     assert (made["1"] == made["2"]).all() and (made["2"] == made["5"]).all()
     assert (made["3"] == made["4"]).all() and (made["2"] != made["3"]).any()
     config = flat(StylizeConfig, style=("a",), text="sun")
-    assert config.follows_flow(network.config), "the decoder alone hears no text"
+    assert config.follows_flow(network.config), "only the flow is conditioned on text"
 
 
 def test_a_saved_style_is_the_style(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +143,7 @@ def test_a_style_of_another_model_is_refused(run: Path, tiny: ModelConfig, capsy
     assert main("style save run a -o my.style --device cpu".split()) == 0
     other = Path("other/model.safetensors")
     other.parent.mkdir()
-    save_model(Impasto(tiny), other, styles=torch.zeros(2, 2, tiny.style_dim))
+    save_model(Impasto(tiny), other, styles=Gaussian.standard(torch.zeros(2, tiny.style_dim)))
     capsys.readouterr()
     assert stylize(f"{other} x.png --style my.style --out new") == 2
     message = capsys.readouterr().err
@@ -203,17 +205,17 @@ def test_python_streams_images(run: Path) -> None:
     assert [made.recipe.content for made in found] == ["in/one.png", "in/two.png"]
 
 
-def test_strength_lets_colours_fall_silent_before_structure(tiny: ModelConfig) -> None:
+def test_strength_attenuates_colours_before_structure(tiny: ModelConfig) -> None:
     model, image = Autoencoder(tiny), torch.rand(2, 4, 64, 64)
     style = Gaussian(torch.full((2, tiny.style_dim), 0.5), torch.full((2, tiny.style_dim), -2.0))
     with torch.no_grad():
         experts = model.experts(image)
-        found = [told(experts, style, strength) for strength in (0.0, 0.5, 1.0)]
+        found = [stylized_posterior(experts, style, strength, tiny) for strength in (0.0, 0.5, 1.0)]
         structure = fuse(experts, torch.tensor([0.0, 1.0, 0.0])[None, :, None].expand(2, 3, 4))
-        for level, gaussian in enumerate(model.posterior(image)):
-            torch.testing.assert_close(found[0][level].mean, gaussian.mean)
-    sure = [[float(level.precision.mean()) for level in hierarchy[1:]] for hierarchy in found]
-    assert all(first > second > third for first, second, third in zip(*sure, strict=True))
-    # At the finest stride all but nothing else is left.
-    torch.testing.assert_close(found[2][3].mean, structure[3].mean, atol=1e-2, rtol=0)
-    torch.testing.assert_close(found[2][0].mean, style.mean)
+        for stylized, gaussian in found[0].zip(model.posterior(image)):
+            torch.testing.assert_close(stylized.mean, gaussian.mean)
+    precisions = [[float(level.precision.mean()) for level in posterior.maps] for posterior in found]
+    assert all(first > second > third for first, second, third in zip(*precisions, strict=True))
+    # At the finest stride almost nothing else is left.
+    torch.testing.assert_close(found[2].maps[2].mean, structure.maps[2].mean, atol=1e-2, rtol=0)
+    torch.testing.assert_close(found[2].style.mean, style.mean)

@@ -21,7 +21,7 @@ BANNED = {
     "discriminator, evaluator": r"judges?|judged|verdicts?",
     "features, statistics": r"looks|look_\w+",
     "collection": r"makers?",
-    "auxiliary predictor": r"stylereader|captionreader",
+    "auxiliary predictor": r"style ?reader|caption ?reader",
     "linear skip": r"sketch(es)?|glances?",
     "expert attenuation": r"fades|faded",
     "temporal smoothing": r"steady",
@@ -49,6 +49,14 @@ ALLOWED = {
 """The studio's own interface, by prefix: what may stay there."""
 
 
+OTHER_WORDS = re.compile(r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b|--out pictures|image\.draft\(")
+"""Addresses, names of files and of Pillow's methods, the folder of the first example."""
+
+
+OTHER_WORDS = re.compile(r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b|--out pictures|image\.draft\(|`draft`")
+"""Addresses, names of files, the folder of the first example, and a method of Pillow."""
+
+
 def lines() -> list[tuple[str, int, str]]:
     """Every line of the package, the READMEs and the docs."""
     names = ["src/impasto/*.py", "README.md", "docs/*.md", "src/impasto/models/*.md", "benchmarks/*.py", "recipes/*.py"]
@@ -65,7 +73,7 @@ def found(file: str, line: str) -> list[str]:
     """The banned words of a line, with what to write instead."""
     allowed = {instead for prefix, words in ALLOWED.items() if file.startswith(prefix) for instead in words}
     # Words within longer names count too: a name is words joined by underscores.
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b|--out pictures", "", line))
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", OTHER_WORDS.sub("", line))
     return [
         f"{match[0]!r} -> {instead}"
         for instead, pattern in BANNED.items()
