@@ -1,9 +1,9 @@
-"""Many clients at once: 64 of them poll, upload and queue jobs for a minute. No job may be lost, no answer be a 5xx.
+"""Load test of the studio: 64 clients poll, upload and queue jobs for a minute; responses and memory, as JSON.
 
 python benchmarks/clients.py runs/emoji --out clients.json
 
-Starts a studio of its own in a temporary folder, with the model RUN, and prints what it answered and the memory that it
-needed in the first and in the last quarter of the time. Ends with an error where something was lost.
+The benchmark starts a studio in a temporary folder with the model RUN. It fails if a job is lost, a response has a
+status of 500 or above, or memory grows between the first and the last quarter of the time.
 """
 
 import asyncio
@@ -24,86 +24,94 @@ from PIL import Image
 from common import options, write
 
 PAUSE_SECONDS = 0.2
-"""Of a client between two wishes."""
+"""Mean pause of a client between two requests."""
 SERVER_START_SECONDS = 30.0
 DRAIN_SECONDS = 300.0
 MAX_GROWTH = 1.15
-"""Memory in the last quarter against that in the first."""
+"""Maximum memory in the last quarter against that in the first."""
 
 
-def picture(seed: int) -> bytes:
-    """A small picture file."""
+def png(seed: int) -> bytes:
+    """A small image file."""
     data = io.BytesIO()
     Image.new("RGB", (48, 48), (seed % 256, 90, 160)).save(data, "PNG")
     return data.getvalue()
 
 
 class Client:
-    """One visitor: asks, uploads and queues at random until the time is over."""
+    """One client, which polls, uploads and queues jobs at random."""
 
-    def __init__(self, number: int, model: str, answers: Counter[str], accepted: set[str]) -> None:
+    def __init__(self, number: int, port: int, model: str, responses: Counter[str], accepted: set[str]) -> None:
         self.random = random.Random(number)
+        self.polled = (
+            f"http://127.0.0.1:{port}/api/jobs",
+            f"http://127.0.0.1:{port}/api/pictures",
+            f"http://127.0.0.1:{port}/api/models",
+        )
         self.model = model
-        self.answers = answers
+        self.responses = responses
+        """Numbers of responses by request and status."""
         self.accepted = accepted
+        """Ids of the jobs that the studio accepted."""
 
-    async def visit(self, http: httpx.AsyncClient, until: float) -> None:
-        """Until the time is over."""
+    async def run(self, http: httpx.AsyncClient, until: float) -> None:
+        """Send requests until the time ``until``."""
         while time.monotonic() < until:
             await self.random.choices((self.poll, self.upload, self.queue), weights=(6, 2, 1))[0](http)
             await asyncio.sleep(self.random.random() * 2 * PAUSE_SECONDS)
 
     async def poll(self, http: httpx.AsyncClient) -> None:
-        """Signature at jobs, pictures or models."""
-        self._count("poll", await http.get(self.random.choice(("/api/jobs", "/api/pictures", "/api/models"))))
+        """Get the list of jobs, images or models."""
+        self._count("poll", await http.get(self.random.choice(self.polled)))
 
     async def upload(self, http: httpx.AsyncClient) -> None:
-        """Bring a picture."""
-        files = {"file": ("mine.png", picture(self.random.randrange(256)))}
+        """Upload an image."""
+        files = {"file": ("image.png", png(self.random.randrange(256)))}
         self._count("upload", await http.post("/api/uploads", files=files))
 
     async def queue(self, http: httpx.AsyncClient) -> None:
-        """Ask for a picture; where the queue is full, come back when told to."""
-        body = {"kind": "generate", "model": self.model, "count": 1, "steps": 1, "guidance": 1}
-        answer = await http.post("/api/jobs", json=body)
-        self._count("job", answer)
-        if answer.status_code == 202:
-            self.accepted.add(answer.json()["id"])
-        elif answer.status_code == 429:
-            await asyncio.sleep(min(1.0, float(answer.headers["Retry-After"])))
+        """Queue a job of one image; if the queue is full, wait as long as the response demands, at most a second."""
+        settings = {"sampling": {"steps": 1, "guidance": 1}}
+        body = {"kind": "generate", "model": self.model, "count": 1, "settings": settings}
+        response = await http.post("/api/jobs", json=body)
+        self._count("job", response)
+        if response.status_code == 202:
+            self.accepted.add(response.json()["id"])
+        elif response.status_code == 429:
+            await asyncio.sleep(min(1.0, float(response.headers["Retry-After"])))
 
-    def _count(self, what: str, answer: httpx.Response) -> None:
-        self.answers[f"{what} {answer.status_code}"] += 1
+    def _count(self, request: str, response: httpx.Response) -> None:
+        self.responses[f"{request} {response.status_code}"] += 1
 
 
 async def memory(process: int, samples: list[float], until: float) -> None:
-    """MiB that the studio holds, once a second (Linux)."""
+    """Append the resident memory of the studio in MiB to ``samples`` once a second (Linux)."""
     while time.monotonic() < until:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
         samples.append(int(status.split("VmRSS:")[1].split()[0]) / 1024)
         await asyncio.sleep(1)
 
 
-async def drive(address: str, process: int, model: str, clients: int, seconds: float) -> dict[str, object]:
-    """All clients for so many seconds, then wait for the jobs that were accepted."""
-    answers: Counter[str] = Counter()
+async def load(port: int, process: int, model: str, num_clients: int, seconds: float) -> dict[str, object]:
+    """Run all clients for ``seconds``, then wait for the accepted jobs."""
+    responses: Counter[str] = Counter()
     accepted: set[str] = set()
     samples: list[float] = []
-    limits = httpx.Limits(max_connections=clients, keepalive_expiry=2)  # sooner than the server's
-    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as http:
-        began = time.monotonic()
+    limits = httpx.Limits(max_connections=num_clients, keepalive_expiry=2)  # shorter than the server's
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits) as http:
+        start = time.monotonic()
         while True:
             try:
                 await http.get("/api/models")
                 break
             except httpx.TransportError:
-                if time.monotonic() - began > SERVER_START_SECONDS:
+                if time.monotonic() - start > SERVER_START_SECONDS:
                     raise
                 await asyncio.sleep(0.05)
-        started = time.monotonic() - began
+        seconds_to_start = time.monotonic() - start
         until = time.monotonic() + seconds
-        visitors = [Client(number, model, answers, accepted).visit(http, until) for number in range(clients)]
-        await asyncio.gather(memory(process, samples, until), *visitors)
+        clients = [Client(number, port, model, responses, accepted).run(http, until) for number in range(num_clients)]
+        await asyncio.gather(memory(process, samples, until), *clients)
         deadline = time.monotonic() + DRAIN_SECONDS
         states: dict[str, str] = {}
         while time.monotonic() < deadline:
@@ -113,20 +121,20 @@ async def drive(address: str, process: int, model: str, clients: int, seconds: f
             await asyncio.sleep(1)
     quarter = max(1, len(samples) // 4)
     return {
-        "clients": clients,
+        "clients": num_clients,
         "seconds": seconds,
-        "seconds_until_the_first_answer": started,
-        "answers": dict(sorted(answers.items())),
+        "seconds_until_the_first_response": seconds_to_start,
+        "responses": dict(sorted(responses.items())),
         "jobs_accepted": len(accepted),
         "jobs_done": sum(state == "done" for state in states.values()),
-        "server_errors": sum(count for name, count in answers.items() if name.split()[1].startswith("5")),
+        "server_errors": sum(count for name, count in responses.items() if name.split()[1].startswith("5")),
         "memory_mib_first_quarter": max(samples[:quarter]),
         "memory_mib_last_quarter": max(samples[-quarter:]),
     }
 
 
 def main() -> None:
-    """Start, drive, print."""
+    """Start a studio, load it, write the result."""
     parser = options(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--clients", type=int, default=64)
@@ -144,14 +152,13 @@ def main() -> None:
         command += ["--models", str(models), "--folder", f"{folder}/studio"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as studio:
             try:
-                address = f"http://127.0.0.1:{port}"
-                found = asyncio.run(drive(address, studio.pid, "model", arguments.clients, arguments.seconds))
+                result = asyncio.run(load(port, studio.pid, "model", arguments.clients, arguments.seconds))
             finally:
                 studio.terminate()
-    write(found, arguments.out)
-    growth = found["memory_mib_last_quarter"] / found["memory_mib_first_quarter"]  # pyrefly: ignore
-    if found["jobs_done"] != found["jobs_accepted"] or found["server_errors"] or growth > MAX_GROWTH:
-        raise SystemExit("something was lost, went wrong or grew")
+    write(result, arguments.out)
+    growth = result["memory_mib_last_quarter"] / result["memory_mib_first_quarter"]  # pyrefly: ignore
+    if result["jobs_done"] != result["jobs_accepted"] or result["server_errors"] or growth > MAX_GROWTH:
+        raise SystemExit("a job was lost, a response was an error, or memory grew: see --out")
 
 
 if __name__ == "__main__":

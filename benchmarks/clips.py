@@ -1,8 +1,9 @@
-"""Do stylized clips hold still? How they move against their content, steadied over time and each frame alone, as JSON.
+"""Temporal stability of stylized clips: differences between frames with and without temporal smoothing, as JSON.
 
 python benchmarks/clips.py painter bunny.mp4 sintel.mp4 --style alfred-sisley --out clips
 
-`frame_difference` of `impasto.create.clip`: 0 where the stylized clip changes from frame to frame as its content does.
+The measure is `impasto.create.clip.frame_difference`: 0 if the stylized clip changes from frame to frame as its
+content does.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from impasto.config import StylizeConfig, flat
 
 
 def main() -> None:
-    """Stylize each clip in both ways, compare, print."""
+    """Stylize each clip with and without smoothing, compare, print."""
     parser = options(__doc__)
     parser.add_argument("model")
     parser.add_argument("clips", type=Path, nargs="+")
@@ -29,14 +30,15 @@ def main() -> None:
     settings = flat(StylizeConfig, style=tuple(arguments.style), strength=arguments.strength)
     result: dict[str, object] = {}
     for clip in arguments.clips:
-        found = {}
-        for name, smoothing in (("alone", False), ("steady", True)):
+        differences = {}
+        for name, smoothing in (("frame-by-frame", False), ("smoothed", True)):
             target = folder / f"{clip.stem}-{name}.webm"
             target.unlink(missing_ok=True)
             stylized = model.stylize_clip(clip, target, dataclasses.replace(settings, temporal_smoothing=smoothing))
             assert stylized.difference is not None
-            found[name] = stylized.difference
-        result[clip.name] = found | {"less": 1 - found["steady"] / found["alone"]}
+            differences[name] = stylized.difference
+        reduction = 1 - differences["smoothed"] / differences["frame-by-frame"]
+        result[clip.name] = differences | {"reduction": reduction}
         print(clip.name, result[clip.name], flush=True)
     write(result, folder / "clips.json")
 

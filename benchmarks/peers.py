@@ -1,16 +1,17 @@
-"""Impasto and its peers on the same images for the same minutes: a table with ratios, sample grids, JSON.
+"""Impasto and its peers with equal images and equal training time: a table with ratios, sheets of samples, JSON.
 
 python benchmarks/peers.py emoji128.zip --minutes 20 --out peers/emoji
 python benchmarks/peers.py tiles32.zip --resolution 32 --minutes 5 --out peers/tiles
 python benchmarks/peers.py emoji128.zip --minutes 60 --only impasto "diffusers pixel DDPM" --out peers/emoji-60
 
-Systems run one after another with all threads, in the precision that `impasto train` chooses, on the same training
-images (RGB over white), and are evaluated by the same code with the same seed on the same held-out images.
-Interrupted, it goes on where it stopped: finished systems are kept, the running one resumes from its last two minutes.
-The peers come from an extra: pip install "impasto[peers]".
+The systems train one after another with all threads, in the dtype that `impasto train` selects, on the same training
+images (RGB over white). The same code evaluates them with the same seed on the same held-out images. The same command
+resumes an interrupted benchmark and loses at most two minutes of training. The peers need an extra:
+pip install "impasto[peers]".
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from impasto.data import ImageSet, prepare
 from impasto.evaluate.evaluator import Evaluator, sheet_of
 from impasto.evaluate.scores import Best, Measured, average
 from impasto.evaluate.swap import Stylize, held_out_pairs, swap
-from impasto.model.blocks import Map
+from impasto.model.blocks import Map, to_images
 from impasto.model.decoder import latent_shapes
 from impasto.training.engine import Engine
 from impasto.training.seeds import Order
@@ -56,23 +57,23 @@ HEADLINES = (
 SAMPLES_AT_A_TIME = 64
 COLUMNS = 12
 STRENGTH = EvaluateConfig().strength
-"""Of Impasto's swaps."""
+"""Strength of Impasto's stylization."""
 MAX_SWAPS = 256
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A system after training: facts, and what it can do."""
+    """A system after training: facts for the report, and its functions."""
 
     facts: dict[str, object]
     sample: Callable[[Tensor, int], Tensor] | None = None
-    """(collections, number of the batch) to RGB over white."""
+    """From (collections, number of the batch) to images, RGB over white in [0, 1]."""
     reconstruct: Callable[[Map], Map] | None = None
     stylize: Stylize | None = None
 
 
 def build(kind: type[System], resolution: int, num_collections: int) -> System:
-    """A fresh system; those that know collections are told how many."""
+    """An untrained system; ``num_collections`` is for those that are conditioned on collections."""
     torch.manual_seed(0)
     if kind is AdaIn:
         return AdaIn()
@@ -82,40 +83,44 @@ def build(kind: type[System], resolution: int, num_collections: int) -> System:
 
 
 def train(system: System, images: ImageSet, engine: Engine, seconds: float, state: Path) -> dict[str, float]:
-    """Train for ``seconds`` over all resumes; returns what was seen."""
+    """Train for ``seconds`` in total over all resumes; returns images seen and minutes."""
     system.to(engine.device)
-    seen, spent, last_saved = 0, 0.0, time.monotonic()
+    images_seen, spent, last_saved = 0, 0.0, time.monotonic()
     if state.exists():
         saved = torch.load(state, weights_only=True, map_location=engine.device)
         system.load_state_dict(saved["system"])
         for name, optimizer in system.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
-        seen, spent = saved["seen"], saved["spent"]
+        images_seen, spent = saved["images_seen"], saved["spent"]
     order = Order(images.train, 0, "peers")
     system.train()
     before = time.monotonic()
     while spent < seconds:
-        chosen = order.take(seen, system.batch_size)
-        batch = torch.from_numpy(images.batch(chosen, np.random.default_rng(seen)))[:, :3]
-        image = (batch.to(engine.device).float() / 255).contiguous(memory_format=torch.channels_last)
-        labels = torch.from_numpy(images.collection_ids[chosen]).to(engine.device)
+        indices = order.take(images_seen, system.batch_size)
+        image = to_images(images.batch(indices, np.random.default_rng(images_seen))[:, :3], engine.device)
+        labels = torch.from_numpy(images.collection_ids[indices]).to(engine.device)
         with engine.autocast():
             loss = system.step(image, labels, spent / seconds)
-        seen += system.batch_size
+        images_seen += system.batch_size
         now = time.monotonic()
         spent, before = spent + now - before, now
         if now - last_saved > SAVE_SECONDS or spent >= seconds:
             optimizers = {name: optimizer.state_dict() for name, optimizer in system.optimizers.items()}
-            whole = {"system": system.state_dict(), "optimizers": optimizers, "seen": seen, "spent": spent}
+            whole = {
+                "system": system.state_dict(),
+                "optimizers": optimizers,
+                "images_seen": images_seen,
+                "spent": spent,
+            }
             write_atomically(state, lambda temporary, whole=whole: torch.save(whole, temporary))
-            print(f"  {spent / 60:5.1f} min  {seen:,} images  loss {loss:.4f}", flush=True)
+            print(f"  {spent / 60:5.1f} min  {images_seen:,} images  loss {loss:.4f}", flush=True)
             last_saved = before = time.monotonic()
     system.eval()
-    return {"images_seen": seen, "minutes": seconds / 60}
+    return {"images_seen": images_seen, "minutes": seconds / 60}
 
 
-def peer(kind: type[System], images: ImageSet, engine: Engine, minutes: float, folder: Path) -> Trained:
-    """A trained peer."""
+def train_peer(kind: type[System], images: ImageSet, engine: Engine, minutes: float, folder: Path) -> Trained:
+    """Train a peer."""
     system = build(kind, images.resolution, len(images.collections))
     trained = train(system, images, engine, 60 * minutes, folder / "state.pt")
     facts: dict[str, object] = {"settings": kind.settings, "latent_numbers": system.latent_numbers(), **trained}
@@ -134,32 +139,32 @@ def peer(kind: type[System], images: ImageSet, engine: Engine, minutes: float, f
 
     if isinstance(system, AdaIn):
         return Trained(facts, stylize=by_adain(system, references_from(images)))
-    known = system.reconstruct(torch.zeros(1, 3, images.resolution, images.resolution, device=engine.device))
-    return Trained(facts, sample, reconstruct if known is not None else None)
+    probe = system.reconstruct(torch.zeros(1, 3, images.resolution, images.resolution, device=engine.device))
+    return Trained(facts, sample, reconstruct if probe is not None else None)
 
 
-def ours(source: Path, images: ImageSet, engine: Engine, minutes: float, folder: Path, size: Size) -> Trained:
-    """Impasto, trained as `impasto train` does it; it resumes by itself."""
+def train_ours(source: Path, images: ImageSet, engine: Engine, minutes: float, folder: Path, size: Size) -> Trained:
+    """Train Impasto as `impasto train` does, or resume its training."""
     config = TrainConfig(source, folder / "run", size=size, resolution=images.resolution, minutes=minutes)
     model = api.train(config)
-    shapes = sum(int(np.prod(shape)) for shape in latent_shapes(model.config))
+    latent_numbers = sum(math.prod(shape) for shape in latent_shapes(model.config))
     lines = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     seen = {line["stage"]: line["images_seen"] for line in lines if "images_seen" in line and "stage" in line}
     facts: dict[str, object] = {
         "settings": f"impasto train --size {size} --minutes {minutes:g}",
-        "latent_numbers": shapes,
+        "latent_numbers": latent_numbers,
         "images_seen": seen,
         "minutes": minutes,
         "parameters": sum(p.numel() for p in model.network.parameters()),
     }
 
     def sample(labels: Tensor, number: int) -> Tensor:
-        start, made = number * SAMPLES_AT_A_TIME, []
+        start, samples = number * SAMPLES_AT_A_TIME, []
         for label, count in zip(*labels.unique_consecutive(return_counts=True), strict=True):
             config = flat(GenerateConfig, style=(images.collections[int(label)],))
-            made += [_over_white(new.image) for new in model.generate(int(count), config, start=start)]
+            samples += [_over_white(new.image) for new in model.generate(int(count), config, start=start)]
             start += int(count)
-        return torch.stack(made)
+        return torch.stack(samples)
 
     def reconstruct(image: Map) -> Map:
         return model.network.autoencoder.reconstruct(image)
@@ -174,30 +179,29 @@ def _over_white(image: Image.Image) -> Tensor:
 
 
 def evaluate_system(evaluator: Evaluator, trained: Trained, samples: int, folder: Path) -> dict[str, object]:
-    """Every score that needs no knowledge of the system, and sheets."""
+    """All scores that apply to the system; writes sheets of images."""
     scores: list[Measured] = []
     if trained.sample is not None:
         scores += evaluate_samples(evaluator, trained, samples, folder)
     if trained.reconstruct is not None:
-        one = trained.reconstruct
-        faithful, sheet = evaluator.reconstruction(lambda image: [one(image)], ["reconstruction"])
-        scores += faithful
+        reconstruct = trained.reconstruct
+        measured, sheet = evaluator.reconstruction(lambda image: [reconstruct(image)], ["reconstruction"])
+        scores += measured
         sheet.save(folder / "reconstructions.png")
     pairs = held_out_pairs(evaluator.images, MAX_SWAPS, 0)
     if trained.stylize is not None and len(pairs.content):
-        copy = trained.reconstruct or (lambda image: image)
-        found = swap(evaluator, pairs, trained.stylize, copy)
-        bounds = {"copying the content": found.copied, "nearest other drawing": found.other}
+        swaps = swap(evaluator, pairs, trained.stylize, trained.reconstruct or (lambda image: image))
+        bounds = {"copying the content": swaps.copied, "nearest other drawing": swaps.other}
         references = {name: float(values.mean()) for name, values in bounds.items()}
-        scores.append(average("swap_distance", found.stylized, Best.LOW, references))
+        scores.append(average("swap_distance", swaps.stylized, Best.LOW, references))
         content, target = (evaluator.batch(i[:COLUMNS]) for i in (pairs.content, pairs.target))
-        rows = [content, found.images[:COLUMNS], target]
+        rows = [content, swaps.images[:COLUMNS], target]
         sheet_of(rows, ["content", "stylized", "own drawing"]).save(folder / "swaps.png")
     return {score.name: score.record() for score in scores}
 
 
 def evaluate_samples(evaluator: Evaluator, trained: Trained, samples: int, folder: Path) -> list[Measured]:
-    """Scores of samples, collections in their real proportions."""
+    """Scores of samples, with the collections in the proportions of the training images."""
     sample = trained.sample
     assert sample is not None
     labels = evaluator.labels(evaluator.images.collections, samples)
@@ -205,16 +209,16 @@ def evaluate_samples(evaluator: Evaluator, trained: Trained, samples: int, folde
 
     def batches() -> Iterator[Tensor]:
         for number, chunk in enumerate(labels.split(SAMPLES_AT_A_TIME)):
-            made = sample(chunk, number)
-            kept.append(made)
-            yield made
+            samples_of_chunk = sample(chunk, number)
+            kept.append(samples_of_chunk)
+            yield samples_of_chunk
 
-    features = evaluator.features_of(batches(), "making samples", samples)
-    copied, closest = evaluator.memorisation(features)
+    features = evaluator.features_of(batches(), "generating samples", samples)
+    copies, closest = evaluator.memorisation(features)
     if closest is not None:
         closest.save(folder / "closest.png")
-    made = torch.cat(kept)
-    sheet_of([made[labels == c][:COLUMNS] for c in labels.unique()], evaluator.images.collections).save(
+    images = torch.cat(kept)
+    sheet_of([images[labels == c][:COLUMNS] for c in labels.unique()], evaluator.images.collections).save(
         folder / "samples.png"
     )
     reconstructed = (
@@ -223,45 +227,45 @@ def evaluate_samples(evaluator: Evaluator, trained: Trained, samples: int, folde
     return [
         *evaluator.generation(features, Against.ALL, reconstructed),
         *evaluator.style(features, labels, reconstructed),
-        *copied,
+        *copies,
     ]
 
 
 def table(results: dict[str, dict]) -> str:
-    """Markdown: headlines of every system and their ratio to Impasto's; above, in brackets, Impasto's references."""
+    """Markdown: the headline scores of every system, with ratios to Impasto's; first the references, in brackets."""
     lines = ["| system | parameters | latent numbers | images seen | " + " | ".join(HEADLINES) + " |"]
     lines.append("|---" * (len(HEADLINES) + 4) + "|")
-    mine = results.get(OURS, {}).get("scores", {})
-    references = [mine.get(headline, {}).get("references", {}) for headline in HEADLINES]
-    for bound in sorted({name for known in references for name in known}):
-        values = [known.get(bound) for known in references]
+    ours = results.get(OURS, {}).get("scores", {})
+    references = [ours.get(headline, {}).get("references", {}) for headline in HEADLINES]
+    for name in sorted({name for by_name in references for name in by_name}):
+        values = [by_name.get(name) for by_name in references]
         cells = ["-" if value is None else f"{value:.4g}" for value in values]
-        lines.append("| " + " | ".join([f"({bound})", "", "", "", *cells]) + " |")
+        lines.append("| " + " | ".join([f"({name})", "", "", "", *cells]) + " |")
     for name, result in results.items():
-        seen = result["images_seen"]
-        seen = " + ".join(f"{part:,}" for part in seen.values()) if isinstance(seen, dict) else f"{seen:,}"
+        counts = result["images_seen"]
+        seen = " + ".join(f"{count:,}" for count in counts.values()) if isinstance(counts, dict) else f"{counts:,}"
         numbers = result["latent_numbers"]
         cells = [name, f"{result['parameters'] / 1e6:.1f} M", f"{numbers:,}" if numbers else "-", seen]
         for headline in HEADLINES:
             value = result["scores"].get(headline, {}).get("value")
-            own = mine.get(headline, {}).get("value")
+            own = ours.get(headline, {}).get("value")
             ratio = f" ({value / own:.2f}x)" if value is not None and own and name != OURS else ""
             cells.append("-" if value is None else f"{value:.4g}{ratio}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def beside(folder: Path, names: Iterable[str]) -> Image.Image | None:
-    """The sheets of samples of all systems that have one, below each other under their names; None without any."""
+def sample_sheet(folder: Path, names: Iterable[str]) -> Image.Image | None:
+    """The sheets of samples of all systems in one image, with their names; None if there are none."""
     sheets = {name: folder_of(folder, name) / "samples.png" for name in names}
-    found = {name: Image.open(sheet).convert("RGB") for name, sheet in sheets.items() if sheet.exists()}
-    if not found:
+    opened = {name: Image.open(sheet).convert("RGB") for name, sheet in sheets.items() if sheet.exists()}
+    if not opened:
         return None
     title = FONT_SIZE + 2 * GAP
-    height = sum(sheet.height + title for sheet in found.values())
-    whole = Image.new("RGB", (max(sheet.width for sheet in found.values()), height), "white")
+    height = sum(sheet.height + title for sheet in opened.values())
+    whole = Image.new("RGB", (max(sheet.width for sheet in opened.values()), height), "white")
     draw, top = ImageDraw.Draw(whole), 0
-    for name, sheet in found.items():
+    for name, sheet in opened.items():
         draw.text((GAP, top + GAP), name, INK, ImageFont.load_default(size=FONT_SIZE))
         whole.paste(sheet, (0, top + title))
         top += title + sheet.height
@@ -269,12 +273,12 @@ def beside(folder: Path, names: Iterable[str]) -> Image.Image | None:
 
 
 def folder_of(folder: Path, name: str) -> Path:
-    """Where a system keeps its state and its sheets."""
+    """The folder of a system's state and sheets."""
     return folder / name.replace(" ", "-")
 
 
 def main() -> None:
-    """Train, evaluator, print."""
+    """Train, evaluate, print."""
     names = [OURS, *(kind.name for kind in PEERS)]
     parser = options(__doc__)
     parser.add_argument("images", type=Path)
@@ -298,19 +302,19 @@ def main() -> None:
         if name in results:
             continue
         print(name, flush=True)
-        own = folder_of(folder, name)
-        own.mkdir(exist_ok=True)
+        own_folder = folder_of(folder, name)
+        own_folder.mkdir(exist_ok=True)
         if name == OURS:
-            trained = ours(arguments.images, images, engine, arguments.minutes, own, arguments.size)
+            trained = train_ours(arguments.images, images, engine, arguments.minutes, own_folder, arguments.size)
         else:
             kind = next(kind for kind in PEERS if kind.name == name)
-            trained = peer(kind, images, engine, arguments.minutes, own)
+            trained = train_peer(kind, images, engine, arguments.minutes, own_folder)
         evaluator = evaluator or Evaluator(images, engine.device, 0, cache=folder / "cache")
-        scores = evaluate_system(evaluator, trained, arguments.samples, own)
+        scores = evaluate_system(evaluator, trained, arguments.samples, own_folder)
         results[name] = trained.facts | {"device": engine.reason, "scores": scores}
         write(results, results_file)
         (folder / "table.md").write_text(table(results), encoding="utf-8")
-        if (sheet := beside(folder, results)) is not None:
+        if (sheet := sample_sheet(folder, results)) is not None:
             sheet.save(folder / "samples.png")
     print(table(results))
 

@@ -1,11 +1,10 @@
-"""How fast are Impasto and its peers, and how much memory do they take? A table, as JSON too.
+"""Speed and memory of Impasto and its peers, as a table and as JSON.
 
 python benchmarks/speed.py --out speed.json
 
-Each system runs in a process of its own, one after another: seconds to import what it needs, training steps on
-images that examples/shapes.py draws (as `benchmarks/peers.py` makes them, in the precision that `impasto train`
-chooses), their share of the peak that benchmarks/throughput.py measures in the same run, seconds of generation by
-number of images, and the most memory that was held.
+The systems run one after another, each in its own process. The benchmark measures the import time, training steps on
+images of examples/shapes.py (those of `benchmarks/peers.py`, in the dtype that `impasto train` selects) and their share
+of the peak of `benchmarks/throughput.py`, the time of generation by number of images, and the peak memory.
 """
 
 import json
@@ -25,7 +24,7 @@ STEPS = (8, 16, 32)
 
 
 def measure(name: str, resolution: int, seconds: float) -> dict[str, Any]:
-    """Everything about one system; meant for a process of its own."""
+    """All measurements of one system; run it in a new process."""
     start = time.perf_counter()
     from peers import PEERS, build
 
@@ -48,9 +47,9 @@ def measure(name: str, resolution: int, seconds: float) -> dict[str, Any]:
     else:
         kind = next(kind for kind in PEERS if kind.name == name)
         system = build(kind, resolution, len(images.collections)).to(engine.device).train()
-        chosen = images.train[: system.batch_size]
-        image = torch.from_numpy(images.batch(chosen)[:, :3]).to(engine.device).float() / 255
-        labels = torch.from_numpy(images.collection_ids[chosen]).to(engine.device)
+        indices = images.train[: system.batch_size]
+        image = torch.from_numpy(images.batch(indices)[:, :3]).to(engine.device).float() / 255
+        labels = torch.from_numpy(images.collection_ids[indices]).to(engine.device)
         result["training"] = {}
         for progress in (0.2, 0.8):
 
@@ -70,8 +69,8 @@ def measure(name: str, resolution: int, seconds: float) -> dict[str, Any]:
 
             def sample(count: int) -> None:
                 with torch.no_grad(), engine.autocast():
-                    asked = torch.zeros(count, dtype=torch.long, device=engine.device)
-                    system.sample(asked, torch.Generator().manual_seed(0))
+                    labels = torch.zeros(count, dtype=torch.long, device=engine.device)
+                    system.sample(labels, torch.Generator().manual_seed(0))
 
             result["generation_seconds"] = {
                 f"{count} images": min(seconds_of(lambda n=count: sample(n), engine.device, 0)) for count in COUNTS
@@ -87,6 +86,7 @@ def _ours(images: Any, engine: Any, resolution: int, seconds: float) -> dict[str
     from impasto.api import Pipeline
     from impasto.config import GenerateConfig, Size, TrainConfig, flat, sized_model
     from impasto.model.blocks import channels_last
+    from impasto.model.gaussian import Gaussian
     from impasto.model.impasto import Impasto
     from impasto.training.autoencoder_stage import AutoencoderStage
     from impasto.training.prior_stage import LatentCache, PriorStage
@@ -100,8 +100,8 @@ def _ours(images: Any, engine: Any, resolution: int, seconds: float) -> dict[str
     training = {f"stage 1, progress {p}": measure_stage(first, p, engine.device, seconds) for p in (0.4, 0.9)}
     second = PriorStage(config, engine, network.prior, LatentCache(network.autoencoder, images, engine), images)
     training["stage 2"] = measure_stage(second, 0.4, engine.device, seconds)
-    style = torch.zeros(len(images.collections), 2, shape.style_dim, device=engine.device)
-    model = Pipeline(network.eval().requires_grad_(False), style, Path("random"), "0" * 16, engine.precision)
+    styles = Gaussian.standard(torch.zeros(len(images.collections), shape.style_dim, device=engine.device))
+    model = Pipeline(network.eval().requires_grad_(False), styles, Path("random"), "0" * 16, engine.dtype)
     name = images.collections[0]
     generation = {
         f"{count} images, {steps} steps": min(
@@ -118,34 +118,34 @@ def _ours(images: Any, engine: Any, resolution: int, seconds: float) -> dict[str
 
 
 def main() -> None:
-    """Measure every system in a process of its own, print a table."""
+    """Measure every system in its own process, print a table."""
     parser = options(__doc__)
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement of training")
     parser.add_argument("--only", nargs="*", metavar="SYSTEM")
-    parser.add_argument("--system", help="measure this one here and print JSON")
+    parser.add_argument("--system", help="measure this one in this process and print JSON")
     arguments = parser.parse_args()
     if arguments.system:
         print(json.dumps(measure(arguments.system, arguments.resolution, arguments.seconds)))
         return
     from impasto.training.engine import Engine
     from peers import PEERS
-    from throughput import peak, precisions_of
+    from throughput import dtypes_of, peak
 
     engine = Engine()
-    highest = peak(engine.device, precisions_of(engine.device, engine.precision), arguments.seconds / 15)
+    highest = peak(engine.device, dtypes_of(engine.device, engine.dtype), arguments.seconds / 15)
     results: dict[str, Any] = {"peak_gflop_per_second": highest}
     for name in arguments.only or [OURS, *(kind.name for kind in PEERS)]:
         command = [sys.executable, __file__, "--system", name, "--resolution", str(arguments.resolution)]
         command += ["--seconds", str(arguments.seconds)]
-        found = subprocess.run(command, check=True, capture_output=True, text=True)
-        results[name] = json.loads(found.stdout.splitlines()[-1])
+        output = subprocess.run(command, check=True, capture_output=True, text=True)
+        results[name] = json.loads(output.stdout.splitlines()[-1])
         print(name, f"import {results[name]['import_seconds']:.1f} s, memory {results[name]['memory_gib']:.2f} GiB")
         for stage, values in results[name]["training"].items():
             values["share_of_peak"] = values["gflop_per_second"] / max(highest.values())
             print(f"  {stage}: {values['images_per_second']:.0f} images/s, {values['share_of_peak']:.0%} of the peak")
-        for what, seconds in results[name].get("generation_seconds", {}).items():
-            print(f"  {what}: {seconds:.2f} s")
+        for task, seconds in results[name].get("generation_seconds", {}).items():
+            print(f"  {task}: {seconds:.2f} s")
         write(results, arguments.out)
 
 

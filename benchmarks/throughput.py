@@ -1,12 +1,12 @@
-"""How much of the machine does training use? Model FLOPs a second against the measured peak, as JSON.
+"""Utilisation of the machine by training: FLOPs per second of the model against the measured peak, as JSON.
 
 python benchmarks/throughput.py --out throughput.json
 
-First the peaks in float32 and, where the machine has it, bfloat16: the best of several convolutions and a matrix
-product, forward and backward, measured before and after training, the higher of the two. Then whole training steps of
-both stages in each precision, as `impasto train` makes them, on images that examples/shapes.py draws: stage 1 without
-(progress 0.4) and with (progress 0.9) feature loss and discriminator. FLOPs are those of convolutions and matrix
-products (torch.utils.flop_counter); shares are of the peak of the same precision.
+The peak is the best of several convolutions and a matrix product, forward and backward, in float32 and, if the machine
+supports it, bfloat16; it is measured before and after training, and the higher value counts. The benchmark then runs
+training steps of both stages in each dtype, as `impasto train` does, on images of examples/shapes.py: stage 1 at
+progress 0.4 (all networks train, no feature loss) and 0.9 (encoders frozen, feature loss), and stage 2. FLOPs are those
+of convolutions and matrix products (torch.utils.flop_counter); shares refer to the peak of the same dtype.
 """
 
 import resource
@@ -31,16 +31,16 @@ from impasto.training.prior_stage import LatentCache, PriorStage
 from impasto.training.stage import TrainingStage
 
 CONVOLUTIONS = ((16, 64, 32, 5), (16, 128, 16, 3), (16, 128, 32, 3), (16, 256, 16, 3))
-"""Batch, channels, side and kernel of the convolutions that are tried for the peak."""
+"""Batch, channels, side and kernel of the convolutions that determine the peak."""
 PRODUCT = (1536, 1024)
 """Rows and width of the matrix product."""
 
 
-def precisions_of(device: torch.device, chosen: torch.dtype) -> tuple[torch.dtype, ...]:
-    """What to measure: on CPUs with bfloat16 both precisions, elsewhere the one that training uses."""
+def dtypes_of(device: torch.device, selected: torch.dtype) -> tuple[torch.dtype, ...]:
+    """The dtypes to measure: both on CPUs with bfloat16, else the one that training selects."""
     if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32, torch.bfloat16
-    return (chosen,)
+    return (selected,)
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -49,13 +49,13 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for a GPU; a CPU has already done what it was told."""
+    """Wait for a GPU; on a CPU all work is already done."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def seconds_of(run: Callable[[], object], device: torch.device, limit: float) -> list[float]:
-    """Seconds of each repetition, for ``limit`` seconds and at least three times, after two to warm up."""
+    """Seconds of each call of ``run``, for ``limit`` seconds and at least three calls, after two warm-up calls."""
     times: list[float] = []
     for _ in range(2):
         run()
@@ -69,26 +69,26 @@ def seconds_of(run: Callable[[], object], device: torch.device, limit: float) ->
     return times
 
 
-def peak(device: torch.device, precisions: Sequence[torch.dtype], limit: float) -> dict[str, float]:
+def peak(device: torch.device, dtypes: Sequence[torch.dtype], limit: float) -> dict[str, float]:
     """GFLOP/s of each operation, forward and backward, in its fastest repetition."""
-    found = {}
-    for dtype in precisions:
+    rates = {}
+    for dtype in dtypes:
         name = name_of(dtype)
         for batch, channels, side, kernel in CONVOLUTIONS:
             x = channels_last_random(batch, channels, side, side, dtype=dtype, device=device)
             weight = channels_last_random(channels, channels, kernel, kernel, dtype=dtype, device=device)
             flops = 3 * 2 * x.numel() * channels * kernel**2
             key = f"{name} convolution {kernel}x{kernel}, {channels} channels, side {side}"
-            found[key] = rate(lambda x=x, w=weight, k=kernel: torch.conv2d(x, w, padding=k // 2), flops, device, limit)
+            rates[key] = rate(lambda x=x, w=weight, k=kernel: torch.conv2d(x, w, padding=k // 2), flops, device, limit)
         rows, width = PRODUCT
         x = torch.randn(rows, width, dtype=dtype, device=device, requires_grad=True)
         weight = torch.randn(width, width, dtype=dtype, device=device, requires_grad=True)
-        found[f"{name} product"] = rate(lambda x=x, w=weight: x @ w, 6 * rows * width**2, device, limit)
-    return found
+        rates[f"{name} product"] = rate(lambda x=x, w=weight: x @ w, 6 * rows * width**2, device, limit)
+    return rates
 
 
 def channels_last_random(*shape: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A leaf for convolutions, in the layout that training uses."""
+    """A random leaf tensor in the memory layout of training."""
     x = torch.randn(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
     return x.requires_grad_()
 
@@ -100,7 +100,7 @@ def rate(forward: Callable[[], torch.Tensor], flops: int, device: torch.device, 
 
 
 def measure(stage: TrainingStage, progress: float, device: torch.device, limit: float) -> dict[str, float]:
-    """Images a second of whole steps, and the FLOPs of one."""
+    """Speed of whole training steps, and FLOPs per image."""
     with FlopCounterMode(display=False) as counter:
         stage.step(0, 0, progress)
     times = seconds_of(lambda: stage.step(0, 0, progress), device, limit)
@@ -113,10 +113,10 @@ def measure(stage: TrainingStage, progress: float, device: torch.device, limit: 
 
 
 def train_in(
-    precision: torch.dtype, config: TrainConfig, images: ImageSet, engine: Engine, limit: float
+    dtype: torch.dtype, config: TrainConfig, images: ImageSet, engine: Engine, limit: float
 ) -> dict[str, dict[str, float]]:
-    """What both stages reach in one precision."""
-    engine.keep_precision(bfloat16=precision == torch.bfloat16)
+    """Speeds of both stages in one dtype."""
+    engine.keep_dtype(bfloat16=dtype == torch.bfloat16)
     shape = sized_model(config.size, channels=4, resolution=config.resolution, collections=images.collections)
     model = channels_last(Impasto(shape).to(engine.device))
     first = AutoencoderStage(config, engine, model.autoencoder, images)
@@ -132,12 +132,12 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16, help="of stage 1")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement of training")
-    parser.add_argument("--quick", action="store_true", help="only to see that it runs: three steps of each")
+    parser.add_argument("--quick", action="store_true", help="smoke test: three steps of each stage")
     arguments = parser.parse_args()
     limit = 0.0 if arguments.quick else arguments.seconds
     engine = Engine()
-    precisions = precisions_of(engine.device, engine.precision)
-    before = peak(engine.device, precisions, limit / 15)
+    dtypes = dtypes_of(engine.device, engine.dtype)
+    before = peak(engine.device, dtypes, limit / 15)
     training = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -150,25 +150,25 @@ def main() -> None:
             resolution=arguments.resolution,
             batch_size=arguments.batch_size,
         )
-        images = prepare(config.images, resolution=config.resolution, cache=folder / "cache")
-        for precision in precisions:
-            training[name_of(precision)] = train_in(precision, config, images, engine, limit)
-    after = peak(engine.device, precisions, limit / 15)
+        images = prepare(config.data, resolution=config.resolution, cache=folder / "cache")
+        for dtype in dtypes:
+            training[name_of(dtype)] = train_in(dtype, config, images, engine, limit)
+    after = peak(engine.device, dtypes, limit / 15)
     kernels = {name: max(value, after[name]) for name, value in before.items()}
     for name, value in kernels.items():
         print(f"{value:10,.0f} GFLOP/s  {name}")
-    for precision, stages in training.items():
-        highest = max(value for name, value in kernels.items() if name.startswith(precision))
+    for dtype_name, stages in training.items():
+        highest = max(value for name, value in kernels.items() if name.startswith(dtype_name))
         for name, values in stages.items():
             values["share_of_peak"] = values["gflop_per_second"] / highest
             print(
-                f"{values['gflop_per_second']:10,.0f} GFLOP/s  {precision}, {name}: "
+                f"{values['gflop_per_second']:10,.0f} GFLOP/s  {dtype_name}, {name}: "
                 f"{values['share_of_peak']:.0%} of the peak, {values['images_per_second']:.1f} images/s "
                 f"of {values['gflop_per_image']:.2f} GFLOP each"
             )
     scale = 1 if sys.platform == "darwin" else 1024
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
-    print(f"{memory:10.2f} GiB of memory at most; {engine.reason}")
+    print(f"{memory:10.2f} GiB of peak memory; {engine.reason}")
     result = {"device": engine.reason, "threads": torch.get_num_threads(), "size": config.size, "memory_gib": memory}
     result |= {"resolution": config.resolution, "batch_size": config.batch_size}
     write(result | {"peak_gflop_per_second": kernels, "training": training}, arguments.out)

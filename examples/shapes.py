@@ -1,10 +1,10 @@
-"""Draw small sprites to try Impasto with: the same things in three styles, on transparent ground.
+"""Draw small sprites for a first training: the same objects in three styles, on a transparent background.
 
 python examples/shapes.py shapes
 
-makes the folder `shapes` with three collections, `outlined`, `pixel` and `shaded`, and `metadata.jsonl`, which
-gives every image a text and a key. The same key is the same thing in another style, so that a model can learn what
-a style changes and what it keeps. Needs Pillow only; the same images every time.
+The script writes the folder `shapes` with three collections, `outlined`, `pixel` and `shaded`, and `metadata.jsonl`,
+which gives each image a text and a key. Images with the same key show the same object in different styles, so that a
+model can learn what a style changes and what it keeps. The script needs only Pillow and always draws the same images.
 """
 
 import argparse
@@ -17,21 +17,21 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SIDE = 64
-"""Of a sprite, in pixels."""
+"""Side of a sprite in pixels."""
 LARGE = 256
-"""Side at which shapes are drawn before they are made smaller."""
+"""Side in pixels at which shapes are drawn before they are scaled down."""
 PIXELS = 16
-"""Side of the grid of the `pixel` style."""
+"""Side of a sprite of the style `pixel`, in its large pixels."""
 INK = (38, 30, 46)
 
 Part = tuple[str, list[tuple[float, float]], str]
-"""A shape, its points (for round ones two corners of a box, both from 0 to 100), and the name of its colour."""
+"""A shape, its points in [0, 100] (for round shapes two corners of the bounding box), and the name of its colour."""
 STAR = [(50 + r * math.sin(k * math.pi / 5), 52 - r * math.cos(k * math.pi / 5)) for k, r in enumerate([40, 18] * 5)]
 HEART = [
     (50 + 2.4 * 16 * math.sin(t) ** 3, 46 - 2.4 * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t)))
     for t in (k * math.pi / 30 for k in range(60))
 ]
-THINGS: dict[str, list[Part]] = {
+OBJECTS: dict[str, list[Part]] = {
     "gem": [
         ("polygon", [(50, 90), (12, 42), (28, 18), (72, 18), (88, 42)], "body"),
         ("polygon", [(12, 42), (28, 18), (40, 42)], "light"),
@@ -75,12 +75,12 @@ HUES = {
 }
 
 Layer = tuple[Image.Image, tuple[int, int, int]]
-"""Where a part is, at the large size (white on black), and its colour."""
+"""Mask of a part at the large size (white on black), and its colour."""
 
 
-def layers(thing: str, hue: float, rng: random.Random) -> list[Layer]:
-    """The parts of a thing, a little wider or higher and turned by a few degrees, from back to front."""
-    stretch_x, stretch_y, turn = rng.uniform(0.72, 0.92), rng.uniform(0.72, 0.92), rng.uniform(-14, 14)
+def layers(name: str, hue: float, rng: random.Random) -> list[Layer]:
+    """The parts of an object, slightly stretched and rotated at random, from back to front."""
+    stretch_x, stretch_y, angle = rng.uniform(0.72, 0.92), rng.uniform(0.72, 0.92), rng.uniform(-14, 14)
     colours = {
         "body": tint(hue, 0.78, 0.92),
         "light": tint(hue, 0.3, 1.0),
@@ -90,8 +90,8 @@ def layers(thing: str, hue: float, rng: random.Random) -> list[Layer]:
         "leaf": (84, 172, 72),
         "cream": (244, 228, 200),
     }
-    found = []
-    for shape, points, colour in THINGS[thing]:
+    parts = []
+    for shape, points, colour in OBJECTS[name]:
         mask = Image.new("L", (LARGE, LARGE))
         draw = ImageDraw.Draw(mask)
         places = [
@@ -102,18 +102,18 @@ def layers(thing: str, hue: float, rng: random.Random) -> list[Layer]:
         else:
             start, end = {"ellipse": (0, 360), "lower half": (0, 180), "upper half": (180, 360)}[shape]
             draw.chord((*places[0], *places[1]), start, end, 255)
-        found.append((mask.rotate(turn, Image.Resampling.BICUBIC), colours[colour]))
-    return found
+        parts.append((mask.rotate(angle, Image.Resampling.BICUBIC), colours[colour]))
+    return parts
 
 
 def tint(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
-    """A colour with channels from 0 to 255."""
+    """An RGB colour with channels from 0 to 255."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def union(masks: list[Image.Image]) -> Image.Image:
-    """Where any of the masks is."""
+    """The union of masks."""
     whole = masks[0]
     for mask in masks[1:]:
         whole = ImageChops.lighter(whole, mask)
@@ -121,7 +121,7 @@ def union(masks: list[Image.Image]) -> Image.Image:
 
 
 def outlined(parts: list[Layer]) -> Image.Image:
-    """Flat colours within thick dark lines."""
+    """Flat colours with thick dark outlines."""
     image = Image.new("RGBA", (LARGE, LARGE), (*INK, 0))
     for mask, _ in parts:
         image.paste((*INK, 255), mask=mask.filter(ImageFilter.GaussianBlur(6)).point(lambda v: 255 * (v > 24)))
@@ -133,7 +133,7 @@ def outlined(parts: list[Layer]) -> Image.Image:
 
 
 def pixel(parts: list[Layer]) -> Image.Image:
-    """Few large pixels, lit from the upper left in three tones."""
+    """Large pixels in three tones, with light from the upper left."""
     grid = (PIXELS, PIXELS)
     small = [(mask.resize(grid, Image.Resampling.BOX).point(lambda v: 255 * (v > 110)), c) for mask, c in parts]
     whole = union([mask for mask, _ in small])
@@ -148,7 +148,7 @@ def pixel(parts: list[Layer]) -> Image.Image:
 
 
 def shaded(parts: list[Layer]) -> Image.Image:
-    """Soft light without lines, and a shadow on the ground."""
+    """Soft shading without outlines, and a shadow below the object."""
     whole = union([mask for mask, _ in parts])
     colours = Image.new("RGB", (LARGE, LARGE))
     for mask, colour in parts:
@@ -171,22 +171,22 @@ STYLES = {"outlined": outlined, "pixel": pixel, "shaded": shaded}
 
 
 def main() -> None:
-    """Draw everything and say where it is."""
+    """Draw all images and print the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--count", type=int, default=240, help="how many images, in all three styles together")
+    parser.add_argument("--count", type=int, default=240, help="number of images, in all three styles together")
     arguments = parser.parse_args()
     lines = []
     for number in range(-(-arguments.count // len(STYLES))):
         rng = random.Random(number)
-        thing, hue_name = list(THINGS)[number % len(THINGS)], rng.choice(list(HUES))
-        parts = layers(thing, HUES[hue_name] + rng.uniform(-0.02, 0.02), rng)
+        name, hue_name = list(OBJECTS)[number % len(OBJECTS)], rng.choice(list(HUES))
+        parts = layers(name, HUES[hue_name] + rng.uniform(-0.02, 0.02), rng)
         for style, draw in STYLES.items():
             path = arguments.out / style / f"{number:04}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             draw(parts).save(path)
-            name = path.relative_to(arguments.out).as_posix()
-            lines.append({"file_name": name, "text": f"a {hue_name} {thing}", "key": f"{number:04}"})
+            file_name = path.relative_to(arguments.out).as_posix()
+            lines.append({"file_name": file_name, "text": f"a {hue_name} {name}", "key": f"{number:04}"})
     lines = lines[: arguments.count]
     (arguments.out / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     print(f"{len(lines)} images in {arguments.out}")

@@ -23,7 +23,7 @@ from impasto.model.decoder import clamp_valid
 from impasto.model.impasto import load_model, save_model
 from impasto.objective.reconstruction import reconstruction_loss
 from impasto.training.engine import choose_device
-from impasto.training.run import Run, model_file
+from impasto.training.run import Run
 from impasto.training.seeds import Order
 
 TEMPERATURE = 0.3
@@ -86,10 +86,11 @@ def main() -> None:
     if target.exists():
         return
     torch.manual_seed(arguments.seed)
-    model, styles = load_model(model_file(arguments.run))
+    run = Run(arguments.run)
+    model, styles = load_model(run.model)
     device, _ = choose_device(arguments.device)
     model.to(device)
-    images = prepare(arguments.images, resolution=model.config.resolution, cache=arguments.out / "cache")
+    images = prepare(arguments.images, resolution=model.config.resolution, cache=run.cache)
     finish(model.autoencoder, images, arguments.minutes, arguments.batch_size, arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     save_model(model, target, styles=styles, half=True)

@@ -1,1 +1,1 @@
-"""What Impasto is compared with: every system learns from the same images through the same few calls."""
+"""The systems that Impasto is compared with; all train on the same images through one interface."""

@@ -8,23 +8,23 @@ from impasto.backbone import Backbone, Lite, channel_statistics
 from systems.system import Images, Labels, System, annealed
 
 CONTENT_MAP = 2
-"""Which of the backbone's maps is the content: stride 8, the nearest to VGG's relu4_1."""
+"""Index of the backbone's map that holds the content: stride 8, the nearest to VGG's relu4_1."""
 
 
 class AdaIn(System):
-    """Content features with the channel statistics of style features, and a decoder trained to paint them."""
+    """Content features with the channel statistics of style features, and a decoder for the result."""
 
     name = "AdaIN"
     settings = (
         "as its paper: content loss on the normalised map, style loss on means and deviations of four maps, weight 10, "
         "Adam 1e-4, batch 8; EfficientNet-Lite1 (strides 2 to 16, content at stride 8) instead of VGG; content and "
-        "style images of one batch paired at random; in use, statistics averaged over the references"
+        "style images of one batch paired at random; for stylization, statistics averaged over the references"
     )
     batch_size = 8
 
     def __init__(self) -> None:
         super().__init__()
-        self.__dict__["features"] = Backbone(Lite.LITE1)  # frozen: no part of its state
+        self.__dict__["features"] = Backbone(Lite.LITE1)  # frozen: not part of the state
         channels = self._features.channels[CONTENT_MAP]
         layers: list[nn.Module] = []
         for before, after in ((channels, 256), (256, 128), (128, 64)):
@@ -43,15 +43,14 @@ class AdaIn(System):
         return self.__dict__["features"]
 
     def step(self, image: Images, labels: Labels, progress: float) -> float:
-        """Each image's content with the style of another of the batch."""
+        """Each image with the style of another image of the batch."""
         annealed(self.optimizers["adam"], 1e-4, progress)
         features = self._features.to(image.device)
         style = image[torch.randperm(len(image), device=image.device)]
         with torch.no_grad():
             content_map = features(image)[CONTENT_MAP].float()
             style_maps = features(style)
-            wanted = _statistics(style_maps[CONTENT_MAP])
-            target = _renormalised(content_map, *wanted)
+            target = _renormalised(content_map, *_statistics(style_maps[CONTENT_MAP]))
         decoded = features(self.decoder(target).float())
         content_error = F.mse_loss(decoded[CONTENT_MAP].float(), target)
         style_error = F.mse_loss(channel_statistics(decoded), channel_statistics(style_maps))
@@ -62,7 +61,7 @@ class AdaIn(System):
         return loss.item()
 
     def sample(self, labels: Labels, generator: torch.Generator) -> Images:
-        """It makes nothing new."""
+        """Not supported."""
         raise NotImplementedError("AdaIN only stylizes")
 
     @torch.no_grad()

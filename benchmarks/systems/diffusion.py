@@ -13,7 +13,7 @@ SAMPLING_STEPS = 50
 
 
 def _unet(side: int, channels: int, num_collections: int, widths: tuple[int, ...]) -> Any:
-    """diffusers' UNet2DModel with attention in its two coarse levels, told the collection."""
+    """diffusers' UNet2DModel with attention in its two coarse levels, conditioned on the collection."""
     from diffusers import UNet2DModel
 
     plain = len(widths) - 2
@@ -30,14 +30,14 @@ def _unet(side: int, channels: int, num_collections: int, widths: tuple[int, ...
 
 
 class _Diffusion(System):
-    """What both have in common: prediction of the velocity, moving average, deterministic sampling.
+    """The common part of both systems: velocity prediction, moving average, deterministic sampling.
 
-    The example script's prediction of the noise stays bad at the noisy end for longer than these minutes: deterministic
-    samplers go astray there.
+    Noise prediction, as in the example script, is too inaccurate at high noise after a few minutes of training:
+    deterministic samplers diverge.
     """
 
     def __init__(self, unet: Any, shape: tuple[int, int, int], *, clip: bool) -> None:
-        """``clip`` where clean data is in [-1, 1]."""
+        """``clip`` limits predictions of clean data to [-1, 1]."""
         super().__init__()
         from diffusers import DDIMScheduler, DDPMScheduler
         from diffusers.training_utils import EMAModel
@@ -53,15 +53,15 @@ class _Diffusion(System):
         )
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The moving average, which is no module."""
+        """The moving average, which is not a module."""
         return self.average.state_dict()
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """The inverse."""
+        """The inverse of `get_extra_state`."""
         self.average.load_state_dict(state)
 
     def denoise(self, clean: Tensor, labels: Labels, rate: float, progress: float) -> float:
-        """One update of the predictor on clean data of about unit scale."""
+        """One update of the network on clean data of about unit variance."""
         annealed(self.optimizers["unet"], rate, progress)
         noise = torch.randn_like(clean)
         times = torch.randint(0, 1000, (len(clean),), device=clean.device)
@@ -76,7 +76,7 @@ class _Diffusion(System):
         return loss.item()
 
     def draw(self, labels: Labels, generator: torch.Generator) -> Tensor:
-        """Samples of the averaged predictor, DDIM (Song 2021) in so many steps."""
+        """Samples of the averaged network with DDIM (Song 2021)."""
         self.average.store(self.unet.parameters())
         self.average.copy_to(self.unet.parameters())
         x = torch.randn((len(labels), *self.shape), generator=generator).to(labels.device)
@@ -97,7 +97,7 @@ class PixelDiffusion(_Diffusion):
         "in the two coarse levels, collections as class labels; the example script's AdamW (0.95, 0.999), batch 16, "
         "gradient clipping and EMA; rate 1e-3 instead of 1e-4 (tried on two cores, tiles32, 90 s: noise predicted with "
         "an error of 0.271 at 1e-4, 0.152 at 4e-4, 0.118 at 1e-3; 64/128/128/256 sees a third of the images and has "
-        "0.271 at 1e-4, 0.151 at 4e-4); the velocity predicted, not the noise, from which DDIM made nothing but noise "
+        "0.271 at 1e-4, 0.151 at 4e-4); velocity prediction, because with noise prediction DDIM gave only noise "
         "after five minutes; DDIM, 50 steps"
     )
     batch_size = 16
@@ -121,10 +121,10 @@ class LatentDiffusion(_Diffusion):
     name = "diffusers AutoencoderKL + latent UNet"
     settings = (
         "diffusers 0.42.1 AutoencoderKL (4 times smaller maps of 8 channels; widths 64/128/128, 32/64/64 from 64 px, "
-        "which sees three times the images on two cores and is about as far after 75 s), absolute error + feature "
+        "which sees three times the images on two cores, with a similar error after 75 s), absolute error + feature "
         "loss (Lite1, weight 0.1) + KL 1e-6, AdamW 4e-4; a third of the budget; then UNet2DModel (widths 64/128/128; "
-        "128/256/256 sees a third of the images) on scaled latents, collections as class labels, the velocity "
-        "predicted, AdamW 5e-4, batch 16, EMA; DDIM, 50 steps"
+        "128/256/256 sees a third of the images) on scaled latents, collections as class labels, velocity "
+        "prediction, AdamW 5e-4, batch 16, EMA; DDIM, 50 steps"
     )
     batch_size = 16
     channels = 8
@@ -146,12 +146,12 @@ class LatentDiffusion(_Diffusion):
         )
         self.register_buffer("scale", torch.zeros(()))
         self.scale: Tensor
-        # Not a part of this system's state, and never trained.
+        # Frozen: not part of the state.
         self.__dict__["features"] = Backbone(Lite.LITE1)
         self.optimizers["autoencoder"] = torch.optim.AdamW(self.autoencoder.parameters(), lr=4e-4)
 
     def step(self, image: Images, labels: Labels, progress: float) -> float:
-        """First the autoencoder, then the prior."""
+        """One update of the autoencoder, or later of the prior."""
         if progress < self.stage1_share:
             return self._autoencode(image, progress / self.stage1_share)
         with torch.no_grad():
@@ -166,8 +166,8 @@ class LatentDiffusion(_Diffusion):
         posterior = self.autoencoder.encode(image * 2 - 1).latent_dist
         decoded = self.autoencoder.decode(posterior.sample()).sample.float() / 2 + 0.5
         features: Backbone = self.__dict__["features"].to(image.device)
-        far = feature_distance(features(decoded[::4]), features(image[::4])).mean()
-        loss = (decoded - image).abs().mean() + 0.1 * far + 1e-6 * posterior.kl().mean()
+        distance = feature_distance(features(decoded[::4]), features(image[::4])).mean()
+        loss = (decoded - image).abs().mean() + 0.1 * distance + 1e-6 * posterior.kl().mean()
         self.optimizers["autoencoder"].zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.autoencoder.parameters(), 1.0)
@@ -185,5 +185,5 @@ class LatentDiffusion(_Diffusion):
         return (self.autoencoder.decode(latent).sample.float() / 2 + 0.5).clamp(0, 1)
 
     def latent_numbers(self) -> int:
-        """Of the map."""
+        """The dimensions of the map."""
         return self.shape[0] * self.shape[1] * self.shape[2]

@@ -63,7 +63,7 @@ class PlainVae(System):
         return self._decode(self._encode(image)[0]).clamp(0, 1)
 
     def latent_numbers(self) -> int:
-        """Of the one vector."""
+        """The dimension of the vector."""
         return self.latent
 
     def _encode(self, image: Images) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ class PythaeVae(System):
     name = "pythae VAE"
     settings = (
         "pythae 0.1.2, its CelebA-64 / CIFAR networks, latent_dim 64 as in its benchmark, Adam; 5e-4 and batch 16 "
-        "instead of its trainer's 1e-4 and 64, which make ten updates a minute on two cores"
+        "instead of its trainer's 1e-4 and 64, which reach ten updates a minute on two cores"
     )
     batch_size = 16
     learning_rate = 5e-4
@@ -64,7 +64,7 @@ class PythaeVae(System):
         return self.model.decoder(self.model.encoder(image).embedding).reconstruction.float().clamp(0, 1)
 
     def latent_numbers(self) -> int:
-        """Of the one vector."""
+        """The dimension of the vector."""
         return self.latent
 
 
@@ -108,10 +108,10 @@ class PythaeVaegan(PythaeVae):
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 loss = output[f"{part}_loss"]
                 gradients[part] = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        for part, found in gradients.items():
+        for part, derivatives in gradients.items():
             optimizer = self.optimizers[part]
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            for parameter, gradient in zip(parameters, found, strict=True):
+            for parameter, gradient in zip(parameters, derivatives, strict=True):
                 parameter.grad = gradient
             optimizer.step()
         return output.recon_loss.item()

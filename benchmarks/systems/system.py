@@ -1,4 +1,4 @@
-"""The few calls that the harness makes of a system."""
+"""The interface of the systems."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 Images = Float[Tensor, "batch 3 height width"]
 """RGB over white, in [0, 1]."""
 Labels = Int[Tensor, " batch"]
-"""Which collection an image is of."""
+"""The collection of each image."""
 
 
 class System(ABC, nn.Module):
-    """A generative model and how it is trained, one step at a time.
+    """A generative model and its training, one step at a time.
 
-    All that resuming needs is in its ``state_dict`` and its ``optimizers``.
+    The complete state for resuming is in its ``state_dict`` and its ``optimizers``.
     """
 
     name: ClassVar[str]
     settings: ClassVar[str]
-    """Where its settings come from, and what was changed for a budget of minutes."""
+    """The source of its settings, and the changes for a budget of minutes."""
     batch_size: ClassVar[int]
 
     def __init__(self) -> None:
@@ -30,18 +30,18 @@ class System(ABC, nn.Module):
 
     @abstractmethod
     def step(self, image: Images, labels: Labels, progress: float) -> float:
-        """One update; ``progress`` is the part of the budget that is spent. Returns a loss, to be watched."""
+        """One update; ``progress`` is the part of the budget that is spent. Returns the loss for the log."""
 
     @abstractmethod
     def sample(self, labels: Labels, generator: torch.Generator) -> Images:
-        """New images of these collections, or of any where the system does not know them."""
+        """New images of these collections, or of any collection if the system is unconditional."""
 
     def reconstruct(self, image: Images) -> Images | None:
-        """Images through the system's bottleneck and back; None where it has none."""
+        """Reconstructions of images; None if the system has no encoder."""
         return None
 
     def latent_numbers(self) -> int | None:
-        """How many numbers an image becomes."""
+        """Number of latent dimensions of an image; None without latents."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""Impasto learns a style from a folder of images and makes more images in it."""
+"""Impasto learns styles from folders of images, generates images in them, and stylizes images."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes seconds to import, so nothing is imported before it is asked for.
+    # Imports are deferred: torch takes seconds to import.
     if name in __all__ and (name.endswith("Config") or name in ("Output", "Prompt", "Sampling", "flat")):
         from impasto import config
 

@@ -1,4 +1,4 @@
-"""The public interface: `impasto.train`, `impasto.load`, and all that a model can do."""
+"""The public interface: `impasto.train`, `impasto.load` and the methods of `Pipeline`."""
 
 import dataclasses
 import os
@@ -29,9 +29,9 @@ from impasto.create.clip import Clip, is_clip
 from impasto.create.fuse import Fuser, Source
 from impasto.create.generate import generate
 from impasto.create.image import to_image
-from impasto.create.palette import check_pixel_art, finished, resolved
+from impasto.create.palette import check_pixel_art, finish, resolve_palette
 from impasto.create.recipe import DTYPES, Recipe
-from impasto.create.style import parse_reference, pooled_style, with_weight
+from impasto.create.style import parse_reference, pooled_style, split_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
 from impasto.create.stylize_clip import StylizedClip, Watch, stylize_clip
@@ -54,12 +54,13 @@ from impasto.training.run import Run, model_file, read_config
 if TYPE_CHECKING:
     from impasto.evaluate.evaluate import Report
 
-IMAGES_AT_A_TIME = 8
+BATCH_SIZE = 8
+"""Images that are encoded or decoded at a time."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A new image, and the recipe that makes it again."""
+    """An image, and the recipe that reproduces it."""
 
     image: Image.Image
     recipe: Recipe
@@ -67,7 +68,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """An image as the model was given it, and decoded from coarse prefixes of its levels."""
+    """An input image, and images decoded from coarse prefixes of its levels."""
 
     name: str
     original: Image.Image
@@ -76,15 +77,15 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """A sentence or the name of an image, and how well it fits: the cosine of text vectors."""
+class Similarity:
+    """A sentence or the name of an image, and the cosine similarity of its text vector."""
 
     name: str
     cosine: float
 
 
 class Pipeline:
-    """A trained model, ready to make images."""
+    """A trained model."""
 
     def __init__(
         self,
@@ -99,25 +100,25 @@ class Pipeline:
         self._text_encoder: TextEncoder | None = None
         self.styles = styles
         self.path = path
-        """The run folder or model file it was loaded from."""
+        """The run folder or model file."""
         self.name = model_name(path)
-        """What recipes call it: the path, or the name of a built-in model."""
+        """The name in recipes: the path, or the name of a built-in model."""
         self.fingerprint = fingerprint
-        """The first 16 hexadecimal digits of the SHA-256 of its weights file."""
+        """The first 16 hexadecimal digits of the SHA-256 of the model file."""
 
     @property
     def config(self) -> ModelConfig:
-        """Its shape, resolution and collections."""
+        """Shape, resolution and collections."""
         return self.network.config
 
     @property
     def dtype(self) -> str:
-        """Floating-point format of the flow: float32, or bfloat16 if the device computes faster in it."""
+        """Floating-point format of the flow: float32 or bfloat16."""
         return str(self.network.prior.dtype).removeprefix("torch.")
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the weights."""
         return next(self.network.parameters()).device
 
     def generate(
@@ -128,68 +129,68 @@ class Pipeline:
         start: int = 0,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Iterator[Generated]:
-        """Yield images number ``start`` to ``start + count`` of a seed; each is the same however many are made.
+        """Yield images ``start`` to ``start + count - 1`` of a seed. Image n is the same for every start and count.
 
-        ``on_step`` is told (steps done, steps) over all images. Raises ImpastoError for unknown styles and unusable
-        palettes, and for images smaller than the model's own.
+        ``on_step`` is called with (steps done, steps) over all images. Raises ImpastoError for unknown styles, palettes
+        that are not usable, and sizes below the model's resolution.
         """
         config = config or GenerateConfig()
         size = (config.height or self.config.resolution, config.width or self.config.resolution)
         if min(size) < self.config.resolution:
-            raise ImpastoError(f"{min(size)} px: this model makes images from {self.config.resolution} px up.")
+            raise ImpastoError(f"{min(size)} px is too small: this model needs at least {self.config.resolution} px.")
         check_pixel_art(config.output.pixel_art, *size)
-        output, colours = resolved(config.output)
-        told, sources = self._style(config.style)
-        text, away = self._text(config)
+        output, palette = resolve_palette(config.output)
+        style, sources = self._style(config.style)
+        text, negative_text = self._text(config)
         settings = dataclasses.replace(config, output=output)
         indices = range(start, start + count)
         arrays = generate(
             self.network,
-            told,
+            style,
             indices,
             config.sampling,
             size=size,
             repeat=output.tile,
             text=text,
-            negative_text=away,
+            negative_text=negative_text,
             on_step=on_step,
         )
         recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=sources)
         for index, array in zip(indices, arrays, strict=True):
-            image = finished(to_image(array), output, colours)
+            image = finish(to_image(array), output, palette)
             yield Generated(image, dataclasses.replace(recipe, index=index))
 
     def save_style(self, style: Sequence[str], path: Path) -> None:
-        """Pool styles as `generate` takes them, and write the result to a .style file that it takes too.
+        """Pool style references, and write the result to a .style file, which is a reference too.
 
-        Raises ImpastoError for unknown styles and for another suffix.
+        Raises ImpastoError for unknown styles and another suffix.
         """
-        told, _ = self._style(style)
-        if told is None:
+        pooled, _ = self._style(style)
+        if pooled is None:
             raise ImpastoError("STYLE is missing: name collections of the model, or images.")
-        save_style(path, told, fingerprint=self.fingerprint, sources=tuple(style))
+        save_style(path, pooled, fingerprint=self.fingerprint, sources=tuple(style))
 
     def stylizer(self, config: StylizeConfig) -> Stylizer:
-        """What stylizes images one after the other, with the settings ``config``.
+        """A stylizer for any number of images with the settings ``config``.
 
-        Raises ImpastoError for unknown styles, and for settings that do nothing with this model.
+        Raises ImpastoError for unknown styles, and for settings that have no effect with this model.
         """
         config.check_style()
         config.check_model(self.config)
-        told, sources = self._style(config.style)
-        assert told is not None
+        style, sources = self._style(config.style)
+        assert style is not None
         recipe = Recipe(self.name, self.fingerprint, config, dtype=self.dtype, sources=sources)
-        return Stylizer(self.network, told, recipe, *self._text(config))
+        return Stylizer(self.network, style, recipe, *self._text(config))
 
     def stylize(self, images: Path, config: StylizeConfig) -> Iterator[Generated]:
-        """Yield the images of a file, a folder or an archive, stylized in a style, each at its own size.
+        """Stylize the images of a file, a folder or an archive, each at its own size.
 
-        Raises ImpastoError where there are none, for unknown styles, and for images that cannot be stylized as asked.
+        Raises ImpastoError if there are none, for unknown styles, and for images whose size does not fit the settings.
         """
         config.check_clip(str(images), is_clip(images))
-        stylized = self.stylizer(config)
+        stylizer = self.stylizer(config)
         for image in self.whole_images(images, config.max_side):
-            yield Generated(stylized(image), stylized.recipe(image))
+            yield Generated(stylizer(image), stylizer.recipe(image))
 
     def stylize_clip(
         self,
@@ -199,9 +200,9 @@ class Pipeline:
         *,
         watch: Watch = lambda frames, count: frames,
     ) -> StylizedClip:
-        """Stylize a clip into ``target`` (.webm, .mp4 or .webp), steady over time and with its sound.
+        """Stylize a clip with temporal smoothing, and write it with its sound to ``target`` (.webm, .mp4 or .webp).
 
-        Stopped, the same call goes on. Needs the extra ``video``; see `impasto.create.stylize_clip`.
+        After an interruption the same call resumes. Needs the extra ``video``; see `impasto.create.stylize_clip`.
         """
         opened = Clip(clip, max_side=config.max_side, channels=self.config.channels)
         return stylize_clip(self.stylizer(config), opened, target, watch=watch)
@@ -214,10 +215,10 @@ class Pipeline:
         start: int = 0,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Iterator[Generated]:
-        """Yield variations ``start`` to ``start + count`` of one image of several, see `impasto.create.fuse`.
+        """Yield variations ``start`` to ``start + count - 1`` of a fusion, see `impasto.create.fuse`.
 
-        Raises ImpastoError for images that cannot be read, unusable weights, and sizes that do not allow what is
-        asked.
+        Raises ImpastoError for images that cannot be read, weights that are not usable, and sizes that do not fit the
+        settings.
         """
         config.check_sources()
         sources = {
@@ -227,39 +228,39 @@ class Pipeline:
         style, style_sources = self._style(config.style)
         fuser = Fuser(self.network, sources, config, style, *self._text(config))
         settings = dataclasses.replace(config, output=fuser.output)
-        hashes = {s.image.path: s.image.content_hash for found in sources.values() for s in found} | style_sources
+        hashes = {s.image.path: s.image.content_hash for group in sources.values() for s in group} | style_sources
         recipe = Recipe(self.name, self.fingerprint, settings, dtype=self.dtype, sources=hashes)
         for index in range(start, start + count):
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
 
     def _sources(self, text: str, max_side: int) -> list[Source]:
-        """The image, or the images of a folder or archive, which share the weight."""
-        path, weight = with_weight(text)
-        found = list(self.whole_images(Path(path), max_side))
-        if not found:
+        """The image of a file, or the images of a folder or archive, which share the weight."""
+        path, weight = split_weight(text)
+        images = list(self.whole_images(Path(path), max_side))
+        if not images:
             raise ImpastoError(f"there is no readable image in {path}.")
-        return [Source(image, weight / len(found)) for image in found]
+        return [Source(image, weight / len(images)) for image in images]
 
     def again(self, recipe: Recipe) -> Generated:
-        """The identical image that ``recipe`` was written for, whichever job made it.
+        """Reproduce the image that ``recipe`` belongs to.
 
-        Raises ImpastoError for a recipe of another model, and where a file that it names is not there or has changed.
+        Raises ImpastoError for a recipe of another model, and if a file that it names is missing or has changed.
         """
         if recipe.fingerprint != self.fingerprint:
             raise ImpastoError(
-                f"made by another model: its recipe names weights {recipe.fingerprint}, and {self.path} has "
-                f"{self.fingerprint}."
+                f"it belongs to another model: its recipe names the fingerprint {recipe.fingerprint}, and {self.path} "
+                f"has {self.fingerprint}."
             )
-        before, self.network.prior.dtype = self.network.prior.dtype, getattr(torch, recipe.dtype)
+        dtype, self.network.prior.dtype = self.network.prior.dtype, getattr(torch, recipe.dtype)
         try:
-            made = self._made_again(recipe)
+            replayed = self._replay(recipe)
         finally:
-            self.network.prior.dtype = before
-        if changed := [name for name, digest in recipe.sources.items() if made.recipe.sources.get(name) != digest]:
-            raise ImpastoError(f"{', '.join(changed)} has changed since the image was made.")
-        return made
+            self.network.prior.dtype = dtype
+        if changed := [name for name, digest in recipe.sources.items() if replayed.recipe.sources.get(name) != digest]:
+            raise ImpastoError(f"{', '.join(changed)} has changed since the image was written.")
+        return replayed
 
-    def _made_again(self, recipe: Recipe) -> Generated:
+    def _replay(self, recipe: Recipe) -> Generated:
         settings = recipe.settings
         if isinstance(settings, GenerateConfig):
             return next(self.generate(1, settings, start=recipe.index))
@@ -267,11 +268,11 @@ class Pipeline:
             return next(self.fuse(settings, start=recipe.index))
         assert isinstance(settings, StylizeConfig)
         if recipe.content is None or is_clip(Path(recipe.content)):
-            raise ImpastoError(f"it comes from the clip {recipe.content}: make that again with impasto stylize.")
-        return next(self.stylize(Path(recipe.content), settings.without_idle(self.config)))
+            raise ImpastoError(f"it belongs to the clip {recipe.content}: stylize that again with impasto stylize.")
+        return next(self.stylize(Path(recipe.content), settings.without_unused(self.config)))
 
     def whole_images(self, path: Path, max_side: int = MAX_SIDE) -> WholeImages:
-        """The images of a file, folder or archive at their own sizes, with this model's channels."""
+        """The images of a file, folder or archive at their own sizes, with the channels of this model."""
         return WholeImages(path, max_side=max_side, channels=self.config.channels)
 
     def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, dict[str, str]]:
@@ -279,26 +280,28 @@ class Pipeline:
         return pooled_style(self.network, self.styles, references, self.fingerprint)
 
     def _text(self, config: ImageConfig) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The vectors of the text and the negative text, (1, text_dim), None without one."""
+        """The vectors of the text and the negative text, (1, text_dim); None if there is none."""
         if config.prompt.text is None:
             return None, None
         self._check_captions()
-        text, away = (
+        text, negative_text = (
             self._encoder()([sentence]).to(self.device) if sentence is not None else None
             for sentence in (config.prompt.text, config.prompt.negative_text)
         )
-        return text, away
+        return text, negative_text
 
     def _check_captions(self) -> None:
-        """Refuse where the model knows no text."""
+        """Raise ImpastoError if the model was trained without captions."""
         if not self.config.text_dim:
-            raise ImpastoError(f"{self.path} has learned no captions; train with --text on a captioned folder.")
+            raise ImpastoError(
+                f"{self.path} was trained without captions: train a model with --text on images with captions."
+            )
 
     def read(self, images: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
         """Read files, folders and archives at the model's resolution and with its channels.
 
-        What lies in a folder and cannot be read is skipped, and told to ``listeners`` with its reason. Raises
-        ImpastoError for a file given by name that cannot be read, and where nothing can.
+        Files in a folder that cannot be read are skipped; ``listeners`` get a warning with the reason. Raises
+        ImpastoError for a file named in ``images`` that cannot be read, and if no image can be read.
         """
         loaded = read_images(list(images), resolution=self.config.resolution, channels=self.config.channels)
         for name, reason in loaded.skipped.items():
@@ -308,7 +311,7 @@ class Pipeline:
 
     @torch.no_grad()
     def reconstruct(self, images: Loaded | Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
-        """Encode images and paint them again; with ``levels`` from every coarse prefix of levels."""
+        """Encode and decode images; with ``levels`` also from every coarse prefix of the levels."""
         loaded = images if isinstance(images, Loaded) else self.read(images)
         autoencoder = self.network.autoencoder
         for names, pixels in _batches(loaded):
@@ -321,7 +324,7 @@ class Pipeline:
 
     @torch.no_grad()
     def encode(self, images: Loaded | Sequence[Path]) -> Latents:
-        """The posterior means of images at every level, style first."""
+        """The modes of the posterior of images at every level, style first."""
         loaded = images if isinstance(images, Loaded) else self.read(images)
         batches: list[list[np.ndarray]] = [[] for _ in LEVEL_NAMES]
         for _, pixels in _batches(loaded):
@@ -333,46 +336,46 @@ class Pipeline:
 
     @torch.no_grad()
     def text_vectors(self, images: Loaded | Sequence[Path]) -> tuple[tuple[str, ...], TextVectors]:
-        """Names, and for each image the vector, of unit length, of a sentence that would say what it shows.
+        """The names of images, and for each image the predicted text vector, of unit length.
 
-        Raises ImpastoError where the model has learned no captions.
+        Raises ImpastoError if the model was trained without captions.
         """
         self._check_captions()
         predictor = self.network.caption_predictor
         assert predictor is not None
         loaded = images if isinstance(images, Loaded) else self.read(images)
-        found = []
+        vectors = []
         for _, pixels in _batches(loaded):
-            found.append(predictor(modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))).cpu())
-        return loaded.names, torch.cat(found)
+            vectors.append(predictor(modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))).cpu())
+        return loaded.names, torch.cat(vectors)
 
     def caption(
         self, images: Loaded | Sequence[Path], vocabulary: Sequence[str] = (), top: int = 3
-    ) -> Iterator[tuple[str, list[Likeness]]]:
-        """Yield each image's name and the sentences of ``vocabulary`` that say best what it shows, best first.
+    ) -> Iterator[tuple[str, list[Similarity]]]:
+        """Yield the name of each image, and the ``top`` sentences of ``vocabulary`` that describe it best, best first.
 
-        Without a vocabulary the captions of the training images are used.
+        ``vocabulary`` defaults to the captions of the training images.
         """
         names, vectors = self.text_vectors(images)
-        sentences = list(vocabulary) or self._known_captions()
-        likeness = vectors @ self._encoder()(sentences).T
-        for name, row in zip(names, likeness, strict=True):
+        sentences = list(vocabulary) or self._training_captions()
+        cosines = vectors @ self._encoder()(sentences).T
+        for name, row in zip(names, cosines, strict=True):
             best = row.topk(min(top, len(sentences)))
             yield (
                 name,
-                [Likeness(sentences[i], v) for v, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
+                [Similarity(sentences[i], v) for v, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
             )
 
-    def search(self, images: Loaded | Sequence[Path], text: str) -> list[Likeness]:
-        """The names of the images, those first that show most likely what ``text`` says."""
+    def search(self, images: Loaded | Sequence[Path], text: str) -> list[Similarity]:
+        """The names of the images, sorted by similarity to ``text``, best first."""
         names, vectors = self.text_vectors(images)
-        likeness = vectors @ self._encoder()([text])[0]
-        return [Likeness(names[i], float(likeness[i])) for i in likeness.argsort(descending=True).tolist()]
+        cosines = vectors @ self._encoder()([text])[0]
+        return [Similarity(names[i], float(cosines[i])) for i in cosines.argsort(descending=True).tolist()]
 
-    def _known_captions(self) -> list[str]:
+    def _training_captions(self) -> list[str]:
         file = Run(self.path).captions
         if not file.exists():
-            raise ImpastoError(f"{self.path} does not hold the captions of its training: give a --vocabulary.")
+            raise ImpastoError(f"{self.path} does not hold its training captions: use --vocabulary.")
         return file.read_text(encoding="utf-8").splitlines()
 
     def _encoder(self) -> TextEncoder:
@@ -381,15 +384,15 @@ class Pipeline:
 
     @torch.no_grad()
     def decode(self, latents: Latents) -> Iterator[tuple[str, Image.Image]]:
-        """Paint latents; yields (name, image). Raises ImpastoError where they do not fit this model."""
+        """Decode latents; yields (name, image). Raises ImpastoError if their shapes do not fit this model."""
         for name, shape in zip(LEVEL_NAMES, latent_shapes(self.config), strict=True):
             if name not in latents.levels:
                 raise ImpastoError(f"the latents have no level {name!r}; this model needs {', '.join(LEVEL_NAMES)}.")
-            if latents.levels[name].shape[1:] != shape:
-                found = latents.levels[name].shape[1:]
-                raise ImpastoError(f"level {name} is {found} for each image; this model needs {shape}.")
-        for start in range(0, len(latents.names), IMAGES_AT_A_TIME):
-            part = slice(start, start + IMAGES_AT_A_TIME)
+            actual = latents.levels[name].shape[1:]
+            if actual != shape:
+                raise ImpastoError(f"level {name} has the shape {actual} per image; this model needs {shape}.")
+        for start in range(0, len(latents.names), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
             values = Levels.of(torch.from_numpy(latents.levels[name][part]).to(self.device) for name in LEVEL_NAMES)
             decoded = self.network.autoencoder.decode(values).cpu().numpy()
             yield from zip(latents.names[part], map(to_image, decoded), strict=True)
@@ -401,34 +404,36 @@ class Pipeline:
         *,
         fit: Fit | None = None,
         features: Path | None = None,
-        progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+        progress: Callable[[str, int, int], None] = lambda task, done, total: None,
     ) -> "Report":
-        """Measure this model on the folder or archive that it was trained on; see `impasto.evaluate.evaluate`.
+        """Evaluate this model on the folder or archive that it was trained on; see `impasto.evaluate.evaluate`.
 
-        ``fit`` is how images become square, as in training where not given; ``features`` an ONNX network on whose
-        features distances are measured too, see `impasto.evaluate.onnx_features`. Raises ImpastoError where the images
-        do not fit the model, and where the extra for measuring is not installed.
+        ``fit`` defaults to that of the training. ``features`` is an ONNX network for additional distances, see
+        `impasto.evaluate.onnx_features`. Raises ImpastoError if the images do not fit the model, or the extra
+        ``evaluate`` is not installed.
         """
         from impasto.evaluate.evaluate import evaluate
         from impasto.evaluate.onnx_features import OnnxFeatures
 
         if self.styles is None:
-            raise ImpastoError(f"{self.path}: the model has no collections to make samples of.")
+            raise ImpastoError(f"{self.path}: the model has no collections to sample from.")
         network = OnnxFeatures(features) if features is not None else None
         with self.cache() as cache:
-            trained = self._trained()
-            found = prepare(
+            training = self._training_config()
+            image_set = prepare(
                 images,
                 resolution=self.config.resolution,
-                fit=fit or (trained.fit if trained else Fit.AUTO),
-                zoom=trained.zoom if trained else 1.0,
+                fit=fit or (training.fit if training else Fit.AUTO),
+                zoom=training.zoom if training else 1.0,
                 cache=cache,
             )
-            return evaluate(self.network, self.styles, found, config, network=network, cache=cache, progress=progress)
+            return evaluate(
+                self.network, self.styles, image_set, config, network=network, cache=cache, progress=progress
+            )
 
     @contextmanager
     def cache(self) -> Iterator[Path]:
-        """The run's folder for what need not be made twice; a passing one where the model is not in a run."""
+        """The cache folder of the run; a temporary folder if the model is not in a run, or the run is read-only."""
         cache = Run(self.path).cache
         if cache.is_dir() and os.access(cache, os.W_OK):
             yield cache
@@ -436,17 +441,17 @@ class Pipeline:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
 
-    def _trained(self) -> TrainConfig | None:
-        """The settings of its training, where they lie beside it."""
+    def _training_config(self) -> TrainConfig | None:
+        """The settings of the training, if the model is in a run."""
         file = Run(self.path).config
         return read_config(file) if file.exists() else None
 
 
 def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline:
-    """Load a model from a run folder, a .safetensors file or by a built-in name; nothing in it is executed.
+    """Load a model: a run folder, a .safetensors file, or the name of a built-in model. No code is executed.
 
-    ``dtype`` is the floating-point format of the flow: float32, bfloat16, or auto for the faster one. Raises
-    ImpastoError when there is no model, or it cannot be read.
+    ``device`` is auto, cpu, cuda or mps. ``dtype`` is the floating-point format of the flow: float32, bfloat16, or auto
+    for the faster one. Raises ImpastoError if there is no model, or it cannot be read.
     """
     path = resolve_model(Path(run))
     file = model_file(path)
@@ -454,22 +459,23 @@ def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline
     if dtype not in ("auto", *DTYPES):
         raise ImpastoError(f"dtype {dtype}: use one of auto, {', '.join(DTYPES)}.")
     name, _ = choose_device(device)
-    chosen = choose_dtype(torch.device(name))[0] if dtype == "auto" else getattr(torch, dtype)
-    return Pipeline(network.to(name), styles, path, fingerprint_of(file), chosen)
+    flow_dtype = choose_dtype(torch.device(name))[0] if dtype == "auto" else getattr(torch, dtype)
+    return Pipeline(network.to(name), styles, path, fingerprint_of(file), flow_dtype)
 
 
 def train(
     config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
 ) -> Pipeline:
-    """Train a model, or resume training; ``cancel`` is asked once a step. Returns the model as saved.
+    """Train a model, or resume training, and load the result.
 
-    Raises ImpastoError when images or folders are not usable.
+    ``listeners`` get all events. ``cancel`` is called before every step; training saves and ends if it returns True.
+    Raises ImpastoError if the images or the run folder are not usable.
     """
     run = _train(config, listeners, cancel)
     return load(run.folder, config.device)
 
 
 def _batches(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    for start in range(0, len(loaded.names), IMAGES_AT_A_TIME):
-        part = slice(start, start + IMAGES_AT_A_TIME)
+    for start in range(0, len(loaded.names), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
         yield loaded.names[part], loaded.pixels[part]

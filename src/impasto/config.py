@@ -1,4 +1,4 @@
-"""Every setting of Impasto, as frozen dataclasses: the only source that flags, run folders and docs derive from."""
+"""Every setting of Impasto, as frozen dataclasses. Flags, REST bodies and the files of a run derive from them."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from impasto.settings import flat as flat
 T = TypeVar("T")
 
 MAX_SIDE = 4096
-"""Longest side of an image that is made, in pixels."""
+"""Maximum side of an output image, in pixels."""
 
 Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Interval(ge=0, le=1), Usual(1.0, 0.05)]
@@ -30,7 +30,7 @@ Minutes = Annotated[float, Interval(ge=0.001, le=60 * 24 * 30)]
 
 
 class Size(StrEnum):
-    """How large a model to train: the one dial, from which every width and depth follows."""
+    """Size of a model. It determines every width and depth."""
 
     TINY = "tiny"
     SMALL = "small"
@@ -38,7 +38,7 @@ class Size(StrEnum):
 
 
 class Fit(StrEnum):
-    """How an image that is not square becomes square."""
+    """How images are made square."""
 
     AUTO = "auto"
     PAD = "pad"
@@ -65,7 +65,7 @@ class Repeat(StrEnum):
 
 
 class Flow(StrEnum):
-    """Whether a stylized image goes along the prior flow, or from what is told of it straight to the decoder."""
+    """Whether stylization samples from the prior flow, or decodes the modes of the posterior."""
 
     AUTO = "auto"
     ON = "on"
@@ -73,7 +73,7 @@ class Flow(StrEnum):
 
 
 class ClipFormat(StrEnum):
-    """How clips are written: VP9 or AV1 with sound, or an animation with alpha and without sound."""
+    """Format of written clips: WebM (VP9) and MP4 (AV1) with sound, animated WebP with alpha and without sound."""
 
     WEBM = "webm"
     MP4 = "mp4"
@@ -81,7 +81,7 @@ class ClipFormat(StrEnum):
 
 
 class Against(StrEnum):
-    """Which real images samples are compared with."""
+    """The real images that samples are compared with."""
 
     HELD_OUT = "held-out"
     ALL = "all"
@@ -89,9 +89,9 @@ class Against(StrEnum):
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of one model; stored in the header of its weights.
+    """The shape of a model, stored in the header of its file.
 
-    Latent levels are listed coarse to fine: a style vector, then maps at strides 32, 16 and 8.
+    Latent levels are listed coarse to fine: the style vector, then the maps at strides 32, 16 and 8.
     """
 
     channels: int = 4
@@ -99,15 +99,17 @@ class ModelConfig:
     resolution: int = 64
     """Side of the training images in pixels, a multiple of 32."""
     collections: tuple[str, ...] = ()
-    """Names of the collections (styles) seen in training."""
+    """Names of the collections (styles) of the training images."""
     style_dim: int = 64
+    """Size of the style vector."""
     map_channels: tuple[int, int, int] = (32, 16, 8)
     """Latent channels of the maps at strides 32, 16 and 8."""
     encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 160, 160)
     """Channels of an encoder's three 5x5 stages and of its residual stages at strides 16 and 32."""
     pyramid_width: int = 96
+    """Channels of an encoder's feature pyramid."""
     signed_edges: bool = False
-    """Whether the orientation view includes on which side of an edge it is lighter."""
+    """Whether the orientation view includes which side of an edge is lighter."""
     decoder_only_stylization: bool = False
     """Whether the decoder was trained to stylize from the modes of the posterior, without the flow."""
     attenuation_log10: tuple[float, float, float] = (0.3, 1.8, 3.6)
@@ -122,34 +124,37 @@ class ModelConfig:
     text_dim: int = 0
     """Size of a text vector; 0 if the model was trained without captions."""
     prior_width: int = 384
+    """Features of a token of the prior."""
     prior_depth: int = 8
+    """Transformer blocks of the prior."""
     prior_head_dim: int = 64
+    """Features of one attention head."""
     prior_patches: tuple[int, int, int] = (1, 2, 2)
-    """Side of the square of latents that forms one token of the prior, at strides 32, 16 and 8."""
+    """Side of the patch of latents that forms one token of the prior, at strides 32, 16 and 8."""
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights of the losses and of their random inputs. A weight of zero switches a term off."""
+    """Weights of the loss terms, and probabilities of their random inputs. A weight of 0 removes a term."""
 
     kl_weight: float = 4e-6
-    """Weight of the KL divergence in nats against a mean absolute error in [0, 1]."""
+    """Weight of the KL divergence in nats, relative to a mean absolute error in [0, 1]."""
     feature_weight: float = 0.1
-    """Weight of the distance of frozen features."""
+    """Weight of the distance between frozen features."""
     feature_start: float = 0.5
-    """Part of stage 1 after which the feature loss starts."""
+    """Share of stage 1 after which the feature loss starts."""
     swap_weight: float = 0.0
-    """Weight of swaps: the structure of one image, the colours and the texture of others."""
+    """Weight of swaps: outputs with the structure of one image, and the colours and texture of others."""
     destylized_weight: float = 0.0
-    """Weight of destylised pairs: an image decoded from its smoothed, recoloured copy in its own style."""
+    """Weight of destylised pairs: an image, reconstructed from its smoothed, recoloured copy in its own style."""
     stylization_start: float = 0.5
-    """Part of stage 1 after which swaps and destylised pairs start."""
+    """Share of stage 1 after which swaps and destylised pairs start."""
     freeze_encoders_after: float = 0.7
-    """Part of stage 1 after which the encoders are frozen and the decoder trains alone, in cheaper steps."""
+    """Share of stage 1 after which the encoders are frozen and only the decoder trains, in faster steps."""
     kl_warmup: Suppress[float] = 0.1
-    """Part of stage 1 over which the weight of the KL divergence grows from a tenth to its full value."""
+    """Share of stage 1 in which the weight of the KL divergence grows from a tenth to its full value."""
     linear_skip_weight: Suppress[float] = 0.3
-    """Weight of the reconstruction from the decoder's linear skips alone, at a quarter and half of the size."""
+    """Weight of the reconstruction loss of the decoder's linear skips, at a quarter and half of the resolution."""
     style_weight: Suppress[float] = 0.02
     """Weight of the auxiliary predictors of feature statistics and collection from the style vector."""
     swap_texture_weight: Suppress[float] = 2.0
@@ -159,13 +164,13 @@ class ObjectiveConfig:
     swap_structure_weight: Suppress[float] = 0.3
     """Weight of the structure within a swap."""
     destylized_texture_weight: Suppress[float] = 0.3
-    """Weight of the texture against the pixels within a destylised pair."""
+    """Weight of the texture within a destylised pair, relative to the pixels."""
     intermediate_weight: Suppress[float] = 0.5
-    """Weight of the prior's intermediate head against its last one."""
+    """Weight of the prior's intermediate head, relative to the last one."""
     level_dropout: Suppress[float] = 0.25
-    """Probability that an image keeps only a coarse prefix of its levels (nested dropout, Rippel 2014)."""
+    """Probability that an image is decoded from a coarse prefix of its levels (nested dropout, Rippel 2014)."""
     single_expert: Suppress[float] = 0.15
-    """Probability that an image is encoded by one expert alone."""
+    """Probability that an image is encoded by only one expert."""
     random_experts: Suppress[float] = 0.15
     """Probability that an image is encoded by a random subset of experts with random weights."""
     shared_style: Suppress[float] = 0.5
@@ -174,43 +179,42 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class CouplingConfig:
-    """How often the source of the prior flow is conditioned on what, in stage 2."""
+    """Probabilities of the conditions of the prior flow, in stage 2."""
 
     no_style: float = 0.1
     """Probability of no style: the unconditional case of classifier-free guidance."""
     own_style: float = 0.1
     """Probability that the style is the image's own instead of its collection's."""
     style_per_expert: float = 0.2
-    """Probability that each expert takes the style from a source of its own: the colours of one image, the texture of
-    others, or nothing."""
+    """Probability that each expert takes the style from another source: one image, several images, or none."""
     no_content: float = 0.5
     """Probability of no content: pure generation."""
     parallel_content: float = 0.5
-    """Probability that content comes from another collection's image with the same key, if there is one."""
+    """Probability that the content is that of an image with the same key in another collection, if there is one."""
     no_text: float = 0.2
-    """Probability that the caption is dropped although a style is given."""
+    """Probability that the caption is dropped although there is a style."""
     min_weight_log10: float = -2.5
     """Content weights are log-uniform between ten to this power and one."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run, from a folder of images to a model."""
+    """A training run, from a folder of images to a model."""
 
     data: Path
     """Folder or archive of images."""
     out: Path
-    """Run folder: created, or resumed."""
+    """Run folder. An existing run is resumed."""
     size: Size = Size.SMALL
-    """Size of the model: all widths and depths follow from it."""
+    """Size of the model. It determines all widths and depths."""
     prior_size: Size | None = None
-    """Size of the prior, if it differs: to stylize images a small one is enough, and many times as fast."""
+    """Size of the prior, if it differs. For stylization a small prior is enough, and many times as fast."""
     resolution: Resolution = 64
     """Side of the images in pixels, a multiple of 32."""
     minutes: Minutes | None = None
-    """Budget of both stages together; 30 if neither this nor --images is given."""
+    """Budget of both stages together, in minutes; 30 without --images."""
     images: int | None = None
-    """Budget in images seen by both stages together: a reproducible length."""
+    """Budget of both stages together, in images seen: a reproducible length."""
     seed: Seed = 0
     """Determines the initial weights, the order of the images and all noise."""
     batch_size: int = 16
@@ -226,33 +230,33 @@ class TrainConfig:
     init: Path | None = None
     """A run, model file or built-in model of the same --size whose weights initialise a new model."""
     signed_edges: bool = False
-    """Let the orientation encoder see on which side of an edge it is lighter: photos need it."""
+    """Let the orientation encoder see which side of an edge is lighter; for photos."""
     stage1_share: float = 0.35
-    """Part of the budget for the autoencoder; the prior gets the rest. 1 keeps the prior of --init."""
+    """Share of the budget for the autoencoder; the prior gets the rest. 1 keeps the prior of --init."""
     fit: Fit = Fit.AUTO
     """How images become square: auto pads those with transparency and crops the others."""
     zoom: float = 1.0
-    """Factor by which cropped images are kept larger than --resolution: squares are cut from them at random."""
+    """Size of cropped images relative to --resolution; random squares are cut from them."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     preview_minutes: float = 5.0
-    """Between two preview sheets."""
+    """Minutes between two preview sheets."""
     save_minutes: float = 2.0
-    """Between two saves of the complete state."""
+    """Minutes between two saves of the complete state."""
     text: bool = False
-    """Learn captions too: they are the texts in metadata.jsonl (needs an extra)."""
+    """Learn captions, which are the texts in metadata.jsonl (needs the extra text)."""
     tensorboard: bool = False
-    """Write the terms for TensorBoard as well (needs an extra)."""
+    """Write the log for TensorBoard too (needs the extra tensorboard)."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     coupling: Suppress[CouplingConfig] = dataclasses.field(default_factory=CouplingConfig)
 
     def __post_init__(self) -> None:
-        """Refuse values that could not train, naming the flag."""
+        """Raise ImpastoError for values outside their ranges and flags that exclude each other, naming the flag."""
         check(self)
         if self.minutes is not None and self.images is not None:
-            raise ImpastoError("--minutes and --images are two ways to give the budget: use one of them.")
+            raise ImpastoError("--minutes and --images both set the budget: use one of them.")
         if self.finetune is not None and self.init is not None:
-            raise ImpastoError("--finetune adapts a model, --init only takes its weights: use one of them.")
+            raise ImpastoError("--finetune adapts a model, --init only copies its weights: use one of them.")
         if self.images is not None and self.images < 1:
             raise ImpastoError(f"--images {self.images}: use a number above 0.")
         for name in ("batch_size", "prior_batch_size"):
@@ -264,56 +268,58 @@ class TrainConfig:
             raise ImpastoError(f"--stage1-share {self.stage1_share}: use a number above 0, at most 1.")
         if self.freeze_prior and (self.init is None or self.objective.freeze_encoders_after > 0):
             raise ImpastoError(
-                "--stage1-share 1 keeps the prior: give the model that it belongs to with --init, and freeze the "
-                "encoders too, with --objective.freeze-encoders-after 0."
+                "--stage1-share 1 keeps the prior: name its model with --init, and freeze the encoders with "
+                "--objective.freeze-encoders-after 0."
             )
 
     @property
     def freeze_prior(self) -> bool:
-        """Whether there is no stage 2: the prior is that of the initial model."""
+        """Whether stage 2 is omitted: the prior is that of the initial model."""
         return self.stage1_share == 1
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a sample of the prior flow is drawn."""
+    """Settings of the sampler."""
 
     seed: Seed = 0
-    """The same seed gives the same images."""
+    """Determines all noise: the same seed gives the same images."""
     steps: Annotated[int, Interval(ge=1, le=1000), Usual(100, 1)] = 8
-    """Steps of the sampler: more are slower and finer."""
+    """Number of sampler steps: more steps are slower and give finer images."""
     temperature: Annotated[float, Ge(0), Usual(1.5, 0.05)] = 1.0
-    """Scale of the noise: below 1 tamer, above 1 wilder."""
+    """Scale of the noise: values below 1 reduce variety, values above 1 increase it."""
     guidance: Annotated[float, Ge(0), Usual(8.0, 0.1)] = 1.5
-    """How strongly style and text are followed: 1 is as learned, and takes two thirds of the time."""
+    """Scale of classifier-free guidance: how closely style and text are followed. 1 turns it off and takes two thirds of
+    the time."""
     internal_guidance: Annotated[float, Ge(0), Usual(8.0, 0.1)] = 4.0
-    """Extrapolation from the model's intermediate head: 1 is as learned, higher is clearer; too high tears it."""
+    """Scale of internal guidance: extrapolation from the intermediate head. 1 turns it off, higher values give clearer
+    images, very high values distort them."""
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges, naming the flag."""
+        """Raise ImpastoError for a value outside its range, naming the flag."""
         check(self)
 
 
 SAMPLING = Sampling()
 STYLIZE_SAMPLING = Sampling(guidance=1.0, internal_guidance=1.5)
-"""The image gives most of what stylization needs, so little is left to be sampled."""
+"""Defaults of stylization: the content determines most of the image, so weaker guidance is enough."""
 VARY_SAMPLING = Sampling(internal_guidance=1.5)
-"""The same for variations and interpolations of images."""
+"""Defaults of variations and interpolations of images."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an image shows; for models that have learned captions."""
+    """The text condition; for models that were trained with captions."""
 
     text: str | None = None
-    """What to show, in English; for models that have learned captions."""
+    """Description of the image, in English; for models that were trained with captions."""
     negative_text: str | None = None
-    """What not to show, in addition to --text."""
+    """Description of what guidance leads away from; needs --text."""
 
     def __post_init__(self) -> None:
-        """Refuse a negative text alone."""
+        """Raise ImpastoError for a negative text without a text."""
         if self.negative_text is not None and self.text is None:
-            raise ImpastoError("--negative-text needs --text: what to show instead.")
+            raise ImpastoError("--negative-text needs --text: use both, or neither.")
 
 
 PROMPT = Prompt()
@@ -321,19 +327,19 @@ PROMPT = Prompt()
 
 @dataclass(frozen=True)
 class Output:
-    """How images are finished."""
+    """Settings of the output file."""
 
     tile: Repeat = Repeat.NONE
-    """Axes along which copies of an image meet without a seam: for textures, and panoramas (x)."""
+    """Axes along which copies of the image meet without a seam: xy for textures, x for panoramas."""
     palette: str | None = None
-    """Use these colours only: a number, ff0000,000000 or a file (.png, .gpl, .hex)."""
+    """Restrict the colours: a number, a list such as ff0000,000000, or a file (.png, .gpl, .hex)."""
     pixel_art: Annotated[int, Interval(ge=1, le=MAX_SIDE)] | None = None
-    """True pixels along the longer side, with hard alpha."""
+    """Pixels along the longer side of pixel art, with hard alpha."""
     opaque: bool = False
-    """White instead of transparent."""
+    """Replace transparency by white."""
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges, naming the flag."""
+        """Raise ImpastoError for a value outside its range, naming the flag."""
         check(self)
 
 
@@ -342,7 +348,7 @@ OUTPUT = Output()
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """One measurement of a model."""
+    """Settings of an evaluation."""
 
     sampling: Sampling = SAMPLING
     against: Against = Against.HELD_OUT
@@ -350,35 +356,35 @@ class EvaluateConfig:
     samples: Annotated[int, Interval(ge=2, le=1_000_000)] = 2000
     """Number of samples."""
     strength: Share = 0.5
-    """Strength of the style for swapped styles, 0 to 1; the sampling of these is that of stylize."""
+    """Strength of stylization to other styles, 0 to 1; the sampler settings of these images are those of stylize."""
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges, naming the flag."""
+        """Raise ImpastoError for a value outside its range, naming the flag."""
         check(self)
 
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """How new images are made."""
+    """Settings of generation."""
 
     sampling: Sampling = SAMPLING
     prompt: Prompt = PROMPT
     output: Output = OUTPUT
     style: tuple[str, ...] = ()
-    """Collections of the model, images or saved styles, each with an optional ":weight"; none for any style."""
+    """Collections of the model, images or saved styles, each with an optional ":weight"; by default any style."""
     height: Side | None = None
-    """In pixels, a multiple of 32: above the model's own, the flow goes through windows."""
+    """Height in pixels, a multiple of 32, at least the model's resolution; larger images are sampled in windows."""
     width: Side | None = None
-    """The same for the width."""
+    """Width in pixels, a multiple of 32, at least the model's resolution."""
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges, naming the flag."""
+        """Raise ImpastoError for a value outside its range, naming the flag."""
         check(self)
 
 
 @dataclass(frozen=True)
 class StylizeConfig:
-    """How images are stylized in a style."""
+    """Settings of stylization."""
 
     sampling: Sampling = STYLIZE_SAMPLING
     prompt: Prompt = PROMPT
@@ -386,28 +392,28 @@ class StylizeConfig:
     style: tuple[str, ...] = ()
     """Collections of the model, images or saved styles, each with an optional ":weight"."""
     strength: Share = 0.5
-    """0 keeps the image's own style and all its detail; 1 takes the style and keeps only the structure."""
+    """How much of the image is replaced by the style: 0 keeps all of it, 1 keeps only its structure."""
     preserve_color: bool = False
-    """Keep the colours of the image: only its lightness is stylized."""
+    """Keep the colours of the image, and stylize only its lightness."""
     flow: Flow = Flow.AUTO
-    """Whether to sample from the prior flow. auto: only for --text, and for models whose decoder cannot stylize alone;
-    without the flow, stylization is many times as fast."""
+    """Whether to sample from the prior flow. auto: only with --text, and for models without decoder-only stylization.
+    Stylization without the flow is many times as fast."""
     num_shifts: Literal[1, 2, 4, 8] = 1
-    """Average the results of shifted copies of the image: 4 (or 2, 8) remove the grid artefacts of flat areas and some
-    grain, and take as many times as long."""
+    """Number of shifted copies of the image whose outputs are averaged. 2, 4 and 8 remove grid artefacts in flat areas
+    and some texture; the time is proportional."""
     temporal_smoothing: bool = True
-    """Keep clips steady: average what does not move over time, and carry the output along what moves."""
+    """Reduce flicker in clips: average over time, along the optical flow."""
     max_side: Annotated[int, Interval(ge=32, le=MAX_SIDE)] = MAX_SIDE
-    """Pixels along the longer side: larger images are scaled down."""
+    """Maximum longer side in pixels; larger images are scaled down."""
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges, and text without the flow, naming the flag."""
+        """Raise ImpastoError for a value outside its range, and for text without the flow, naming the flag."""
         check(self)
         if self.flow is Flow.OFF and self.prompt.text is not None:
-            raise ImpastoError("--flow off: only the flow reads --text; use one of them.")
+            raise ImpastoError("--flow off: only the flow uses --text; use one of them.")
 
     def follows_flow(self, model: ModelConfig) -> bool:
-        """Whether ``model`` stylizes along its flow."""
+        """Whether stylization with ``model`` samples from its flow."""
         if self.flow is Flow.AUTO:
             return self.prompt.text is not None or not model.decoder_only_stylization
         return self.flow is Flow.ON
@@ -418,66 +424,67 @@ class StylizeConfig:
             raise ImpastoError("--style is missing: name collections of the model, images or saved styles.")
 
     def check_model(self, model: ModelConfig) -> None:
-        """Raise ImpastoError for settings that do nothing with ``model``, naming the flag and the way out."""
+        """Raise ImpastoError for settings that have no effect with ``model``, naming the flag and the alternative."""
         if self.follows_flow(model):
             if self.num_shifts > 1:
                 raise ImpastoError(
                     f"--num-shifts {self.num_shifts}: along the flow each shift would give another image; use it with "
-                    "--flow off, or with a model that stylizes without the flow, like those built in."
+                    "--flow off, or with a model that stylizes without the flow, such as painter."
                 )
             return
         reason = "--flow off stylizes" if self.flow is Flow.OFF else "this model stylizes"
         for leaf in leaves(STYLIZE_SAMPLING):
             if leaf.of(self.sampling) != leaf.default:
                 raise ImpastoError(
-                    f"{reason} without the flow, so {leaf.flag} does nothing: leave it out, or use --flow on."
+                    f"{reason} without the flow, so {leaf.flag} does nothing: omit it, or use --flow on."
                 )
 
     def check_clip(self, name: str, is_clip: bool, format: ClipFormat | None = None) -> None:
-        """Raise ImpastoError for settings of clips, a ``format`` among them, if ``name`` is not a clip."""
+        """Raise ImpastoError for settings of clips, including a ``format``, if the file ``name`` is not a clip."""
         for flag, is_given in (
             ("--no-temporal-smoothing", not self.temporal_smoothing),
             (f"--clip {format}", format is not None),
         ):
             if is_given and not is_clip:
-                raise ImpastoError(f"{flag} does nothing: {name} is not a clip; leave it out.")
+                raise ImpastoError(f"{flag} does nothing: {name} is not a clip; omit it.")
 
-    def without_idle(self, model: ModelConfig) -> "StylizeConfig":
-        """The same for an image, without what `check_model` and `check_clip` refuse: versions before 0.2 took it."""
+    def without_unused(self, model: ModelConfig) -> "StylizeConfig":
+        """The same settings without those that `check_model` and `check_clip` refuse: version 0.1 ignored them."""
         sampling = self.sampling if self.follows_flow(model) else STYLIZE_SAMPLING
         return dataclasses.replace(self, sampling=sampling, temporal_smoothing=True)
 
 
 @dataclass(frozen=True)
 class FuseConfig:
-    """How one image is made from several: the colours of some, the structure of others, the texture of a third."""
+    """Settings of fusion: the colours of some images, the structure of others, the texture of a third."""
 
     sampling: Sampling = SAMPLING
     prompt: Prompt = PROMPT
     output: Output = OUTPUT
     pixel: tuple[str, ...] = ()
-    """Images that give the colours, each with an optional ":weight"."""
+    """Images for the colours, each with an optional ":weight"."""
     orientation: tuple[str, ...] = ()
-    """Images that give the structure, each with an optional ":weight"."""
+    """Images for the structure, each with an optional ":weight"."""
     texture: tuple[str, ...] = ()
-    """Images that give the texture, each with an optional ":weight"."""
+    """Images for the texture, each with an optional ":weight"."""
     style: tuple[str, ...] = ()
     """Collections of the model, images or saved styles for the whole image, each with an optional ":weight"."""
     conditioning_scale: Share = 0.8
     """How closely the sources are followed: 1 follows them, 0 ignores them."""
     level_weights: tuple[Weight, Weight, Weight, Weight] = (1.0, 1.0, 1.0, 1.0)
-    """Weights of the sources on the levels: style, stride 32, stride 16, stride 8; 0 leaves a level to the model."""
+    """Weights of the sources at the levels style, stride 32, stride 16, stride 8; at 0 a level is sampled from the
+    prior."""
     max_side: Annotated[int, Interval(ge=32, le=MAX_SIDE)] = MAX_SIDE
-    """Pixels along the longer side: larger images are scaled down."""
+    """Maximum longer side in pixels; larger images are scaled down."""
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges, naming the flag."""
+        """Raise ImpastoError for a value outside its range, naming the flag."""
         check(self)
 
     def check_sources(self) -> None:
-        """Raise ImpastoError if there is nothing to fuse."""
+        """Raise ImpastoError if there are no sources."""
         if not (self.pixel or self.orientation or self.texture):
-            raise ImpastoError("nothing to fuse: give images with --pixel, --orientation or --texture.")
+            raise ImpastoError("there is nothing to fuse: name images with --pixel, --orientation or --texture.")
 
 
 EVALUATE_CONFIG = EvaluateConfig()
@@ -485,18 +492,18 @@ GENERATE_CONFIG = GenerateConfig()
 STYLIZE_CONFIG = StylizeConfig()
 FUSE_CONFIG = FuseConfig()
 VARY_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7, level_weights=(1.0, 1.0, 1.0, 0.0))
-"""Defaults of variations: the finest level of one image is sampled again."""
+"""Defaults of variations: the finest level of one image is sampled from the prior."""
 INTERPOLATE_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7)
 """Defaults of interpolations between two images."""
 FILE_SETTINGS = ("style", "pixel", "orientation", "texture")
-"""Settings that name files."""
+"""Settings that can name files."""
 
 ImageConfig = GenerateConfig | StylizeConfig | FuseConfig
-"""The settings of a command that makes images."""
+"""The settings of a command that writes images with recipes."""
 
 
 def settings_of(cls: type[T], command: Any) -> T:
-    """The plain ``cls`` that a command was given, which inherits its fields."""
+    """The settings ``cls`` of a command that inherits their fields."""
     return cls(**{field.name: getattr(command, field.name) for field in dataclasses.fields(cls)})  # pyrefly: ignore
 
 
@@ -511,7 +518,7 @@ def sized_model(
     signed_edges: bool = False,
     decoder_only_stylization: bool = False,
 ) -> ModelConfig:
-    """The shape of a model of ``size``; ``prior_size`` may differ."""
+    """The shape of a model of ``size``; ``prior_size`` defaults to it."""
     widths: dict[Size, dict[str, Any]] = {
         Size.TINY: dict(
             style_dim=32,
@@ -555,9 +562,9 @@ def to_json(config: Any) -> str:
 
 
 def from_json(cls: type[T], text: str, source: str) -> T:
-    """Read a config dataclass from JSON; ``source`` names the file in error messages.
+    """Read a config dataclass from JSON; ``source`` names the file in errors.
 
-    Unknown keys, missing keys and values of the wrong kind are errors: a typo never becomes a default.
+    Raises ImpastoError for unknown keys, missing keys and values of the wrong type: a typo never becomes a default.
     """
     try:
         values = json.loads(text)
@@ -567,12 +574,12 @@ def from_json(cls: type[T], text: str, source: str) -> T:
 
 
 def build(cls: type[T], values: Any, source: str) -> T:
-    """A config dataclass from what JSON holds; see `from_json`."""
+    """Build a config dataclass from the values of a JSON object; see `from_json`."""
     if not isinstance(values, dict):
-        raise ImpastoError(f"{source}: expected an object for {cls.__name__}, found {values!r}.")
+        raise ImpastoError(f"{source}: expected an object for {cls.__name__}, not {values!r}.")
     hints = typing.get_type_hints(cls)
     if unknown := sorted(set(values) - set(hints)):
-        raise ImpastoError(f"{source}: unknown keys {unknown}; it may come from a newer Impasto.")
+        raise ImpastoError(f"{source}: unknown keys {unknown}; a newer version of Impasto may have written it.")
     try:
         return cls(**{name: _convert(hints[name], value, f"{source}: {name}") for name, value in values.items()})
     except TypeError as error:

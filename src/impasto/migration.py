@@ -1,8 +1,8 @@
-"""Every format that Impasto has ever written, and the way from each to the present one.
+"""Migration of file formats: from every version that Impasto has written to the current one.
 
-A file carries the version of its format. Reading it walks through the changes from that version to `CURRENT`: keys are
-renamed or moved, values converted, and retired keys accepted only at the values under which they did nothing. Keys are
-written with dots: ``settings.sampling.steps`` is ``values["settings"]["sampling"]["steps"]``.
+A file holds the version of its format. On reading, the changes from that version to `CURRENT` are applied one after the
+other: keys are renamed or moved, values are converted, and retired keys are accepted only with the values that had no
+effect. Dots denote nesting: ``settings.sampling.steps`` is ``values["settings"]["sampling"]["steps"]``.
 """
 
 import re
@@ -16,41 +16,44 @@ from impasto.errors import ImpastoError
 V = TypeVar("V")
 
 CURRENT = 2
-"""Version of every format that is written now."""
+"""Version of all formats that this version of Impasto writes."""
 
 
 class Kind(StrEnum):
-    """What a file holds."""
+    """The content of a file."""
 
     MODEL = "model"
-    """Config in the header of a weights file."""
+    """Config in the header of a model file."""
     RUN = "run"
     """config.json of a run folder."""
     STATE = "state"
     """Numbers in the header of a training state."""
     RECIPE = "recipe"
+    """Recipe in an image or a clip."""
     STYLE = "style"
+    """Header of a style file."""
     VECTORS = "vectors"
+    """Header of a file of latents."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """From one version of a format to the next."""
+    """The change from one version of a format to the next."""
 
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Old key to new key."""
     converted: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """New key to the function that converts its value."""
     retired: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Old key to the values at which it is dropped; any other is an error."""
+    """Old key to the values with which it is dropped; any other value is an error."""
     added: Mapping[str, Any] = field(default_factory=dict)
-    """New key to its value in files that did not have it yet."""
+    """New key to its value in files of the old version."""
 
 
 def conditioning_scale_of(harmony: Any) -> Any:
-    """``1 - harmony``, but above 0 for a harmony of 1, which still gave the sources their least weight."""
+    """``1 - harmony``, but above 0 for a harmony of 1, which still gave the sources the minimum weight."""
     if not isinstance(harmony, int | float) or isinstance(harmony, bool):
-        return harmony  # not a number: the check of the settings reports it
+        return harmony  # the check of the settings reports the wrong type
     return max(1e-9, 1 - harmony) if harmony <= 1 else 1 - harmony
 
 
@@ -101,7 +104,7 @@ CHANGES: dict[Kind, dict[int, Change]] = {
             retired={
                 "linear_start": (False,),
                 "measure_minutes": (0.0, 0),
-                # 0.2 was the default: a discriminator, which no training has any more.
+                # The weight of a discriminator, 0.2 by default. Training has none any more.
                 "objective.adversarial_weight": (0.2, 0.0, 0),
                 "objective.adversarial_start": (0.7,),
             },
@@ -123,22 +126,22 @@ TENSORS: dict[int, tuple[tuple[str, str], ...]] = {
         (r"\.contract\.", ".mlp_out."),
         (r"draft_head\.", "intermediate_head."),
         (r"^captions\.", "caption_predictor."),
-        # Of training states: the module that learns is named before its tensors.
+        # In training states: names of modules, followed by those of their tensors.
         (r"^reader\.", "style_predictor."),
         (r"((?:weights|average)\.)look\.", r"\1statistics."),
         (r"((?:weights|average)\.)maker\.", r"\1collection."),
     ),
 }
-"""For each version, patterns in names of tensors and what replaces them."""
+"""For each version, patterns in the names of tensors, and their replacements."""
 DROPPED: dict[int, str] = {1: r"^judge\."}
-"""For each version, tensors and numbers of training states that no part of Impasto reads any more: a discriminator."""
+"""For each version, the tensors and numbers of training states that are dropped: those of a discriminator."""
 
 
 def migrate(kind: Kind | str, values: Mapping[str, Any], version: Any, source: str) -> dict[str, Any]:
-    """The ``values`` of a file of this ``version`` with the keys of today.
+    """Migrate the ``values`` of a file with this ``version`` to the current keys.
 
-    ``source`` names the file in errors. Raises ImpastoError for an unknown or newer version, and for a retired key
-    whose value cannot be honoured.
+    ``source`` names the file in errors. Raises ImpastoError for an unknown or newer version, and for a retired key with
+    a value that had an effect.
     """
     result = dict(values)
     for number in range(check_version(version, source), CURRENT):
@@ -147,34 +150,39 @@ def migrate(kind: Kind | str, values: Mapping[str, Any], version: Any, source: s
             value = _take(result, key)
             if value is not _MISSING and value not in accepted:
                 raise ImpastoError(f"{source}: {key} {value} is not supported any more; use Impasto 0.{number}.")
-        # All old values leave before the new ones enter: two keys may swap their names.
+        # All old keys are removed before new ones are added: a new key may have the name of another old one.
         moved = {new: _take(result, old) for old, new in change.renamed.items()}
         for key, value in {**change.added, **moved}.items():
             if value is not _MISSING:
                 convert = change.converted.get(key)
-                _put(result, key, convert(value) if convert is not None else value)
+                _put(result, key, convert(value) if convert is not None else value, source)
     return result
 
 
 def migrate_names(values: Mapping[str, V], version: Any, source: str) -> dict[str, V]:
-    """Tensors (or numbers of a training state) under the names of today; see `migrate`."""
+    """Migrate the names of tensors, or of the numbers of a training state; see `migrate`."""
     result = dict(values)
     for number in range(check_version(version, source), CURRENT):
-        kept = {name: value for name, value in result.items() if not re.search(DROPPED[number], name)}
-        result = {_renamed(name, TENSORS[number]): value for name, value in kept.items()}
+        result = {
+            _renamed(name, TENSORS[number]): value
+            for name, value in result.items()
+            if not re.search(DROPPED[number], name)
+        }
     return result
 
 
 def check_version(version: Any, source: str) -> int:
-    """The version of a format, which headers hold as text. Raises ImpastoError for one that cannot be read."""
+    """The version of a format as a number; headers hold it as text. Raises ImpastoError if it is unknown or newer."""
     try:
-        number = int(version) if not isinstance(version, bool) else 0
-    except (TypeError, ValueError):
+        number = int(version) if isinstance(version, int | str) and not isinstance(version, bool) else 0
+    except ValueError:
         number = 0
     if number < 1:
         raise ImpastoError(f"{source} names no format of Impasto.")
     if number > CURRENT:
-        raise ImpastoError(f"{source} has format {number}, of a newer Impasto; this one reads up to {CURRENT}.")
+        raise ImpastoError(
+            f"{source} has format {number} of a newer Impasto; this version reads formats up to {CURRENT}."
+        )
     return number
 
 
@@ -182,7 +190,7 @@ _MISSING = object()
 
 
 def _take(values: dict[str, Any], key: str) -> Any:
-    """Remove ``key`` and return its value; parents are copied, so that the caller's values stay."""
+    """Remove ``key`` and return its value. Nested dictionaries are copied: those of the caller do not change."""
     *parents, last = key.split(".")
     for parent in parents:
         inner = values.get(parent)
@@ -193,10 +201,12 @@ def _take(values: dict[str, Any], key: str) -> Any:
     return values.pop(last, _MISSING)
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def _put(values: dict[str, Any], key: str, value: Any, source: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ImpastoError(f"{source}: {parent}: {values!r} is not a JSON object.")
     values[last] = value
 
 

@@ -1,4 +1,4 @@
-"""Settings as data: every leaf of composed dataclasses with its range, default and help."""
+"""Describe settings: each leaf of composed dataclasses, with its range, default and help text."""
 
 import ast
 import dataclasses
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Usual:
-    """The part of a wide range that is worth trying, from its minimum: what a slider covers."""
+    """The useful part of a wide range, from its minimum: the range of a slider."""
 
     maximum: float
     step: float
@@ -30,10 +30,10 @@ class Usual:
 
 @dataclass(frozen=True)
 class Kind:
-    """What values a setting takes."""
+    """The values that a setting accepts."""
 
     type: Any
-    """Without annotations and without None."""
+    """The type without annotations and None."""
     optional: bool = False
     minimum: float | None = None
     maximum: float | None = None
@@ -41,8 +41,8 @@ class Kind:
     usual: Usual | None = None
 
     @property
-    def demand(self) -> str:
-        """What to use instead of a wrong value, for an error message; empty if every value of the type is allowed."""
+    def accepted(self) -> str:
+        """The accepted values, for an error message; empty if every value of the type is accepted."""
         if choices := choices_of(self.type):
             *first, last = map(str, choices)
             return f"{', '.join(first)} or {last}"
@@ -54,7 +54,7 @@ class Kind:
         return noun + start + (f" to {self.maximum}" if self.maximum is not None else "")
 
     def allows(self, value: Any) -> bool:
-        """Whether ``value`` is in the range; its type is not looked at."""
+        """Whether ``value``, which has the right type, is in the range."""
         if value is None:
             return self.optional
         if choices := choices_of(self.type):
@@ -73,29 +73,29 @@ class Leaf:
     """One setting of composed dataclasses."""
 
     path: tuple[str, ...]
-    """Names of the fields that lead to it; the last is its own."""
+    """Names of the nested fields; the last one is that of the leaf."""
     hint: Any
-    """Its annotation."""
+    """The annotation."""
     default: Any
     help: str
 
     @property
     def name(self) -> str:
-        """Its own name, which no other leaf of the same settings has."""
+        """The name, unique within the settings."""
         return self.path[-1]
 
     @property
     def flag(self) -> str:
-        """How it is called on the command line."""
+        """The flag on the command line."""
         return flag_of(self.name)
 
     def of(self, settings: Any) -> Any:
-        """Its value in ``settings``."""
+        """The value in ``settings``."""
         return functools.reduce(getattr, self.path, settings)
 
 
 def leaves(settings: Any) -> Iterator[Leaf]:
-    """Every leaf of ``settings``, whose values are the defaults."""
+    """Yield every leaf of ``settings``; their values are the defaults."""
     cls = type(settings)
     for name, hint in hints_of(cls).items():
         value = getattr(settings, name)
@@ -107,7 +107,7 @@ def leaves(settings: Any) -> Iterator[Leaf]:
 
 
 def changed(settings: T, **values: Any) -> T:
-    """``settings`` with other values for some leaves, by their own names. Raises TypeError for unknown names."""
+    """Replace leaves of ``settings`` by their names. Raises TypeError for unknown names."""
     own = [field.name for field in dataclasses.fields(settings)]  # pyrefly: ignore
     direct = {name: values.pop(name) for name in own if name in values}
     for name in own:
@@ -122,7 +122,7 @@ def changed(settings: T, **values: Any) -> T:
 
 
 def flat(cls: type[T], **values: Any) -> T:
-    """``cls`` with leaves by their own names, the others at the defaults of ``cls``.
+    """Build ``cls`` from the names of leaves; the others have the defaults of ``cls``.
 
     ``flat(StylizeConfig, seed=3)`` keeps the guidance of stylization; ``StylizeConfig(Sampling(seed=3))`` does not.
     """
@@ -130,23 +130,23 @@ def flat(cls: type[T], **values: Any) -> T:
 
 
 def check(settings: Any) -> None:
-    """Raise ImpastoError, naming the flag, for a value of ``settings`` that is outside the range of its field."""
+    """Raise ImpastoError, naming the flag, for a value of ``settings`` outside its range."""
     for name, hint in hints_of(type(settings)).items():
         value = getattr(settings, name)
         if isinstance(value, tuple):
             for element, inner in zip(value, typing.get_args(hint), strict=False):
                 kind = kind_of(inner)
-                if kind.demand and not kind.allows(element):
-                    plural = kind.demand.replace("a number", "numbers")
+                if kind.accepted and not kind.allows(element):
+                    plural = kind.accepted.replace("a number", "numbers")
                     raise ImpastoError(f"{flag_of(name)} {element}: use {plural}.")
             continue
         kind = kind_of(hint)
-        if kind.demand and not kind.allows(value):
-            raise ImpastoError(f"{flag_of(name)} {value}: use {kind.demand}.")
+        if kind.accepted and not kind.allows(value):
+            raise ImpastoError(f"{flag_of(name)} {value}: use {kind.accepted}.")
 
 
 def kind_of(hint: Any) -> Kind:
-    """What an annotation allows: ``Annotated[T, Interval(...)]``, or that with ``| None``."""
+    """The values that an annotation allows: ``Annotated[T, Interval(...)]``, optionally ``| None``."""
     optional = False
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         arguments = typing.get_args(hint)
@@ -188,12 +188,12 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 @functools.cache
 def docs_of(cls: type) -> dict[str, str]:
-    """The docstrings of a dataclass's fields, which stand below them in its source."""
+    """The docstrings below the fields of a dataclass in its source, by name."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(definition, ast.ClassDef)
-    found: dict[str, str] = {}
+    docs: dict[str, str] = {}
     for field, text in itertools.pairwise(definition.body):
         match field, text:
             case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(content))):
-                found[name] = " ".join(content.split())
-    return found
+                docs[name] = " ".join(content.split())
+    return docs

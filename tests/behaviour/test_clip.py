@@ -1,4 +1,4 @@
-"""Clips: frames, times and sound go in and out; stylized ones are steady, resumable, and refuse what is no clip."""
+"""Clips: frames, times and sound are read and written; stylization smooths, resumes, and refuses other files."""
 
 import struct
 import wave
@@ -18,14 +18,16 @@ from impasto.create.clip import Clip, comment_of, frame_difference, write_clip
 from impasto.create.stylize import Stylizer
 from impasto.create.temporal_smoothing import OutputSmoother, PosteriorSmoother
 from impasto.errors import ImpastoError
+from impasto.model.encoder import Posterior
 from impasto.model.gaussian import Gaussian
+from impasto.model.levels import Levels
 
 av = pytest.importorskip("av")
 RATE = Fraction(10)
 
 
 def scene(count: int, size: tuple[int, int] = (48, 40)) -> list[Image.Image]:
-    """A still ground with a square that moves over it."""
+    """A still background, and a square that moves."""
     frames = []
     for number in range(count):
         frame = noise(*size)
@@ -35,13 +37,13 @@ def scene(count: int, size: tuple[int, int] = (48, 40)) -> list[Image.Image]:
 
 
 def write_scene(path: Path, count: int = 4) -> Path:
-    """The scene as a clip of ten frames a second."""
+    """Write the scene as a clip of ten frames per second."""
     write_clip(path, [(frame, n / 10) for n, frame in enumerate(scene(count))], size=(48, 40), rate=RATE)
     return path
 
 
 def add_sound(path: Path, codec: str, suffix: str) -> Path:
-    """The clip with a second of a tone, as another file."""
+    """Write the clip with a tone of one second to another file."""
     with wave.open(str(path.with_suffix(".wav")), "wb") as tone:
         tone.setparams((1, 2, 48_000, 0, "NONE", ""))
         tone.writeframes(b"".join(struct.pack("<h", int(9000 * np.sin(n / 20))) for n in range(48_000)))
@@ -60,7 +62,7 @@ def add_sound(path: Path, codec: str, suffix: str) -> Path:
 
 
 def sound_seconds(path: Path) -> float:
-    """How long the sound of a clip is."""
+    """Duration of the sound of a clip."""
     with av.open(str(path)) as container:
         return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
 
@@ -81,10 +83,10 @@ def test_frames_come_back_with_their_times(tmp_path: Path, suffix: str) -> None:
 def test_an_animation_keeps_alpha_and_times(tmp_path: Path) -> None:
     frames = [(noise(32, 32, mode="RGBA", seed=n), n / 5) for n in range(3)]
     write_clip(tmp_path / "a.webp", frames, size=(32, 32), rate=Fraction(5), comment="x")
-    with Image.open(tmp_path / "a.webp") as made:
-        assert made.n_frames == 3 and made.mode == "RGBA"  # pyrefly: ignore
-        made.load()
-        assert made.info["duration"] == 200
+    with Image.open(tmp_path / "a.webp") as animation:
+        assert animation.n_frames == 3 and animation.mode == "RGBA"  # pyrefly: ignore
+        animation.load()
+        assert animation.info["duration"] == 200
     assert comment_of(tmp_path / "a.webp") == "x"
 
 
@@ -115,7 +117,7 @@ def test_a_gif_is_a_clip(tmp_path: Path) -> None:
         ("empty.webm", b"", "not a readable clip"),
     ],
 )
-def test_what_is_no_clip_is_named(
+def test_a_file_that_is_not_a_clip_is_named(
     run: Path, name: str, content: bytes | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if content is not None:
@@ -136,7 +138,9 @@ def test_a_clip_without_video_is_refused(run: Path, capsys: pytest.CaptureFixtur
     assert "sound.mp4 has no video stream" in capsys.readouterr().err
 
 
-def test_a_clip_that_breaks_off_is_redrawn_to_there_and_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_clip_is_stylized_up_to_the_damage_with_a_warning(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = write_scene(Path("a.webm"), 8).read_bytes()
     with av.open("a.webm") as container:
         packets = [packet.pos for packet in container.demux(video=0) if packet.size]
@@ -150,78 +154,80 @@ def test_a_clip_that_breaks_off_is_redrawn_to_there_and_said(run: Path, capsys: 
     assert 0 < len(list(Clip(Path("new/a.webm"), max_side=4096, channels=3))) < 8
 
 
-def test_a_redrawn_clip_says_how_it_was_made_and_is_made_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stylized_clip_holds_its_recipe_and_is_not_stylized_again(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_scene(Path("a.webm"), 3)
     command = "stylize run a.webm --style a --out new --steps 1 --device cpu"
     assert main(command.split()) == 0
     assert "3 frames, frame difference 0." in capsys.readouterr().out
-    made = Clip(Path("new/a.webm"), max_side=4096, channels=3)
-    assert (made.width, made.height) == (48, 40) and len(list(made)) == 3
-    assert not list(Path("new").glob(".*")), "the folder of finished frames is gone"
+    stylized = Clip(Path("new/a.webm"), max_side=4096, channels=3)
+    assert (stylized.width, stylized.height) == (48, 40) and len(list(stylized)) == 3
+    assert not list(Path("new").glob(".*")), "the folder of finished frames is removed"
     assert main(command.split()) == 0
     assert "there already" in capsys.readouterr().out
     write_scene(Path("new/a.webm"), 2)
     assert main(command.split()) == 2
-    assert "not a clip that Impasto made" in capsys.readouterr().err
+    assert "not a clip that Impasto wrote" in capsys.readouterr().err
 
 
-def test_a_stopped_clip_goes_on_where_it_stopped(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_clip_is_resumed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(Path("a.webm"), 4)
     model, config = impasto.load("run", "cpu"), flat(StylizeConfig, style=("a",), steps=1)
     decoded: list[int] = []
-    real = Stylizer.paint
+    original = Stylizer.output
 
     def counted(self: Stylizer, *arguments: object) -> object:
         if len(decoded) == 2 and not Path("go").exists():
             raise KeyboardInterrupt
         decoded.append(1)
-        return real(self, *arguments)  # pyrefly: ignore
+        return original(self, *arguments)  # pyrefly: ignore
 
-    monkeypatch.setattr(Stylizer, "paint", counted)
+    monkeypatch.setattr(Stylizer, "output", counted)
     with pytest.raises(KeyboardInterrupt):
-        model.stylize_clip(Path("a.webm"), Path("stopped.webm"), config)
+        model.stylize_clip(Path("a.webm"), Path("resumed.webm"), config)
     Path("go").touch()
-    model.stylize_clip(Path("a.webm"), Path("stopped.webm"), config)
-    assert len(decoded) == 4, "finished frames are not made again"
+    model.stylize_clip(Path("a.webm"), Path("resumed.webm"), config)
+    assert len(decoded) == 4, "finished frames are not decoded again"
     model.stylize_clip(Path("a.webm"), Path("whole.webm"), config)
-    for a, b in zip(*(Clip(Path(p), max_side=99, channels=3) for p in ("stopped.webm", "whole.webm")), strict=True):
+    for a, b in zip(*(Clip(Path(p), max_side=99, channels=3) for p in ("resumed.webm", "whole.webm")), strict=True):
         assert (a.pixels == b.pixels).all()
 
 
-def test_a_cut_is_forgotten_and_stillness_remembered() -> None:
-    def told(value: float) -> tuple[Gaussian, Gaussian, Gaussian, Gaussian]:
-        shapes = ((1, 4), (1, 4, 2, 2), (1, 4, 4, 4), (1, 4, 8, 8))
-        style, *maps = (Gaussian(torch.full(shape, value), torch.zeros(shape)) for shape in shapes)
-        return style, maps[0], maps[1], maps[2]
+def test_posteriors_are_averaged_over_time_without_motion_and_reset_at_a_cut() -> None:
+    shapes = Levels((1, 4), ((1, 4, 2, 2), (1, 4, 4, 4), (1, 4, 8, 8)))
 
-    steady, still = PosteriorSmoother(), torch.full((1, 3, 64, 64), 0.5)
-    assert torch.equal(steady(still, told(1.0))[1].mean, told(1.0)[1].mean)
-    assert steady(still, told(0.0))[3].mean.min() > 0.8, "nothing moved"
-    moved = still.clone()
-    moved[..., :32, :32] = 0.9
-    found = steady(moved, told(0.0))[3].mean
-    assert found[..., 1, 1].max() < 0.01 and found[..., 7, 7].min() > 0.6, "only the place that moved forgets"
-    assert steady(torch.zeros(1, 3, 64, 64), told(5.0))[1].mean.min() == 5, "another scene"
+    def posterior(value: float) -> Posterior:
+        return shapes.map(lambda shape: Gaussian(torch.full(shape, value), torch.zeros(shape)))
+
+    smooth, still = PosteriorSmoother(), torch.full((1, 3, 64, 64), 0.5)
+    assert torch.equal(smooth(still, posterior(1.0)).maps[0].mean, posterior(1.0).maps[0].mean)
+    assert smooth(still, posterior(0.0)).maps[2].mean.min() > 0.8, "no motion"
+    changed = still.clone()
+    changed[..., :32, :32] = 0.9
+    fine = smooth(changed, posterior(0.0)).maps[2].mean
+    assert fine[..., 1, 1].max() < 0.01 and fine[..., 7, 7].min() > 0.6, "only positions that change are reset"
+    assert smooth(torch.zeros(1, 3, 64, 64), posterior(5.0)).maps[0].mean.min() == 5, "a cut"
 
 
-def test_what_is_painted_is_carried_along_what_moves_and_forgets_at_a_cut() -> None:
+def test_outputs_follow_the_optical_flow_and_are_reset_at_a_cut() -> None:
     ground = torch.from_numpy(np.array(noise(96, 64).resize((192, 128)))).permute(2, 0, 1)[None] / 255
     frames = [ground[..., 32:96, 4 * number : 4 * number + 128] for number in range(6)]
     random = torch.Generator().manual_seed(0)
     flickering = [(frame + 0.1 * torch.randn(frame.shape, generator=random)).clamp(0, 1) for frame in frames]
-    steady = OutputSmoother()
-    shown = [steady(frame, decoded) for frame, decoded in zip(frames, flickering, strict=True)]
-    assert torch.equal(shown[0], flickering[0])
+    smooth = OutputSmoother()
+    smoothed = [smooth(frame, decoded) for frame, decoded in zip(frames, flickering, strict=True)]
+    assert torch.equal(smoothed[0], flickering[0])
 
     def error(images: list[torch.Tensor]) -> float:
         return float((images[-1] - frames[-1])[..., 16:-32].abs().mean())
 
-    assert error(shown) < 0.6 * error(flickering), "no trail, and the flicker is averaged"
+    assert error(smoothed) < 0.6 * error(flickering), "the flicker is averaged, without a trail"
     dark = torch.zeros_like(ground[..., 32:96, :128])
-    assert torch.equal(steady(dark, dark), dark), "another scene"
+    assert torch.equal(smooth(dark, dark), dark), "a cut"
 
 
-def test_frame_difference_knows_flicker() -> None:
+def test_frame_difference_measures_flicker() -> None:
     content = [np.asarray(f).transpose(2, 0, 1) / 255 for f in scene(6)]
     assert frame_difference([0.5 * c for c in content], [0.5 * c for c in content]) == 0
     flicker = [c + 0.1 * (n % 2) for n, c in enumerate(content)]
@@ -229,14 +235,14 @@ def test_frame_difference_knows_flicker() -> None:
     assert frame_difference(content[:1], content[:1]) == 0
 
 
-def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
         Clip(tmp_path / "a.mp4", max_side=99, channels=3)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    steady, frame = OutputSmoother(), torch.zeros(1, 3, 64, 64)
-    steady(frame, frame)
+    smooth, frame = OutputSmoother(), torch.zeros(1, 3, 64, 64)
+    smooth(frame, frame)
     with pytest.raises(ImpastoError, match=r"impasto\[video\]"):
-        steady(frame, frame)
+        smooth(frame, frame)

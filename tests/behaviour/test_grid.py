@@ -1,3 +1,5 @@
+"""Sheets: cells, labels and backgrounds."""
+
 import numpy as np
 import pytest
 from PIL import Image

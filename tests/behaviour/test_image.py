@@ -1,4 +1,4 @@
-"""From values to an image file: colour, alpha, and no fringe at the edges."""
+"""Arrays become images: colour, alpha, and no fringe at the edges."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_three_channels_are_rgb() -> None:
 
 
 def soft_disc() -> Image.Image:
-    """A red disc with an antialiased edge on nothing at all."""
+    """A red disc with an antialiased edge on a transparent background."""
     y, x = np.mgrid[:32, :32] - 15.5
     alpha = np.clip(10 - np.hypot(x, y), 0, 1)
     image = np.zeros((32, 32, 4), np.uint8)
@@ -32,18 +32,18 @@ def test_edges_have_no_fringe() -> None:
     assert np.abs(values[edge][:, :3] - [200, 0, 0]).max() <= 12
 
 
-def test_scaling_mixes_no_foreign_colour_into_the_edge() -> None:
+def test_scaling_blends_no_other_colour_into_the_edge() -> None:
     image = to_image(composite(soft_disc()))
-    # Bilinear without premultiplied alpha, as games and careless programs do it.
+    # Bilinear without premultiplied alpha, as in many games.
     colour = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)).astype(int)
     alpha = np.asarray(image.getchannel("A").resize((64, 64), Image.Resampling.BILINEAR))
     assert np.abs(colour[alpha > 0] - [200, 0, 0]).max() <= 4
-    # Far from everything visible there is white, not black.
+    # Distant transparent pixels are white, not black.
     assert image.getpixel((0, 0)) == (255, 255, 255, 0)
 
 
 def test_inconsistent_values_are_clipped() -> None:
-    # Darker than any colour at this alpha could be.
+    # Darker than any colour with this alpha over white.
     image = to_image(np.stack([np.zeros((2, 2)), np.ones((2, 2)), np.full((2, 2), 2.0), np.full((2, 2), 0.5)]))
     assert image.getpixel((0, 0)) == (0, 255, 255, 128)
     assert to_image(np.zeros((4, 3, 3))).getpixel((1, 1)) == (255, 255, 255, 0)

@@ -1,4 +1,4 @@
-"""Files of format 1 are read, and mean what they meant."""
+"""Files of format 1 are read with the same meaning."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ import impasto
 from images import noise
 from impasto.cli.main import main
 from impasto.config import FuseConfig, GenerateConfig, Output, Prompt, Repeat, Sampling, StylizeConfig, flat
-from impasto.create.fuse import WEAKEST_TRUST, source_weight
+from impasto.create.fuse import MIN_SOURCE_WEIGHT, source_weight
 from impasto.create.recipe import Recipe, read_recipe
 from impasto.create.style_file import describe
 from impasto.create.vectors import Latents
@@ -75,28 +75,28 @@ def test_a_recipe_of_format_1_is_replayed(run: Path, text: str, decoder_only: bo
     assert main("generate --recipe old.png --out again --device cpu".split()) == 0
     settings = EXPECTED[text]
     if isinstance(settings, StylizeConfig):
-        settings = settings.without_idle(model.config)
-        made = next(model.stylize(Path("x.png"), settings))
+        settings = settings.without_unused(model.config)
+        expected = next(model.stylize(Path("x.png"), settings))
     elif isinstance(settings, FuseConfig):
-        made = next(model.fuse(settings))
+        expected = next(model.fuse(settings))
     else:
-        made = next(model.generate(1, settings, start=1))
+        expected = next(model.generate(1, settings, start=1))
     with Image.open("again/old.png") as again:
-        assert again.tobytes() == made.image.tobytes()
+        assert again.tobytes() == expected.image.tobytes()
 
 
-def test_harmony_becomes_the_scale_that_weighs_sources_as_before() -> None:
+def test_a_migrated_harmony_gives_the_same_source_weight() -> None:
     for harmony in np.linspace(0, 1, 21).tolist():
-        values = migrate("recipe", 1, {"command": "fuse", "settings": {"harmony": harmony}}, "x")
+        values = migrate("recipe", {"command": "fuse", "settings": {"harmony": harmony}}, 1, "x")
         scale = values["settings"]["conditioning_scale"]
-        before, now = torch.tensor([WEAKEST_TRUST**harmony, source_weight(scale)])
-        assert scale > 0 and before == now, harmony
+        old, new = torch.tensor([MIN_SOURCE_WEIGHT**harmony, source_weight(scale)])
+        assert scale > 0 and old == new, harmony
     assert source_weight(0) == 0
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"clarity": 1.0, "sampling": 3}, "sampling: 3 is not an object"), ({"clarity": 1.0}, r"lacks")],
+    [({"clarity": 1.0, "sampling": 3}, "sampling: 3 is not a JSON object"), ({"clarity": 1.0}, r"lacks")],
 )
 def test_a_damaged_recipe_of_format_1_is_named(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     text = json.dumps(json.loads(GENERATE) | {"settings": settings})
@@ -105,11 +105,11 @@ def test_a_damaged_recipe_of_format_1_is_named(tmp_path: Path, settings: dict[st
     assert "old.png" in str(caught.value)
 
 
-def test_the_present_format_is_written_and_stays_as_it_is() -> None:
+def test_the_current_format_is_written_and_does_not_change() -> None:
     settings = GenerateConfig(SAMPLING, Prompt("sun", "moon"), Output(Repeat.X, "4"), style=("a",))
     values = json.loads(Recipe("run", "0" * 16, settings).to_json())
     assert values["format"] == 2 and values["settings"]["sampling"]["internal_guidance"] == 2
-    assert migrate("recipe", 2, values, "x") == values
+    assert migrate("recipe", values, 2, "x") == values
     assert flat(GenerateConfig, text="sun").prompt == Prompt("sun")
 
 

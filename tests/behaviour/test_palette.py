@@ -1,4 +1,4 @@
-"""Hard palettes and true pixels: the colours that were asked for, and no others."""
+"""Palettes and pixel art: the requested colours, and no others."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ RED, BLACK, WHITE = (255, 0, 0), (0, 0, 0), (255, 255, 255)
 
 
 @pytest.mark.parametrize("colours", [(RED, WHITE), (WHITE, RED, (0, 0, 255))])
-def test_these_colours_and_no_others(colours: tuple[tuple[int, int, int], ...]) -> None:
+def test_a_locked_image_has_only_colours_of_the_palette(colours: tuple[tuple[int, int, int], ...]) -> None:
     locked = lock(noise(mode="RGBA"), Palette(len(colours), colours))
     assert colours_of(locked) <= set(colours)
     dark = lock(Image.new("RGB", (4, 4), BLACK), Palette(len(colours), colours))
@@ -27,7 +27,7 @@ def test_an_image_in_its_own_palette_does_not_change() -> None:
     assert colours_of(lock(image, Palette(3))) == {RED, BLACK, WHITE}
 
 
-def test_pixel_art_keeps_what_most_of_a_square_is() -> None:
+def test_pixel_art_keeps_the_most_frequent_colour_of_a_square() -> None:
     small = np.random.default_rng(0).choice(np.array([RED, BLACK, WHITE], np.uint8), (16, 16))
     large = Image.fromarray(small).resize((64, 64), Image.Resampling.NEAREST)
     assert np.array_equal(np.asarray(to_pixel_art(large, 16, Palette(3))), small)
@@ -55,14 +55,14 @@ def test_palettes_from_files(tmp_path: Path) -> None:
         assert read_palette(str(palette)) == palette
 
 
-def test_palettes_that_are_none(tmp_path: Path) -> None:
+def test_unusable_palettes_are_named(tmp_path: Path) -> None:
     noise(64, 64).save(tmp_path / "many.png")
     (tmp_path / "text.txt").write_text("hello")
     for text, message in [
         ("1", "2 to 256"),
         ("257", "2 to 256"),
-        ("none.png", "neither a number"),
-        (str(tmp_path / "many.png"), "colours, at most 256"),
+        ("none.png", "use a number of colours"),
+        (str(tmp_path / "many.png"), "colours; use at most 256"),
         (str(tmp_path / "text.txt"), "it has 0 colours"),
     ]:
         with pytest.raises(ImpastoError, match=message):

@@ -1,3 +1,5 @@
+"""Recipes: written to and read from PNG, WebP and JPEG; damaged ones are refused with the name of the file."""
+
 import dataclasses
 import json
 import zlib
@@ -100,7 +102,7 @@ def test_not_an_image(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_truncated_or_damaged_files_name_themselves(tmp_path: Path, suffix: str) -> None:
-    """Any cut and any flipped byte in the head ends in the recipe or in an error that names the file."""
+    """Truncated files, and files with a flipped byte, give the recipe or an error that names the file."""
     path = tmp_path / f"a{suffix}"
     save_image(example(), path, RECIPE)
     whole = path.read_bytes()
@@ -128,7 +130,7 @@ def changed(**values: object) -> str:
     return json.dumps(json.loads(RECIPE.to_json()) | values)
 
 
-def told(part: str = "", **values: object) -> str:
+def with_settings(part: str = "", **values: object) -> str:
     settings = json.loads(RECIPE.to_json())["settings"]
     return changed(settings=settings | ({part: settings[part] | values} if part else values))
 
@@ -138,9 +140,9 @@ def told(part: str = "", **values: object) -> str:
     [
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("[]", "names no format"),
+        ("[]", "is not a JSON object"),
         (changed(format=True), "names no format"),
-        (changed(format=3, impasto="9.0", other=1), r"newer Impasto \('9.0'\)"),
+        (changed(format=3, impasto="9.0", other=1), r"format 3 of a newer Impasto"),
         (changed(format=0), "names no format"),
         (changed(other=1), "unknown keys"),
         ('{"format": 2}', "names no command"),
@@ -152,18 +154,18 @@ def told(part: str = "", **values: object) -> str:
         (changed(sources={"a": 1}), "sources"),
         (changed(index=-1), "index -1"),
         (changed(dtype="float8"), "dtype 'float8'"),
-        (told(other=1), "unknown keys"),
-        (told("sampling", other=1), "unknown keys"),
-        (told(sampling={"seed": 1}), r"lacks \['guidance'"),
-        (told(sampling=3), "expected an object for Sampling"),
-        (told(style=("a", 3)), "style: 3 is not a str"),
-        (told("sampling", seed="7"), "seed: '7' is not a int"),
-        (told("sampling", seed=-1), "seed -1"),
-        (told("sampling", steps=0), "steps 0"),
-        (told(width=65), "width 65"),
-        (told("output", tile="z"), "tile: 'z' is not a Repeat"),
-        (told("sampling", temperature=float("nan")), "temperature nan"),
-        (told("sampling", guidance=10**400), "too large"),
+        (with_settings(other=1), "unknown keys"),
+        (with_settings("sampling", other=1), "unknown keys"),
+        (with_settings(sampling={"seed": 1}), r"lacks \['guidance'"),
+        (with_settings(sampling=3), "expected an object for Sampling"),
+        (with_settings(style=("a", 3)), "style: 3 is not a str"),
+        (with_settings("sampling", seed="7"), "seed: '7' is not a int"),
+        (with_settings("sampling", seed=-1), "seed -1"),
+        (with_settings("sampling", steps=0), "steps 0"),
+        (with_settings(width=65), "width 65"),
+        (with_settings("output", tile="z"), "tile: 'z' is not a Repeat"),
+        (with_settings("sampling", temperature=float("nan")), "temperature nan"),
+        (with_settings("sampling", guidance=10**400), "too large"),
     ],
 )
 def test_bad_recipes(tmp_path: Path, text: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Captions: sentences become vectors, train the prior, and ask it for images; what cannot be is said."""
+"""Captions: text vectors, training with captions, generation from a text, and errors."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def write_captioned(folder: Path) -> Path:
     return folder
 
 
-def test_like_sentences_have_like_vectors() -> None:
+def test_similar_sentences_have_similar_vectors() -> None:
     cat, kitten, flag = TextEncoder()(ENGLISH)
     assert cat.shape == (TEXT_DIM,) and abs(float(cat.norm()) - 1) < 1e-5
     assert float(cat @ kitten) > 0.5 > 0.3 > float(cat @ flag)
@@ -44,7 +44,7 @@ def test_like_sentences_have_like_vectors() -> None:
 
 
 @pytest.mark.slow
-def test_a_captioned_folder_trains_a_model_that_can_be_asked(
+def test_a_folder_with_captions_trains_a_model_for_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -56,8 +56,8 @@ def test_a_captioned_folder_trains_a_model_that_can_be_asked(
     model = impasto.load("run", "cpu")
     assert model.config.text_dim == TEXT_DIM
     generate = ["generate", "run", "-n", "1", "--steps", "2", "--device", "cpu"]
-    asked = ["--text", "a smiling cat", "--negative-text", "a flag"]
-    assert main([*generate, *asked, "--style", "a", "--out", "new"]) == 0
+    prompt = ["--text", "a smiling cat", "--negative-text", "a flag"]
+    assert main([*generate, *prompt, "--style", "a", "--out", "new"]) == 0
     settings = read_recipe(Path("new/seed0-0000.png")).settings
     assert settings.prompt == Prompt("a smiling cat", "a flag")
     assert main("generate --recipe new/seed0-0000.png --out again --device cpu".split()) == 0
@@ -73,7 +73,8 @@ def test_a_captioned_folder_trains_a_model_that_can_be_asked(
     assert len(cosines) == 3 and cosines == sorted(cosines, reverse=True)
     Path("words.txt").write_text("a dog\n\na house\n", encoding="utf-8")
     assert main("caption run in/a/0.png --vocabulary words.txt --device cpu".split()) == 0
-    assert "a dog (" in (said := capsys.readouterr().out) and "a house (" in said
+    output = capsys.readouterr().out
+    assert "a dog (" in output and "a house (" in output
     assert main([*generate, "--negative-text", "a flag", "--out", "x"]) == 2
     assert "--negative-text needs --text" in capsys.readouterr().err
 
@@ -101,7 +102,7 @@ def test_text_conditions_the_flow_and_guidance_departs_from_the_negative_text(tm
     torch.testing.assert_close(coarsest(guided, cat, cat), with_text, atol=1e-5, rtol=1e-4)
 
 
-def test_what_cannot_be_asked_or_learned_is_said(
+def test_missing_captions_and_a_missing_extra_are_named(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main("generate run -n 1 --text cat --out new --device cpu".split()) == 2

@@ -411,7 +411,7 @@ def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_p
 def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path, tmp_path: Path) -> None:
     first, still = train(config_for(folder, tmp_path / "first")), {"freeze_encoders_after": 0.0}
     for settings in ({"objective": still}, {"init": first.folder}):
-        with pytest.raises(ImpastoError, match="belongs to with --init, and freeze the encoders"):
+        with pytest.raises(ImpastoError, match="name its model with --init, and freeze the encoders"):
             config_for(folder, tmp_path / "second", stage1_share=1, **settings)
     settings = config_for(folder, tmp_path / "second", init=first.folder, stage1_share=1, objective=still)
     with pytest.raises(ImpastoError, match=r"its prior_width is .* as its prior is kept"):

@@ -1,4 +1,4 @@
-"""The public interface on a small model with random weights: what it promises holds for any weights."""
+"""The public interface with a small model of random weights."""
 
 from pathlib import Path
 
@@ -21,17 +21,17 @@ from impasto.model.impasto import Impasto, save_model
 
 @pytest.fixture
 def model(run: Path) -> Pipeline:
-    """The model of that run."""
+    """The model of the run."""
     return impasto.load(run, device="cpu")
 
 
 def arrays(model: Pipeline, count: int, *style: str, seed: int = 0, start: int = 0) -> list[np.ndarray]:
     """Generated images as arrays."""
-    made = model.generate(count, flat(GenerateConfig, steps=3, seed=seed, style=style), start=start)
-    return [np.asarray(image.image) for image in made]
+    generated = model.generate(count, flat(GenerateConfig, steps=3, seed=seed, style=style), start=start)
+    return [np.asarray(image.image) for image in generated]
 
 
-def test_same_seed_same_image_whatever_is_made_beside_it(model: Pipeline) -> None:
+def test_an_image_depends_on_seed_and_index_alone(model: Pipeline) -> None:
     seven = arrays(model, 7, seed=3)
     assert len({a.tobytes() for a in seven}) == 7
     for count, start in ((1, 0), (2, 5), (3, 2), (5, 1)):
@@ -60,7 +60,7 @@ def test_style_strength_does_not_depend_on_the_number_of_references(model: Pipel
     assert abs(one - three).max() <= 1
 
 
-def test_a_recipe_makes_the_identical_image_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_reproduces_the_image(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_noise(Path(), "ref.png")
     assert main("generate run -n 3 --out new --steps 3 --seed 5 --style ref.png a --device cpu".split()) == 0
     assert main("generate --recipe new/seed5-0002.png --out again --device cpu".split()) == 0
@@ -82,12 +82,12 @@ def test_a_recipe_makes_the_identical_image_again(run: Path, capsys: pytest.Capt
 
 def test_a_recipe_keeps_its_dtype(run: Path) -> None:
     coarse, fine = (impasto.load(run, "cpu", dtype) for dtype in ("bfloat16", "float32"))
-    made = next(coarse.generate(1, flat(GenerateConfig, steps=3)))
-    other = next(fine.generate(1, flat(GenerateConfig, steps=3)))
-    assert (made.recipe.dtype, other.recipe.dtype) == ("bfloat16", "float32")
-    difference = np.asarray(made.image).astype(int) - np.asarray(other.image)
+    low = next(coarse.generate(1, flat(GenerateConfig, steps=3)))
+    high = next(fine.generate(1, flat(GenerateConfig, steps=3)))
+    assert (low.recipe.dtype, high.recipe.dtype) == ("bfloat16", "float32")
+    difference = np.asarray(low.image).astype(int) - np.asarray(high.image)
     assert abs(difference).max() > 0 and abs(difference).mean() < 2
-    assert fine.again(made.recipe).image.tobytes() == made.image.tobytes() and fine.dtype == "float32"
+    assert fine.again(low.recipe).image.tobytes() == low.image.tobytes() and fine.dtype == "float32"
     with pytest.raises(ImpastoError, match="dtype float8"):
         impasto.load(run, "cpu", "float8")
 
@@ -108,20 +108,20 @@ def test_encode_then_decode_is_reconstruct(model: Pipeline) -> None:
 
 def test_latents_that_do_not_fit_are_refused(model: Pipeline) -> None:
     wrong = Latents(("x",), {"style": np.zeros((1, 3), np.float32)}, model.fingerprint)
-    with pytest.raises(ImpastoError, match=r"level style is \(3,\)"):
+    with pytest.raises(ImpastoError, match=r"level style has the shape \(3,\)"):
         list(model.decode(wrong))
 
 
 @pytest.mark.parametrize(
     ("style", "message"),
-    [("nowhere", "neither a file nor a collection"), ("a:0", "above 0"), ("a:-1", "from 0"), ("a:nan", "from 0")],
+    [("nowhere", "neither a file nor a collection"), ("a:0", "above 0"), ("a:-1", "from 0 up"), ("a:nan", "from 0 up")],
 )
 def test_unusable_styles_are_named(model: Pipeline, style: str, message: str) -> None:
     with pytest.raises(ImpastoError, match=message):
         list(model.generate(1, flat(GenerateConfig, style=(style,))))
 
 
-def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImpastoError, match="no such run"):
         impasto.load(tmp_path / "nowhere")
     with pytest.raises(ImpastoError, match="not a trained run"):
@@ -131,7 +131,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
         impasto.load(tmp_path / "text.safetensors")
 
 
-def test_transparent_models_make_transparent_images(model: Pipeline) -> None:
+def test_a_model_with_alpha_generates_transparent_images(model: Pipeline) -> None:
     image = next(iter(model.generate(1, flat(GenerateConfig, steps=2))))
     assert image.image.mode == "RGBA" and image.image.size == (32, 32)
 

@@ -37,12 +37,12 @@ def fused(model: Pipeline, **settings: object) -> Posterior:
 
 
 def test_one_image_three_times_is_its_own_posterior(model: Pipeline) -> None:
-    found = fused(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), conditioning_scale=1.0)
+    posterior = fused(model, pixel=("a.png",), orientation=("a.png",), texture=("a.png",), conditioning_scale=1.0)
     whole = next(iter(model.whole_images(Path("a.png"))))
     pixels = np.pad(whole.pixels[:3], ((0, 0), (12, 12), (12, 12)), constant_values=255)
     alpha = np.pad(whole.pixels[3:], ((0, 0), (12, 12), (12, 12)))
     image = torch.from_numpy(np.concatenate([pixels, alpha])[None]).float() / 255
-    for a, b in zip(found, model.network.autoencoder.posterior(image), strict=True):
+    for a, b in zip(posterior, model.network.autoencoder.posterior(image), strict=True):
         torch.testing.assert_close(a.mean, b.mean, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(a.log_variance, b.log_variance, atol=1e-5, rtol=1e-4)
 
@@ -110,8 +110,8 @@ def test_variations_with_recipes_at_the_size_of_the_structure(model: Pipeline) -
         assert first.tobytes() == second.tobytes()
     write_noise(Path("several"), "one.png", "two.png")
     assert main("fuse run --orientation wide.png several --out y.png --steps 1 --device cpu".split()) == 0
-    with Image.open("y.png") as made:
-        assert made.size == (70, 50)
+    with Image.open("y.png") as image:
+        assert image.size == (70, 50)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_the_way_from_one_image_to_another_has_both_ends(model: Pipeline) -> Non
             internal_guidance=VARY_SAMPLING.internal_guidance,
         )
         (expected,) = model.fuse(alone)
-        with Image.open(f"way/{end}.png") as found:
-            assert abs(np.asarray(found).astype(int) - np.asarray(expected.image)).max() <= 1
+        with Image.open(f"way/{end}.png") as end_image:
+            assert abs(np.asarray(end_image).astype(int) - np.asarray(expected.image)).max() <= 1
     settings = read_recipe(Path("way/0001.png")).settings
     assert isinstance(settings, FuseConfig) and settings.pixel == ("a.png:0.5", "b.png:0.5")
 

@@ -38,7 +38,7 @@ from impasto.model.levels import LEVEL_NAMES
 from impasto.settings import changed, kind_of, leaves
 
 CONFIGS = (GENERATE_CONFIG, STYLIZE_CONFIG, FUSE_CONFIG, VARY_CONFIG, EvaluateConfig())
-IDLE: dict[str, Any] = {"seed": 1, "steps": 4, "temperature": 0.5, "guidance": 1.5, "internal_guidance": 1.0}
+OTHER_VALUES: dict[str, Any] = {"seed": 1, "steps": 4, "temperature": 0.5, "guidance": 1.5, "internal_guidance": 1.0}
 """Another value for every leaf of the sampling."""
 
 
@@ -57,9 +57,9 @@ def alone(run: Path) -> Path:
 
 @pytest.mark.parametrize("settings", CONFIGS, ids=lambda settings: type(settings).__name__)
 def test_every_setting_has_one_name_a_help_text_and_a_default_in_its_range(settings: Any) -> None:
-    found = list(leaves(settings))
-    assert len({leaf.name for leaf in found}) == len(found)
-    for leaf in found:
+    all_leaves = list(leaves(settings))
+    assert len({leaf.name for leaf in all_leaves}) == len(all_leaves)
+    for leaf in all_leaves:
         assert leaf.help.endswith(".") and "  " not in leaf.help, leaf.name
         assert leaf.of(settings) == leaf.default
         assert isinstance(leaf.default, tuple) or kind_of(leaf.hint).allows(leaf.default)
@@ -76,8 +76,8 @@ def test_every_setting_has_one_name_a_help_text_and_a_default_in_its_range(setti
         ({"num_shifts": 3}, "--num-shifts 3: use 1, 2, 4 or 8."),
         ({"max_side": 31}, "--max-side 31: use a whole number from 32 to 4096."),
         ({"pixel_art": 0}, "--pixel-art 0: use a whole number from 1 to 4096."),
-        ({"negative_text": "x"}, "--negative-text needs --text: what to show instead."),
-        ({"flow": Flow.OFF, "text": "x"}, "--flow off: only the flow reads --text; use one of them."),
+        ({"negative_text": "x"}, "--negative-text needs --text: use both, or neither."),
+        ({"flow": Flow.OFF, "text": "x"}, "--flow off: only the flow uses --text; use one of them."),
     ],
 )
 def test_a_value_out_of_range_names_its_flag(values: dict[str, Any], message: str) -> None:
@@ -117,43 +117,43 @@ def test_examples_in_docstrings(module: object) -> None:
 # Flags that cannot act
 
 
-@pytest.mark.parametrize("name", IDLE)
+@pytest.mark.parametrize("name", OTHER_VALUES)
 @pytest.mark.parametrize("command", ["stylize run x.png --style a --out new", "mix run x.png --style a --out new.png"])
 def test_sampling_is_refused_without_the_flow(
     alone: Path, command: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flag = f"--{name.replace('_', '-')}"
-    given = [*command.split(), "--device", "cpu", flag, str(IDLE[name])]
-    assert main(given) == 2
+    arguments = [*command.split(), "--device", "cpu", flag, str(OTHER_VALUES[name])]
+    assert main(arguments) == 2
     assert capsys.readouterr().err == (
-        f"error: this model stylizes without the flow, so {flag} does nothing: leave it out, or use --flow on.\n"
+        f"error: this model stylizes without the flow, so {flag} does nothing: omit it, or use --flow on.\n"
     )
     assert not Path("new").exists() and not Path("new.png").exists()
-    assert main([*given, "--flow", "off"]) == 2
+    assert main([*arguments, "--flow", "off"]) == 2
     assert f"--flow off stylizes without the flow, so {flag} does nothing" in capsys.readouterr().err
     assert main([*command.split(), "--device", "cpu"]) == 0
 
 
-@pytest.mark.parametrize("name", IDLE)
+@pytest.mark.parametrize("name", OTHER_VALUES)
 def test_python_refuses_it_too_and_the_flow_takes_it(alone: Path, tiny: ModelConfig, name: str) -> None:
     model = impasto.load(alone, "cpu")
-    config = flat(StylizeConfig, style=("a",), **{name: IDLE[name]})
+    config = flat(StylizeConfig, style=("a",), **{name: OTHER_VALUES[name]})
     with pytest.raises(ImpastoError, match="without the flow"):
         next(model.stylize(Path("x.png"), config))
     with pytest.raises(ImpastoError, match="without the flow"):
         model.stylizer(config)
     dataclasses.replace(config, flow=Flow.ON).check_model(model.config)
     config.check_model(tiny)
-    assert config.without_idle(model.config) == StylizeConfig(style=("a",))
-    assert config.without_idle(tiny) == config
+    assert config.without_unused(model.config) == StylizeConfig(style=("a",))
+    assert config.without_unused(tiny) == config
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--no-temporal-smoothing", "--no-temporal-smoothing does nothing: x.png is not a clip; leave it out."),
-        ("--clip webm", "--clip webm does nothing: x.png is not a clip; leave it out."),
-        ("--clip mp4", "--clip mp4 does nothing: x.png is not a clip; leave it out."),
+        ("--no-temporal-smoothing", "--no-temporal-smoothing does nothing: x.png is not a clip; omit it."),
+        ("--clip webm", "--clip webm does nothing: x.png is not a clip; omit it."),
+        ("--clip mp4", "--clip mp4 does nothing: x.png is not a clip; omit it."),
     ],
 )
 def test_settings_of_clips_are_refused_for_images(
@@ -261,3 +261,15 @@ def test_the_description_is_that_of_the_dataclasses() -> None:
     assert set(trained) == {"size", "minutes", "resolution", "seed", "text"}
     assert trained["size"]["choices"] == ["tiny", "small", "base"] and trained["resolution"]["minimum"] == 32
     assert all(row["default"] == TrainRequest.model_fields[name].default for name, row in trained.items())
+
+
+@pytest.mark.parametrize("name", ["text", "negative_text"])
+def test_requests_limit_texts_and_recipes_do_not(name: str) -> None:
+    pydantic = pytest.importorskip("pydantic")
+    requests = pytest.importorskip("impasto.web.requests")
+    body = {"model": "a", "settings": {"prompt": {"text": "x"} | {name: 1000 * "x"}}}
+    requests.GenerateRequest.model_validate(body)
+    body["settings"]["prompt"][name] += "x"
+    with pytest.raises(pydantic.ValidationError, match=rf"prompt\.{name}: use at most 1000 characters"):
+        requests.GenerateRequest.model_validate(body)
+    flat(GenerateConfig, **body["settings"]["prompt"])

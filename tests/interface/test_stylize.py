@@ -1,4 +1,4 @@
-"""`impasto stylize` and `impasto style` on a model of random weights: what they promise holds for any."""
+"""`impasto stylize` and `impasto style` with random weights: sizes, resuming, recipes, shifts, styles and refusals."""
 
 import dataclasses
 from pathlib import Path
@@ -35,11 +35,11 @@ def pixels(path: str | Path) -> np.ndarray:
         return np.asarray(image.convert("RGBA")).astype(int)
 
 
-def test_an_image_keeps_its_size_and_says_how_it_was_made(run: Path) -> None:
+def test_an_image_keeps_its_size_and_holds_its_recipe(run: Path) -> None:
     noise(71, 45, mode="RGBA").save("odd.png")
     assert stylize("run odd.png --style a --out new --strength 0.4") == 0
-    with Image.open("new/odd.png") as made:
-        assert made.size == (71, 45) and made.mode == "RGBA"
+    with Image.open("new/odd.png") as stylized:
+        assert stylized.size == (71, 45) and stylized.mode == "RGBA"
     recipe = read_recipe(Path("new/odd.png"))
     assert recipe.content == "odd.png"
     assert recipe.settings == flat(StylizeConfig, style=("a",), strength=0.4, steps=2)
@@ -50,16 +50,16 @@ def test_folder_in_folder_out_and_on_from_where_it_stopped(run: Path, capsys: py
     Path("in/broken.png").write_bytes(b"no image")
     assert stylize("run in --style a --out new") == 0
     assert "skipped broken.png" in capsys.readouterr().err
-    made = sorted(p.relative_to("new").as_posix() for p in Path("new").rglob("*.png"))
-    assert made == ["deep/er/two-2.png", "deep/er/two.png", "one.png"]
+    names = sorted(p.relative_to("new").as_posix() for p in Path("new").rglob("*.png"))
+    assert names == ["deep/er/two-2.png", "deep/er/two.png", "one.png"]
     Path("new/one.png").unlink()
-    kept = Path("new/deep/er/two.png").stat().st_mtime_ns
+    written = Path("new/deep/er/two.png").stat().st_mtime_ns
     assert stylize("run in --style a --out new") == 0
     assert "1 image in new, 2 were there already" in capsys.readouterr().out
-    assert Path("new/deep/er/two.png").stat().st_mtime_ns == kept and Path("new/one.png").exists()
+    assert Path("new/deep/er/two.png").stat().st_mtime_ns == written and Path("new/one.png").exists()
     assert stylize("run in --style b --out new") == 0
     settings = read_recipe(Path("new/deep/er/two.png")).settings
-    assert isinstance(settings, StylizeConfig) and settings.style == ("b",), "another style is made anew"
+    assert isinstance(settings, StylizeConfig) and settings.style == ("b",), "images in another style are replaced"
 
 
 def test_a_style_image_that_changed_and_images_that_cannot(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +95,7 @@ def test_shifts_are_the_mean_over_shifted_copies(run: Path, tile: str) -> None:
     repeat = Repeat.X if tile else Repeat.NONE
     stylizer = model.stylizer(flat(StylizeConfig, style=("a",), flow=Flow.OFF, tile=repeat, num_shifts=2))
     first, second = stylizer.canvases(45 if tile else 64, 64)
-    assert (second.top - first.top, second.left + second.around_right) == (11, 30)
+    assert (second.top - first.top, second.left + second.roll_right) == (11, 30)
     assert second.canvas_width == (64 if tile else 96) and (second.canvas_height, first.canvas_height) == (96, 64)
     image = np.asarray(Image.open("one.png").convert("RGBA")).transpose(2, 0, 1)[: model.config.channels]
     decoded = [
@@ -103,7 +103,7 @@ def test_shifts_are_the_mean_over_shifted_copies(run: Path, tile: str) -> None:
         for canvas in (first, second)
     ]
     assert np.abs(decoded[0] - decoded[1]).max() > 0.01
-    expected = np.asarray(stylizer.finished(np.mean(decoded, 0), image).convert("RGBA")).astype(int)
+    expected = np.asarray(stylizer.finish(np.mean(decoded, 0), image).convert("RGBA")).astype(int)
     assert np.abs(pixels("twice/one.png") - expected).max() <= 1
 
 
@@ -114,15 +114,15 @@ def test_the_flow_is_left_out_with_decoder_only_stylization(run: Path, tiny: Mod
     Path("alone").mkdir()
     save_model(network, Path("alone/model.safetensors"), styles=styles)
     ways = {"1": "run", "2": "run --flow on", "3": "run --flow off", "4": "alone", "5": "alone --flow on"}
-    made = {}
+    outputs = {}
     for out, way in ways.items():
         model, *more = way.split()
         fast = [] if "off" in more or way == "alone" else ["--steps", "2"]
         arguments = ["--out", out, "--style", "a", "--device", "cpu", *more, *fast]
         assert main(["stylize", model, "x.png", *arguments]) == 0
-        made[out] = pixels(f"{out}/x.png")
-    assert (made["1"] == made["2"]).all() and (made["2"] == made["5"]).all()
-    assert (made["3"] == made["4"]).all() and (made["2"] != made["3"]).any()
+        outputs[out] = pixels(f"{out}/x.png")
+    assert (outputs["1"] == outputs["2"]).all() and (outputs["2"] == outputs["5"]).all()
+    assert (outputs["3"] == outputs["4"]).all() and (outputs["2"] != outputs["3"]).any()
     config = flat(StylizeConfig, style=("a",), text="sun")
     assert config.follows_flow(network.config), "only the flow is conditioned on text"
 
@@ -183,26 +183,26 @@ def test_bad_input_is_named(run: Path, arguments: str, message: str, capsys: pyt
 def test_larger_than_training_and_repeating(run: Path) -> None:
     noise(160, 64).save("wide.png")
     assert stylize("run wide.png --style a --out new --tile x --palette 4") == 0
-    made = pixels("new/wide.png")
-    assert made.shape == (64, 160, 4)
-    assert len(np.unique(made[..., :3].reshape(-1, 3), axis=0)) <= 4
+    wide = pixels("new/wide.png")
+    assert wide.shape == (64, 160, 4)
+    assert len(np.unique(wide[..., :3].reshape(-1, 3), axis=0)) <= 4
 
 
 def test_colours_are_kept_where_only_the_lightness_is_redrawn() -> None:
     rng = np.random.default_rng(0)
     original, decoded = (0.3 + 0.4 * rng.random((4, 8, 8), dtype=np.float32) for _ in range(2))
-    kept = with_colours_of(decoded, original)
-    assert np.allclose(np.diff(kept[:3], axis=0), np.diff(original[:3], axis=0), atol=1e-5), "chroma differs"
+    combined = with_colours_of(decoded, original)
+    assert np.allclose(np.diff(combined[:3], axis=0), np.diff(original[:3], axis=0), atol=1e-5), "chroma differs"
     luma = np.array([0.299, 0.587, 0.114])
-    assert np.allclose(np.tensordot(luma, kept[:3], 1), np.tensordot(luma, decoded[:3], 1), atol=1e-5)
-    assert (kept[3] == decoded[3]).all()
+    assert np.allclose(np.tensordot(luma, combined[:3], 1), np.tensordot(luma, decoded[:3], 1), atol=1e-5)
+    assert (combined[3] == decoded[3]).all()
 
 
 def test_python_streams_images(run: Path) -> None:
     write_noise(Path("in"), "one.png", "two.png")
     model = impasto.load("run", "cpu")
-    found = list(model.stylize(Path("in"), flat(StylizeConfig, style=("a",), steps=1)))
-    assert [made.recipe.content for made in found] == ["in/one.png", "in/two.png"]
+    images = list(model.stylize(Path("in"), flat(StylizeConfig, style=("a",), steps=1)))
+    assert [image.recipe.content for image in images] == ["in/one.png", "in/two.png"]
 
 
 def test_strength_attenuates_colours_before_structure(tiny: ModelConfig) -> None:
@@ -210,12 +210,12 @@ def test_strength_attenuates_colours_before_structure(tiny: ModelConfig) -> None
     style = Gaussian(torch.full((2, tiny.style_dim), 0.5), torch.full((2, tiny.style_dim), -2.0))
     with torch.no_grad():
         experts = model.experts(image)
-        found = [stylized_posterior(experts, style, strength, tiny) for strength in (0.0, 0.5, 1.0)]
+        posteriors = [stylized_posterior(experts, style, strength, tiny) for strength in (0.0, 0.5, 1.0)]
         structure = fuse(experts, torch.tensor([0.0, 1.0, 0.0])[None, :, None].expand(2, 3, 4))
-        for stylized, gaussian in found[0].zip(model.posterior(image)):
+        for stylized, gaussian in posteriors[0].zip(model.posterior(image)):
             torch.testing.assert_close(stylized.mean, gaussian.mean)
-    precisions = [[float(level.precision.mean()) for level in posterior.maps] for posterior in found]
+    precisions = [[float(level.precision.mean()) for level in posterior.maps] for posterior in posteriors]
     assert all(first > second > third for first, second, third in zip(*precisions, strict=True))
     # At the finest stride almost nothing else is left.
-    torch.testing.assert_close(found[2].maps[2].mean, structure.maps[2].mean, atol=1e-2, rtol=0)
-    torch.testing.assert_close(found[2].style.mean, style.mean)
+    torch.testing.assert_close(posteriors[2].maps[2].mean, structure.maps[2].mean, atol=1e-2, rtol=0)
+    torch.testing.assert_close(posteriors[2].style.mean, style.mean)

@@ -98,8 +98,8 @@ class Stylize:
         clip = model.stylize_clip(
             self.images, target, self.settings, watch=lambda frames, count: Progress("stylizing", count).over(frames)
         )
-        if clip.broken_off:
-            print(f"warning: {clip.broken_off}", file=sys.stderr)
+        if clip.decode_error:
+            print(f"warning: {clip.decode_error}", file=sys.stderr)
         result = "it was there already" if clip.difference is None else f"frame difference {clip.difference:.4f}"
         print(f"{clip.path}: {counted(clip.frames, 'frame')}, {result}; peak memory {memory_text(model.device)}")
         return 0

@@ -1,1 +1,1 @@
-"""What a model's numbers become: images, sheets, recipes and vectors in files."""
+"""From a trained model to files: images, sheets, clips, recipes, styles and vectors."""

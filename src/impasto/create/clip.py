@@ -1,4 +1,4 @@
-"""Clips: frames in and out with their times, and the sound kept (PyAV, whose FFmpeg brings VP9 and AV1)."""
+"""Read and write clips: frames with their times, and the sound. PyAV brings FFmpeg with VP9 and AV1."""
 
 import importlib
 import os
@@ -19,19 +19,19 @@ from impasto.errors import ImpastoError
 DEMUXERS = {
     ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "matroska", ".mkv": "matroska", ".avi": "avi", ".gif": "gif",
 }  # fmt: skip
-"""Read by their names alone: a playlist that calls itself a clip must not make FFmpeg open other files."""
+"""FFmpeg's demuxer for each suffix. FFmpeg must not detect the format: a playlist with the name of a clip would make it
+open other files."""
 TIME_BASE = Fraction(1, 90_000)
+"""Unit of time in written clips, in seconds."""
 MAX_FRAMES = 200_000
 IMAGE_DESCRIPTION = 0x010E
-"""Tag of EXIF."""
-
-
+"""EXIF tag."""
 VIDEO_CODECS = {
     ClipFormat.WEBM: ("libvpx-vp9", {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"}),
     ClipFormat.MP4: ("libsvtav1", {"crf": "28", "preset": "8"}),
 }
 SOUND_CODECS = {ClipFormat.WEBM: ("opus", "vorbis"), ClipFormat.MP4: ("aac", "mp3", "opus", "ac3", "flac", "alac")}
-"""What each format takes as it is; other sound is encoded anew, with Opus."""
+"""Codecs of sound that each format holds. Sound in another codec is encoded with Opus."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,19 @@ class Frame:
     """One image of a clip."""
 
     pixels: np.ndarray
-    """uint8 (channels, height, width): RGB over white, and alpha where four channels were asked for."""
+    """uint8 (channels, height, width): RGB over white, and alpha if the clip has four channels."""
     seconds: float
-    """When it is shown, from the beginning."""
+    """Time from the beginning of the clip."""
 
 
 class Clip:
-    """A clip in a file. Raises ImpastoError where it cannot be read, holds no video, or the extra is missing."""
+    """A clip in a file.
+
+    Raises ImpastoError if it cannot be read, has no video stream, or the extra ``video`` is not installed.
+    """
 
     def __init__(self, path: Path, *, max_side: int, channels: int) -> None:
-        """``max_side`` pixels along the longer side: larger frames are scaled down."""
+        """Frames with a longer side above ``max_side`` pixels are scaled down. ``channels`` is 3 or 4."""
         self.path, self.channels = path, channels
         with _open(path) as container:
             video = _video(container, path)
@@ -57,15 +60,16 @@ class Clip:
             scale = min(1.0, max_side / max(video.width, video.height))
             self.width, self.height = (max(1, round(side * scale)) for side in (video.width, video.height))
             self.rate: Fraction = Fraction(video.average_rate or video.guessed_rate or 25)
+            """Frames per second."""
             duration = container.duration / 1e6 if container.duration else 0.0
             self.count: int = video.frames or max(1, round(duration * self.rate))
-            """Number of frames, an estimate for some formats."""
+            """Number of frames; an estimate for some formats."""
             self.has_sound = bool(container.streams.audio)
-        self.broken_off = ""
-        """Why the frames ended early, once they were read."""
+        self.decode_error = ""
+        """The error that ended iteration early; empty if every frame was decoded."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, in the order in which they are shown."""
+        """Decode the frames in display order."""
         av = _av()
         with _open(self.path) as container:
             video = _video(container, self.path)
@@ -82,8 +86,8 @@ class Clip:
             except av.FFmpegError as error:
                 if number == 0:
                     raise ImpastoError(f"{self.path} cannot be decoded: {error.strerror}.") from error
-                # The end of many a clip is cut off; what came before it is whole.
-                self.broken_off = f"{self.path} cannot be decoded after {number} frames: {error.strerror}"
+                # Many clips are truncated. The frames before the damage are intact.
+                self.decode_error = f"{self.path} cannot be decoded after {number} frames: {error.strerror}"
         if number == 0:
             raise ImpastoError(f"{self.path} has no frames.")
 
@@ -103,9 +107,10 @@ def write_clip(
     sound_of: Path | None = None,
     comment: str = "",
 ) -> None:
-    """Write images of ``size`` (width, height) and their times in seconds to a .webm, .mp4 or .webp, atomically.
+    """Write images and their times in seconds to a .webm, .mp4 or .webp file, atomically.
 
-    The sound is that of the clip ``sound_of``; ``comment`` goes into the file. Frames without alpha are RGB.
+    ``size`` is (width, height) in pixels, ``rate`` frames per second. The sound is copied from the clip ``sound_of``.
+    ``comment`` is stored in the metadata of the file.
     """
     format = ClipFormat(path.suffix.removeprefix("."))
     if format is ClipFormat.WEBP:
@@ -115,12 +120,12 @@ def write_clip(
 
 
 def is_clip(path: Path) -> bool:
-    """Whether a file of this name is read as a clip."""
+    """Whether the suffix is that of a clip."""
     return path.suffix.lower() in DEMUXERS
 
 
 def comment_of(path: Path) -> str:
-    """The comment that `write_clip` left in a file, or nothing."""
+    """The comment that `write_clip` stored in a file; empty if there is none."""
     if path.suffix == f".{ClipFormat.WEBP}":
         try:
             with Image.open(path, formats=("WEBP",)) as image:
@@ -129,24 +134,24 @@ def comment_of(path: Path) -> str:
             return ""
     try:
         with _open(path) as container:
-            found = {name.lower(): value for name, value in container.metadata.items()}
+            metadata = {name.lower(): value for name, value in container.metadata.items()}
     except ImpastoError:
         return ""
-    return found.get("comment", "")
+    return metadata.get("comment", "")
 
 
-def frame_difference(made: Iterable[np.ndarray], content: Iterable[np.ndarray]) -> float:
-    """Mean absolute difference between how a made clip changes from frame to frame and how its content does.
+def frame_difference(stylized: Iterable[np.ndarray], content: Iterable[np.ndarray]) -> float:
+    """Mean absolute difference between the changes of a stylized clip from frame to frame and those of its content.
 
-    Values of both are in [0, 1]; 0 where the made clip moves as its content moves (Wang 2021, arXiv 2102.05822).
+    Values of both are in [0, 1]. The result is 0 for equal changes (Wang 2021, arXiv 2102.05822).
     """
-    before: tuple[np.ndarray, np.ndarray] | None = None
+    previous: tuple[np.ndarray, np.ndarray] | None = None
     total, count = 0.0, 0
-    for a, b in zip(made, content, strict=True):
-        if before is not None:
-            total += float(np.abs((a - before[0]) - (b - before[1])).mean())
+    for a, b in zip(stylized, content, strict=True):
+        if previous is not None:
+            total += float(np.abs((a - previous[0]) - (b - previous[1])).mean())
             count += 1
-        before = a, b
+        previous = a, b
     return total / max(1, count)
 
 
@@ -156,9 +161,9 @@ def _write_animation(path: Path, frames: Iterable[tuple[Image.Image, float]], ra
     durations = [max(1, round(1000 * (b - a))) for a, b in zip(times, ends, strict=True)]
     exif = Image.Exif()
     exif[IMAGE_DESCRIPTION] = comment
-    more = {"append_images": images[1:], "duration": durations, "exif": exif}
-    # Some builds of libwebp drop the alpha of lossy animations.
-    images[0].save(path, "WEBP", save_all=True, loop=0, lossless=True, **more)
+    options = {"append_images": images[1:], "duration": durations, "exif": exif}
+    # Lossless: some builds of libwebp drop the alpha of lossy animations.
+    images[0].save(path, "WEBP", save_all=True, loop=0, lossless=True, **options)
 
 
 def _write_video(
@@ -175,7 +180,7 @@ def _write_video(
     with av.open(str(path), "w", format=format.value) as output:
         output.metadata["comment"] = comment
         video = output.add_stream(codec, rate=rate, options=options)
-        video.width, video.height = (side + side % 2 for side in size)  # 4:2:0 has pairs of pixels
+        video.width, video.height = (side + side % 2 for side in size)  # 4:2:0 needs even sides
         video.pix_fmt = "yuv420p"
         video.codec_context.time_base = TIME_BASE
         sound = _Sound(output, sound_of, format) if sound_of is not None else None
@@ -193,53 +198,53 @@ def _write_video(
 
 
 class _Sound:
-    """The sound of one clip on its way into another."""
+    """Copies the sound of one clip into another, packet by packet."""
 
     def __init__(self, output: Any, source: Path, format: ClipFormat) -> None:
         self._output = output
         self._input = _open(source)
-        self._from = self._input.streams.audio[0]
-        self._copies = self._from.codec_context.name in SOUND_CODECS[format]
-        if self._copies:
-            self._to = output.add_stream_from_template(self._from)
+        self._source = self._input.streams.audio[0]
+        self._is_copied = self._source.codec_context.name in SOUND_CODECS[format]
+        if self._is_copied:
+            self._target = output.add_stream_from_template(self._source)
         else:
-            self._to = output.add_stream("libopus", rate=48_000)
+            self._target = output.add_stream("libopus", rate=48_000)
             self._resampler = _av().AudioResampler(format="flt", layout="stereo", rate=48_000)
-        self._packets = self._input.demux(self._from)
-        self._waiting: Any = next(self._packets, None)
+        self._packets = self._input.demux(self._source)
+        self._pending: Any = next(self._packets, None)
 
     def mux_until(self, seconds: float) -> None:
-        """Everything that sounds before this time."""
-        while self._waiting is not None:
-            packet = self._waiting
+        """Write the packets that start before this time."""
+        while self._pending is not None:
+            packet = self._pending
             if packet.pts is not None and packet.pts * packet.time_base > seconds:
                 return
             self._mux(packet)
-            self._waiting = next(self._packets, None)
+            self._pending = next(self._packets, None)
 
     def finish(self) -> None:
-        """The rest."""
+        """Write the remaining packets and flush the encoder."""
         self.mux_until(float("inf"))
-        if not self._copies:
+        if not self._is_copied:
             for frame in self._resampler.resample(None):
-                self._output.mux(self._to.encode(frame))
-            self._output.mux(self._to.encode())
+                self._output.mux(self._target.encode(frame))
+            self._output.mux(self._target.encode())
         self._input.close()
 
     def _mux(self, packet: Any) -> None:
-        if not self._copies:
+        if not self._is_copied:
             for frame in packet.decode():
                 for resampled in self._resampler.resample(frame):
-                    self._output.mux(self._to.encode(resampled))
+                    self._output.mux(self._target.encode(resampled))
         elif packet.dts is not None:
-            packet.stream = self._to
+            packet.stream = self._target
             self._output.mux(packet)
 
 
 def _open(path: Path) -> Any:
     av = _av()
     if not path.is_file():
-        raise ImpastoError(f"{path} does not exist. Give an image, a folder, an archive or a clip.")
+        raise ImpastoError(f"{path} does not exist: use an image, a folder, an archive or a clip.")
     try:
         return av.open(str(path), format=DEMUXERS[path.suffix.lower()], options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:
@@ -253,8 +258,8 @@ def _video(container: Any, path: Path) -> Any:
 
 
 def _av() -> Any:
-    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder then says nothing but errors
+    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder then logs errors only
     try:
         return importlib.import_module("av")
     except ImportError as error:
-        raise ImpastoError('clips need an extra: pip install "impasto[video]"') from error
+        raise ImpastoError('clips need the extra video: pip install "impasto[video]"') from error

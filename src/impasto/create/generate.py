@@ -1,4 +1,4 @@
-"""New images: from a condition, along the prior flow, through the decoder."""
+"""Generate images: from a condition, along the prior flow, through the decoder."""
 
 import dataclasses
 import hashlib
@@ -21,8 +21,8 @@ from impasto.model.prior import Condition, Text
 from impasto.model.sampler import StepCallback
 
 CHUNK = 2
-"""Images are computed this many at a time, never fewer, each always in the same row: the order of floating-point sums
-differs from row to row. So every image is the same to the last bit regardless of the others in its batch."""
+"""Batch size. Every batch is full, and every image has a fixed row in it: the order of floating-point sums differs from
+row to row. So an image does not depend on the others in its batch, to the last bit."""
 
 
 def unconditional(
@@ -81,9 +81,9 @@ def generate_each(
     batch_size: int = 32,
     texts: Float[Tensor, "image text"] | None = None,
 ) -> Iterator[Map]:
-    """Yield batches of new images in [0, 1], on the CPU, one in each of ``styles``, (image, style_dim).
+    """Yield batches of images in [0, 1], on the CPU: one image for each row of ``styles``, (image, style_dim).
 
-    ``texts`` are the text vectors of the images. The images are those of `generate` except for the last bits, which
+    ``texts`` holds one text vector per image. The images equal those of `generate` except for the last bits, which
     depend on the batch.
     """
     device = next(model.parameters()).device

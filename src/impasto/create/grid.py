@@ -1,4 +1,4 @@
-"""Many images on one labelled sheet: previews, grids and comparisons."""
+"""Labelled sheets of images: previews, grids and comparisons."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 4
-"""Pixels between cells, and around labels."""
+"""Space between cells and around labels, in pixels."""
 FONT_SIZE = 14
 MAX_LABEL_WIDTH = 240
 INK = "#202020"
@@ -22,12 +22,12 @@ def grid(
     cell: int | None = None,
     background: Literal["white", "checker"] = "white",
 ) -> Image.Image:
-    """One RGB sheet of ``rows``, which may differ in length, with labels at the left and on top.
+    """An RGB sheet of ``rows``, which may differ in length, with labels at the left and at the top.
 
-    ``cell`` is the side of a square cell in pixels; None takes the largest side of all images. Smaller
-    images are enlarged by a whole factor with hard pixels, larger ones are scaled down; all stand in the
-    middle. ``background`` shows behind transparency. Raises ValueError when there is no image or a label
-    too many.
+    ``cell`` is the side of a square cell in pixels; it defaults to the largest side of all images. Smaller images are
+    enlarged by an integer factor without interpolation, larger ones are scaled down. Every image is centred in its
+    cell. ``background`` is behind transparent pixels. Raises ValueError if there is no image, or there are more labels
+    than rows or columns.
     """
     images = [image for row in rows for image in row]
     num_columns = max((len(row) for row in rows), default=0)
@@ -54,16 +54,16 @@ def grid(
 
 
 def _framed(image: Image.Image, side: int, background: str) -> Image.Image:
-    """``image`` scaled into a square of ``side`` pixels, over ``background``."""
-    straight = image.convert("RGBA")
-    longest = max(straight.size)
+    """Scale an image to fit a square of ``side`` pixels, over ``background``."""
+    rgba = image.convert("RGBA")
+    longest = max(rgba.size)
     if longest > side:
-        size = (max(1, straight.width * side // longest), max(1, straight.height * side // longest))
-        straight = straight.resize(size, Image.Resampling.LANCZOS)
+        size = (max(1, rgba.width * side // longest), max(1, rgba.height * side // longest))
+        rgba = rgba.resize(size, Image.Resampling.LANCZOS)
     elif (factor := side // longest) > 1:
-        straight = straight.resize((straight.width * factor, straight.height * factor), Image.Resampling.NEAREST)
+        rgba = rgba.resize((rgba.width * factor, rgba.height * factor), Image.Resampling.NEAREST)
     frame = _checker(side) if background == "checker" else Image.new("RGBA", (side, side), "white")
-    frame.alpha_composite(straight, ((side - straight.width) // 2, (side - straight.height) // 2))
+    frame.alpha_composite(rgba, ((side - rgba.width) // 2, (side - rgba.height) // 2))
     return frame.convert("RGB")
 
 
@@ -77,7 +77,7 @@ def _checker(side: int) -> Image.Image:
 
 
 def _cut(label: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """``label`` on one line, shortened with dots to fit ``width`` pixels."""
+    """Put a label on one line, and shorten it with an ellipsis to fit ``width`` pixels."""
     label = " ".join(label.split())[:200]
     if _width(label, font) <= width:
         return label

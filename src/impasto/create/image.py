@@ -1,21 +1,21 @@
-"""From the numbers of a decoder to an image with true alpha, without fringes."""
+"""Convert arrays of a decoder to images with straight alpha and without colour fringes."""
 
 import numpy as np
 from PIL import Image
 
 FILL_ROUNDS = 8
-"""How many pixels far colour spreads into transparent areas; a resize filter reaches no further."""
+"""Distance in pixels by which colour spreads into transparent areas. Resize filters have a smaller radius."""
 
 
 def to_image(array: np.ndarray) -> Image.Image:
-    """The image that ``array`` describes.
+    """Convert an array, (channels, height, width), to an image.
 
-    ``array`` is (channels, height, width), uint8 or float in [0, 1] (values outside are clipped). 3 channels
-    are RGB; 4 are RGB composited over white, and alpha, and become straight alpha (mode RGBA). Raises
-    ValueError for other shapes and for values that are not finite.
+    Values are uint8, or floats in [0, 1]; floats outside are clipped. Three channels are RGB. Four channels are RGB
+    over white, and alpha; the image then has straight alpha (mode RGBA). Raises ValueError for other shapes and for
+    values that are not finite.
     """
     if array.ndim != 3 or array.shape[0] not in (3, 4) or 0 in array.shape:
-        raise ValueError(f"expected (3 or 4, height, width), found {array.shape}")
+        raise ValueError(f"expected (3 or 4, height, width), not {array.shape}")
     values = array.astype(np.float32).transpose(1, 2, 0)
     if array.dtype == np.uint8:
         values /= 255
@@ -24,26 +24,24 @@ def to_image(array: np.ndarray) -> Image.Image:
     values = values.clip(0, 1)
     if values.shape[2] == 3:
         return Image.fromarray(_quantized(values))
-    # Un-composite with the alpha that the file will hold, not with the one before rounding: where alpha is
-    # low the difference would show as a wrong colour.
+    # Divide by the rounded alpha, which the file holds: for a low alpha the exact one would give a wrong colour.
     alpha = _quantized(values[..., 3:])
     colour = _straight(values[..., :3], alpha.astype(np.float32) / 255)
     return Image.fromarray(np.concatenate([_quantized(colour), alpha], axis=2))
 
 
 def over_white(image: Image.Image) -> Image.Image:
-    """``image`` as RGB, with white behind what is transparent."""
+    """Composite an image over white: mode RGB."""
     if not image.has_transparency_data:
         return image.convert("RGB")
-    straight = image.convert("RGBA")
     ground = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(ground, straight).convert("RGB")
+    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
 
 
 def with_colours_of(decoded: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """``decoded`` with the colours of ``original``: its lightness and alpha, their chroma (YCbCr, as JPEG has it).
+    """Combine the lightness and alpha of ``decoded`` with the chroma of ``original`` (YCbCr of JPEG).
 
-    Both are (3 or 4, height, width) in [0, 1], RGB over white and alpha.
+    Both arrays are (3 or 4, height, width) in [0, 1], RGB over white and alpha.
     """
     luma = np.array([0.299, 0.587, 0.114], np.float32)
     shift = np.tensordot(luma, decoded[:3] - original[:3], 1)
@@ -55,17 +53,17 @@ def _quantized(values: np.ndarray) -> np.ndarray:
 
 
 def _straight(over: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colour (h, w, 3) whose composite over white with ``alpha`` (h, w, 1) is ``over``: (p - (1 - a)) / a."""
+    """Undo compositing over white: (p - (1 - a)) / a for colours p (h, w, 3) and alpha a (h, w, 1)."""
     visible = alpha > 0
     colour = (over - (1 - alpha)) / np.where(visible, alpha, 1)
     return _spread(colour.clip(0, 1), visible[..., 0])
 
 
 def _spread(colour: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Fill unknown pixels with the mean of their known neighbours, ring by ring, and with white further out.
+    """Fill unknown pixels with the mean of their known neighbours, ring by ring; distant ones become white.
 
-    A fully transparent pixel has no colour, but a filter that scales straight alpha mixes whatever stands
-    there into the edge: black there is a dark halo, white a bright one.
+    A transparent pixel has no visible colour. But filters that scale straight alpha blend its colour into the edge:
+    black gives a dark halo, white a bright one.
     """
     height, width = known.shape
     colour = np.where(known[..., None], colour, 0)

@@ -1,4 +1,4 @@
-"""The recipe inside an image: everything that makes the same image again."""
+"""Recipes: all settings that reproduce an image, stored inside its file."""
 
 import dataclasses
 import json
@@ -20,13 +20,13 @@ from impasto.version import __version__
 
 DTYPES = ("float32", "bfloat16")
 JOBS: dict[str, type[ImageConfig]] = {"generate": GenerateConfig, "stylize": StylizeConfig, "fuse": FuseConfig}
-"""The commands that make images, and their settings."""
+"""Commands that write images with recipes, and the class of their settings."""
 KEY = "impasto"
 """Keyword of the PNG text chunk, and first word of the EXIF comment in WebP and JPEG."""
 MAX_CHARACTERS = 1_000_000
-"""Longest recipe that is written or read; Pillow refuses larger text chunks."""
+"""Maximum length of a recipe. Pillow refuses larger text chunks."""
 MAX_JPEG_CHARACTERS = 60_000
-"""JPEG gives all of EXIF 64 KB."""
+"""Maximum length of a recipe in JPEG, whose EXIF data holds 64 KB."""
 IMAGE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 _SOFTWARE, _EXIF_IFD, _USER_COMMENT = 0x0131, 0x8769, 0x9286
@@ -35,24 +35,24 @@ _ASCII = b"ASCII\0\0\0"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one image was made from. Raises ImpastoError for values that no image could have."""
+    """All settings that reproduce one image. Raises ImpastoError for an unknown dtype and a negative index."""
 
     model: str
-    """Folder of the run, as it was given when the image was made."""
+    """The run folder or model file as named on the command line, or the name of a built-in model."""
     fingerprint: str
-    """Hash of the model's weights (16 hexadecimal digits): what the path is checked against."""
+    """The first 16 hexadecimal digits of the SHA-256 of the model file; another model is refused."""
     settings: ImageConfig
-    """All settings of the command; their class is the command's."""
+    """All settings of the command. Their class determines the command."""
     index: int = 0
-    """Number of the image among those of its seed."""
+    """Number of the image among those of its seed, from 0."""
     content: str | None = None
-    """The image or clip that was stylized, by its path as it was given; None for a new one."""
+    """Path of the stylized image or clip, as named by the user; None for other commands."""
     dtype: str = "float32"
     """Floating-point format of the flow: another gives a slightly different image."""
     sources: dict[str, str] = field(default_factory=dict)
-    """Every file that was looked at, as it was given, and the hash of its content."""
+    """Path of every file that the image depends on, as named by the user, and the hash of its content."""
     impasto: str = __version__
-    """Version of Impasto that made the image."""
+    """Version of Impasto that wrote the image."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -62,26 +62,27 @@ class Recipe:
 
     @property
     def command(self) -> str:
-        """The command that made it."""
+        """Name of the command."""
         return next(name for name, job in JOBS.items() if type(self.settings) is job)
 
     def to_json(self) -> str:
-        """The recipe as one line of ASCII JSON, which every kind of image can hold."""
+        """The recipe as one line of ASCII JSON, which every image format can hold."""
         return json.dumps({"format": CURRENT, "command": self.command} | dataclasses.asdict(self))
 
 
 def save_image(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:
-    """Write ``image`` to ``path`` (.png, .webp or .jpg), whole or not at all, with the recipe inside.
+    """Write an image with its recipe to ``path`` (.png, .webp or .jpg), atomically.
 
-    PNG and WebP are lossless and keep alpha; JPEG gets white behind it. Without a recipe the image still
-    says that Impasto made it. Raises ImpastoError for another suffix, and when the file cannot be written.
+    PNG and WebP are lossless and keep alpha. JPEG has a white background. Without a recipe the file still names Impasto
+    as its software. Raises ImpastoError for another suffix, a recipe that is too long, and a file that cannot be
+    written.
     """
-    kind = _kind(path)
+    kind = _image_format(path)
     text = "" if recipe is None else recipe.to_json()
     limit = MAX_JPEG_CHARACTERS if kind == "JPEG" else MAX_CHARACTERS
     if len(text) > limit:
-        way_out = "Use --format png" if kind == "JPEG" else "Use fewer style images"
-        raise ImpastoError(f"cannot write {path}: its recipe has {len(text)} characters, above {limit}. {way_out}.")
+        remedy = "use --format png" if kind == "JPEG" else "use fewer style images"
+        raise ImpastoError(f"cannot write {path}: its recipe has {len(text)} characters, more than {limit}; {remedy}.")
     if kind == "PNG":
         chunks = PngImagePlugin.PngInfo()
         chunks.add_text("Software", f"Impasto {__version__}")
@@ -101,31 +102,29 @@ def save_image(image: Image.Image, path: Path, recipe: Recipe | None = None) -> 
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe inside the image at ``path``.
+    """Read the recipe in the image at ``path``.
 
-    Raises ImpastoError when the file is not a PNG, WebP or JPEG image, holds no recipe, or holds one that
-    is damaged or from a newer Impasto.
+    Raises ImpastoError if the file is not a PNG, WebP or JPEG image, or its recipe is missing, damaged or of a newer
+    format.
     """
     text, _ = _embedded(path)
     if text is None:
-        raise ImpastoError(
-            f"{path} holds no recipe: Impasto did not generate it, or another program took the recipe out."
-        )
+        raise ImpastoError(f"{path} holds no recipe: Impasto did not write it, or another program removed the recipe.")
     if len(text) > MAX_CHARACTERS:
-        raise ImpastoError(f"{path}: its recipe has {len(text)} characters, above {MAX_CHARACTERS}.")
+        raise ImpastoError(f"{path}: its recipe has {len(text)} characters, more than {MAX_CHARACTERS}.")
     source = f"{path}: its recipe"
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ImpastoError(f"{source} is not JSON.") from error
     if not isinstance(values, dict):
-        raise ImpastoError(f"{source} is not an object.")
+        raise ImpastoError(f"{source} is not a JSON object.")
     try:
         return _recipe(migrate(Kind.RECIPE, values, values.get("format"), source), source)
     except OverflowError as error:
-        raise ImpastoError(f"{source} has a number that is too large.") from error
+        raise ImpastoError(f"{source} holds a number that is too large.") from error
     except ImpastoError as error:
-        # The settings' own checks don't know the file.
+        # The checks of the settings do not name the file.
         message = str(error)
         raise ImpastoError(message if message.startswith(source) else f"{source}: {message}") from error
 
@@ -133,34 +132,34 @@ def read_recipe(path: Path) -> Recipe:
 def _recipe(values: dict[str, Any], source: str) -> Recipe:
     job = JOBS.get(str(values.get("command")))
     if job is None:
-        raise ImpastoError(f"{source} names no command that makes images.")
+        raise ImpastoError(f"{source} names no command that writes images.")
     rest = {key: value for key, value in values.items() if key not in ("format", "command")}
-    _check_whole({field.name for field in dataclasses.fields(Recipe)}, rest, source)
+    _check_complete({field.name for field in dataclasses.fields(Recipe)}, rest, source)
     settings = rest["settings"]
     if not isinstance(settings, dict):
-        raise ImpastoError(f"{source} has settings that are no object.")
+        raise ImpastoError(f"{source} has settings that are not a JSON object.")
     defaults = job()
     names = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(job)}
-    _check_whole(names, settings, source)
+    _check_complete(names, settings, source)
     for name, part in names.items():
         if dataclasses.is_dataclass(part) and isinstance(settings[name], dict):
-            _check_whole({field.name for field in dataclasses.fields(part)}, settings[name], source)
+            _check_complete({field.name for field in dataclasses.fields(part)}, settings[name], source)
     return build(Recipe, rest | {"settings": build(job, settings, source)}, source)
 
 
-def _check_whole(names: Collection[str], found: Mapping[str, Any], source: str) -> None:
-    """Refuse values that are missing: they must not become defaults, which a later version may have changed."""
-    if missing := sorted(set(names) - set(found)):
+def _check_complete(names: Collection[str], values: Mapping[str, Any], source: str) -> None:
+    """Raise ImpastoError for missing values: a later version may have other defaults."""
+    if missing := sorted(set(names) - set(values)):
         raise ImpastoError(f"{source} lacks {missing}.")
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file that no image can be written to, before anything slow starts."""
-    _kind(path)
+    """Raise ImpastoError if the suffix is not that of an image format."""
+    _image_format(path)
 
 
 def made_by_impasto(path: Path) -> bool:
-    """Whether ``path`` is an image that Impasto wrote, so that writing over it destroys nobody's work."""
+    """Whether the image at ``path`` names Impasto as its software, so that it may be replaced."""
     try:
         _, software = _embedded(path)
     except ImpastoError:
@@ -168,15 +167,15 @@ def made_by_impasto(path: Path) -> bool:
     return software.startswith("Impasto ")
 
 
-def _kind(path: Path) -> str:
+def _image_format(path: Path) -> str:
     if kind := IMAGE_FORMATS.get(path.suffix.lower()):
         return kind
     raise ImpastoError(f"cannot write {path}: use one of {', '.join(IMAGE_FORMATS)}.")
 
 
 def _embedded(path: Path) -> tuple[str | None, str]:
-    """The recipe's text, or None, and the name of the software; never decodes the pixels."""
-    # Whatever a stranger's file holds must end in an error that names it; a huge size does not matter here.
+    """The text of the recipe, or None, and the name of the software. Pixels are not decoded."""
+    # Any damage must end in an error that names the file. A huge size is allowed, as pixels are not decoded.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

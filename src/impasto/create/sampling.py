@@ -1,4 +1,4 @@
-"""From a condition to images: the one call that every job ends in."""
+"""Sample images from a condition: the last step of every command."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def sample_condition(
     settings: Sampling,
     on_step: StepCallback | None = None,
 ) -> Latents:
-    """Latents along a guided flow from a sample of the condition's posterior, one seed per image.
+    """Integrate the guided flow from a sample of the condition's posterior, with one seed per image.
 
     The temperature scales the standard deviation of the source.
     """
@@ -44,10 +44,10 @@ def sample_images(
     repeat: Repeat = Repeat.NONE,
     on_step: StepCallback | None = None,
 ) -> Map:
-    """Images in [0, 1] of a condition: along the prior flow, then through the decoder.
+    """Sample latents from the prior flow and decode them to images in [0, 1].
 
-    One seed per image determines its noise. Text vectors of ``condition`` may have one row for all images. Maps may
-    have any size from that of training up; with ``repeat``, copies of an image meet without a seam.
+    One seed per image determines its noise. The text vectors of ``condition`` may have one row for all images. Maps may
+    have the training size or more. With ``repeat``, copies of an image meet without a seam.
     """
 
     def per_image(text: torch.Tensor | None) -> torch.Tensor | None:
@@ -60,5 +60,5 @@ def sample_images(
 
 @torch.no_grad()
 def decode_modes(model: Impasto, posterior: Posterior, repeat: Repeat = Repeat.NONE) -> Map:
-    """Images in [0, 1] decoded from the modes of a posterior, without the flow."""
+    """Decode the modes of a posterior to images in [0, 1], without the flow."""
     return tiles.decode(model.autoencoder, modes(posterior), repeat)

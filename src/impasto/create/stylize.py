@@ -1,4 +1,4 @@
-"""Images of any size, stylized in one style."""
+"""Stylize images of any size."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from impasto.config import Sampling, StylizeConfig
 from impasto.create.canvas import Canvas
 from impasto.create.generate import image_seed
 from impasto.create.image import to_image, with_colours_of
-from impasto.create.palette import check_pixel_art, finished, resolved
+from impasto.create.palette import check_pixel_art, finish, resolve_palette
 from impasto.create.recipe import Recipe
 from impasto.create.sampling import decode_modes, sample_images
 from impasto.data import Whole
@@ -33,23 +33,23 @@ SHIFTS = {
     4: ((0, 0), (2, 3), (5, 2), (7, 5)),
     8: ((0, 0), (5, 3), (4, 6), (2, 1), (1, 5), (7, 4), (3, 2), (6, 7)),
 }
-"""Places in a square of the finest map, in pixels: those that leave the weakest grid artefacts of `painter`."""
+"""Shifts in pixels, down and right, within a position of the finest map. These leave the weakest grid artefacts of the
+built-in model `painter`."""
 
-
-Shifted = tuple[tuple[Canvas, Experts], ...]
-"""An image on canvases, at another place on each, and the experts' outputs there."""
+ShiftedExperts = tuple[tuple[Canvas, Experts], ...]
+"""For each shift of an image: its canvas, and the expert outputs for it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """An image, and what the experts say of it, whatever the style and its strength."""
+    """An image and its expert outputs, which depend neither on the style nor on its strength."""
 
     image: Whole
-    shifted: Shifted
+    experts: ShiftedExperts
 
 
 class Stylizer:
-    """One style at one strength: reads the references once, then stylizes any number of images."""
+    """Stylizes any number of images in one style, which is pooled once."""
 
     def __init__(
         self,
@@ -59,68 +59,71 @@ class Stylizer:
         text: Text | None = None,
         negative_text: Text | None = None,
     ) -> None:
-        """``style`` is the pooled style (1, style_dim) of the references; ``recipe`` all that is known
-        beforehand. the texts are vectors, (1, text_dim).
+        """``style`` is the pooled style, (1, style_dim). ``recipe`` holds the settings, and lacks the content.
 
-        Raises ImpastoError for an unusable palette, and for settings that do nothing with ``model``.
+        ``text`` and ``negative_text`` are vectors, (1, text_dim). Raises ImpastoError for a palette that is not usable,
+        and for settings that have no effect with ``model``.
         """
         assert isinstance(recipe.settings, StylizeConfig)
         self.model, self.style, self.config = model, style, recipe.settings
         self.config.check_model(model.config)
         self.text, self.negative_text = text, negative_text
-        output, self.palette = resolved(self.config.output)
+        output, self.palette = resolve_palette(self.config.output)
         self._recipe = dataclasses.replace(recipe, settings=dataclasses.replace(self.config, output=output))
 
+    def __call__(self, image: Whole, on_step: StepCallback | None = None) -> Image.Image:
+        """Stylize ``image`` at its own size. Raises ImpastoError if its size does not fit the settings."""
+        return self.stylize(self.read(image), on_step)
+
+    def read(self, image: Whole) -> Encoded:
+        """Encode ``image``. Raises ImpastoError if its size does not fit the settings."""
+        height, width = image.pixels.shape[1:]
+        check_pixel_art(self.config.output.pixel_art, height, width, image.name)
+        return Encoded(image, self.encode_shifts(image.pixels))
+
+    def stylize(self, encoded: Encoded, on_step: StepCallback | None = None) -> Image.Image:
+        """Stylize an encoded image at its own size."""
+        return self.finish(self.decode_shifts(encoded.experts, on_step), encoded.image.pixels)
+
     def recipe(self, image: Whole) -> Recipe:
-        """What ``image`` is stylized by."""
+        """The recipe of the stylized ``image``."""
         return self.recipe_of(image.path, image.content_hash)
 
     def recipe_of(self, path: str, content_hash: str) -> Recipe:
         """The recipe for the content at ``path``, which has this hash."""
         return dataclasses.replace(self._recipe, content=path, sources=self._recipe.sources | {path: content_hash})
 
-    def __call__(self, image: Whole, on_step: StepCallback | None = None) -> Image.Image:
-        """``image`` at its own size, stylized. Raises ImpastoError where its size does not allow what is asked."""
-        return self.stylize(self.read(image), on_step)
-
-    def read(self, image: Whole) -> Encoded:
-        """``image`` as the encoders see it. Raises ImpastoError where its size does not allow what is asked."""
-        height, width = image.pixels.shape[1:]
-        check_pixel_art(self.config.output.pixel_art, height, width, image.name)
-        return Encoded(image, self.seen(image.pixels))
-
-    def seen(self, pixels: np.ndarray) -> Shifted:
-        """uint8 (channels, height, width) as the encoders see it. Raises ImpastoError as `canvases` does."""
-        canvases = self.canvases(*pixels.shape[1:])
-        return tuple((canvas, self.encode(canvas.put(pixels))) for canvas in canvases)
-
     def canvases(self, height: int, width: int) -> list[Canvas]:
-        """One for each shift of images of this size. Raises ImpastoError where it does not allow what is asked."""
+        """One canvas per shift, for images of this size in pixels.
+
+        Raises ImpastoError if the image repeats, and its size is not a multiple of 32 px.
+        """
         config = self.config
         canvas = Canvas.around(height, width, self.model.config.resolution, config.output.tile)
         return [canvas.moved(*shift, config.output.tile) for shift in shifts(config.num_shifts)]
 
-    def stylize(self, seen: Encoded, on_step: StepCallback | None = None) -> Image.Image:
-        """What was read at its own size, stylized."""
-        return self.finished(self.decoded(seen.shifted, on_step), seen.image.pixels)
+    def encode_shifts(self, pixels: np.ndarray) -> ShiftedExperts:
+        """Encode each shift of an image, uint8 (channels, height, width). Raises as `canvases` does."""
+        canvases = self.canvases(*pixels.shape[1:])
+        return tuple((canvas, self.encode(canvas.put(pixels))) for canvas in canvases)
 
-    def decoded(self, shifted: Shifted, on_step: StepCallback | None = None) -> np.ndarray:
-        """float32 (channels, height, width) in [0, 1]: the mean over all shifts."""
-        decoded = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in shifted]
-        return np.mean(decoded, 0)
+    def decode_shifts(self, shifted: ShiftedExperts, on_step: StepCallback | None = None) -> np.ndarray:
+        """The mean output over all shifts: float32 (channels, height, width) in [0, 1]."""
+        outputs = [canvas.take(self.output(self.posterior(experts), on_step)) for canvas, experts in shifted]
+        return np.mean(outputs, 0)
 
     def encode(self, image: Map) -> Experts:
-        """What the experts say of an image on its canvas."""
+        """The expert outputs for an image on its canvas."""
         image = image.to(self.style.mean.device, memory_format=torch.channels_last)
         return tiles.encode(self.model.autoencoder, image, self.config.output.tile)
 
     @torch.no_grad()
     def posterior(self, experts: Experts) -> Posterior:
-        """Of the image's content and the style."""
+        """The posterior of the content in the new style."""
         return stylize(experts, self.style, self.config.strength, self.model.config)
 
     def output(self, posterior: Posterior, on_step: StepCallback | None = None) -> Map:
-        """The canvas in [0, 1]; the flow, if it is used, always starts from the same noise."""
+        """Decode a posterior to a canvas in [0, 1]. The noise of the flow is the same in every call."""
         config = self.config
         if not config.follows_flow(self.model.config):
             return decode_modes(self.model, posterior, config.output.tile)
@@ -128,21 +131,24 @@ class Stylizer:
         seeds = [image_seed(config.sampling.seed, 0)]
         return sample_images(self.model, condition, seeds, config.sampling, repeat=config.output.tile, on_step=on_step)
 
-    def finished(self, decoded: np.ndarray, original: np.ndarray) -> Image.Image:
-        """The image: float32 ``decoded`` and uint8 ``original`` are both (channels, height, width)."""
+    def finish(self, decoded: np.ndarray, original: np.ndarray) -> Image.Image:
+        """Convert the output, float32 (channels, height, width), to an image.
+
+        ``original``, uint8 of the same shape, gives the colours if the settings preserve them.
+        """
         if self.config.preserve_color:
             decoded = with_colours_of(decoded, original.astype(np.float32) / 255)
-        return finished(to_image(decoded), self.config.output, self.palette)
+        return finish(to_image(decoded), self.config.output, self.palette)
 
 
 @torch.no_grad()
 def stylize_batch(
     model: Impasto, image: Map, style: Gaussian, *, strength: float, seeds: Sequence[int], settings: Sampling
 ) -> Map:
-    """Images in [0, 1] with the content of ``image`` (also in [0, 1]) and ``style``, one Gaussian each.
+    """Stylize a batch of images in [0, 1] at the training size; ``style`` is (batch, style_dim).
 
-    ``strength`` is that of `impasto.model.fuser.stylize`. One seed per image determines the noise of the flow, which is
-    left out if the model stylizes without it.
+    ``strength`` in [0, 1] is that of `impasto.model.fuser.stylize`. One seed per image determines the noise of the
+    flow. Models with decoder-only stylization do not use the flow.
     """
     posterior = stylize(tiles.encode(model.autoencoder, image), style, strength, model.config)
     if model.config.decoder_only_stylization:
@@ -151,15 +157,16 @@ def stylize_batch(
 
 
 def shifts(num_shifts: int) -> list[tuple[int, int]]:
-    """Pixels down and right of each of 1, 2, 4 or 8 shifts: to different places in the squares of all maps.
+    """Shifts in pixels, down and right; ``num_shifts`` is 1, 2, 4 or 8.
 
-    The average over shifts has no artefacts of the grid of squares (Coifman 1995, "cycle spinning").
+    They differ within a position of every map, so the mean over shifts has no grid artefacts (Coifman & Donoho 1995,
+    "cycle spinning").
 
     >>> shifts(4)
     [(0, 0), (10, 27), (21, 18), (31, 13)]
     """
-    fine, squares = MAP_STRIDES[-1], MAP_STRIDES[0] // MAP_STRIDES[-1]
+    fine, positions = MAP_STRIDES[-1], MAP_STRIDES[0] // MAP_STRIDES[-1]
     return [
-        (down + fine * (k % squares), right + fine * (3 * k % squares))
+        (down + fine * (k % positions), right + fine * (3 * k % positions))
         for k, (down, right) in enumerate(SHIFTS[num_shifts])
     ]

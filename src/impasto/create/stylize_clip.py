@@ -1,4 +1,4 @@
-"""A clip, stylized in one style: steady over time, its sound kept, resumable frame by frame."""
+"""Stylize clips: temporal smoothing, the sound of the original, and resuming after any frame."""
 
 import hashlib
 import shutil
@@ -24,31 +24,33 @@ from impasto.create.stylize import Stylizer
 from impasto.create.temporal_smoothing import OutputSmoother, PosteriorSmoother
 from impasto.errors import ImpastoError
 
-LAST = "last.safetensors"
-"""In the folder of finished frames."""
+STATE_FILE = "last.safetensors"
+"""Name of the `SmoothingState` in the folder of finished frames."""
 Watch = Callable[[Iterable[Frame], int], Iterable[Frame]]
-"""Given the frames of a clip and about how many they are, yields them: a bar counts here, and a raise cancels."""
+"""Wraps the frames of a clip and their approximate number: it can report progress, and raise to cancel."""
 
 
 @dataclass(frozen=True)
 class StylizedClip:
-    """What came of a clip."""
+    """The result of stylizing a clip."""
 
     path: Path
     frames: int
+    """Number of frames."""
     difference: float | None
-    """How differently it moves from its content, see `impasto.create.clip.frame_difference`; None where it was made
-    before, or as pixel art."""
-    broken_off: str = ""
-    """Why the content ended early."""
+    """See `impasto.create.clip.frame_difference`; None if the clip existed already, or is pixel art."""
+    decode_error: str = ""
+    """The error that ended the content early; empty if all of it was decoded."""
 
 
 @dataclass(frozen=True)
-class Last:
-    """The last frame that is finished, as it was decoded: all that a stopped clip needs to go on to the bit."""
+class SmoothingState:
+    """The last finished frame, all that resuming a clip needs to give the same bits."""
 
     number: int
-    decoded: Tensor
+    """Number of the frame, -1 if no frame is finished."""
+    output: Tensor
+    """(1, channels, height, width) in [0, 1], after smoothing."""
 
 
 def stylize_clip(
@@ -58,20 +60,20 @@ def stylize_clip(
     *,
     watch: Watch = lambda frames, count: frames,
 ) -> StylizedClip:
-    """Stylize ``clip`` into ``target`` (.webm, .mp4 or .webp); stopped, the same call goes on.
+    """Stylize ``clip`` and write it to ``target`` (.webm, .mp4 or .webp). After an interruption the same call resumes.
 
-    The style is read once, and every frame starts from the same noise. Temporal smoothing averages each frame with
-    those before it (`impasto.create.temporal_smoothing`). Finished frames wait in a folder beside ``target``. Raises
-    ImpastoError where ``target`` is a file that Impasto did not make, and where the clip cannot be read or stylized as
-    asked.
+    The noise is the same in all frames. Temporal smoothing averages each frame with the previous ones
+    (`impasto.create.temporal_smoothing`). Finished frames are stored in a hidden folder next to ``target`` until the
+    clip is complete. Raises ImpastoError if ``target`` is a file that Impasto did not write, the clip cannot be read,
+    or its size does not fit the settings.
     """
     recipe = stylizer.recipe_of(str(clip.path), _hash_of(clip.path))
     if target.exists():
-        before = comment_of(target)
-        if before == recipe.to_json():
+        comment = comment_of(target)
+        if comment == recipe.to_json():
             return StylizedClip(target, clip.count, None)
-        if not before.startswith('{"format": '):
-            raise ImpastoError(f"--out: {target} exists and is not a clip that Impasto made; choose another folder.")
+        if not comment.startswith('{"format": '):
+            raise ImpastoError(f"--out: {target} exists and is not a clip that Impasto wrote; choose another folder.")
     check_pixel_art(stylizer.config.output.pixel_art, clip.height, clip.width, clip.path.name)
     folder = _work_folder(target, recipe)
     canvases = stylizer.canvases(clip.height, clip.width)
@@ -83,7 +85,7 @@ def stylize_clip(
     has_sound = clip.has_sound and target.suffix != f".{ClipFormat.WEBP}"
     write_clip(
         target,
-        ((_opened(file), time) for file, time in zip(files, times, strict=True)),
+        ((_load(file), time) for file, time in zip(files, times, strict=True)),
         size=size,
         rate=clip.rate,
         sound_of=clip.path if has_sound else None,
@@ -92,56 +94,56 @@ def stylize_clip(
     same_size = size == (clip.width, clip.height)
     difference = frame_difference(map(_unit_rgb, files), (_unit(frame)[:3] for frame in clip)) if same_size else None
     shutil.rmtree(folder)
-    return StylizedClip(target, len(times), difference, clip.broken_off)
+    return StylizedClip(target, len(times), difference, clip.decode_error)
 
 
 def _stylize_frames(
     stylizer: Stylizer, canvases: Sequence[Canvas], frames: Iterable[Frame], folder: Path
 ) -> Iterator[float]:
-    """Stylize the frames that are not in ``folder`` yet; yields the time of each."""
+    """Stylize the frames that ``folder`` lacks; yields the time of every frame in seconds."""
     smoothing, device = stylizer.config.temporal_smoothing, stylizer.style.mean.device
-    told, shown, last = [PosteriorSmoother() for _ in canvases], OutputSmoother(), _read_last(folder)
+    posterior_smoothers = [PosteriorSmoother() for _ in canvases]
+    output_smoother, state = OutputSmoother(), _read_state(folder)
     for number, frame in enumerate(frames):
-        passes, content = [], torch.from_numpy(_unit(frame)[None])
-        for canvas, hears in zip(canvases, told, strict=True):
-            # Also of frames that are there already: the next one hears it.
+        shifted, content = [], torch.from_numpy(_unit(frame)[None])
+        for canvas, smooth in zip(canvases, posterior_smoothers, strict=True):
+            # Finished frames are encoded too: the posterior of the next one is pooled with theirs.
             image = canvas.put(frame.pixels).to(device)
-            fused = stylizer.posterior(stylizer.encode(image))
-            fused = hears(image, fused) if smoothing else fused
-            if number > last.number:
-                passes.append(canvas.take(stylizer.output(fused)))
-        if number > last.number:
-            decoded = torch.from_numpy(np.mean(passes, 0)[None])
-            decoded = shown(content, decoded) if smoothing else decoded
-            save_image(stylizer.finished(decoded[0].numpy(), frame.pixels), _frame_file(folder, number))
-            _write_last(folder, Last(number, decoded))
-        elif number == last.number:
-            shown.remember(content, last.decoded)
+            posterior = stylizer.posterior(stylizer.encode(image))
+            posterior = smooth(image, posterior) if smoothing else posterior
+            if number > state.number:
+                shifted.append(canvas.take(stylizer.output(posterior)))
+        if number > state.number:
+            output = torch.from_numpy(np.mean(shifted, 0)[None])
+            output = output_smoother(content, output) if smoothing else output
+            save_image(stylizer.finish(output[0].numpy(), frame.pixels), _frame_file(folder, number))
+            _write_state(folder, SmoothingState(number, output))
+        elif number == state.number:
+            output_smoother.remember(content, state.output)
         yield frame.seconds
 
 
-def _read_last(folder: Path) -> Last:
-    """The last frame that is finished; number -1 where there is none."""
+def _read_state(folder: Path) -> SmoothingState:
     try:
-        found = load_file(folder / LAST)
+        tensors = load_file(folder / STATE_FILE)
     except (FileNotFoundError, SafetensorError):
-        return Last(-1, torch.zeros(0))
-    return Last(int(found["number"]), found["decoded"])
+        return SmoothingState(-1, torch.zeros(0))
+    return SmoothingState(int(tensors["number"]), tensors["decoded"])
 
 
-def _write_last(folder: Path, last: Last) -> None:
-    tensors = {"number": torch.tensor(last.number), "decoded": last.decoded.contiguous()}
-    write_atomically(folder / LAST, lambda temporary: save_file(tensors, temporary))
+def _write_state(folder: Path, state: SmoothingState) -> None:
+    tensors = {"number": torch.tensor(state.number), "decoded": state.output.contiguous()}
+    write_atomically(folder / STATE_FILE, lambda temporary: save_file(tensors, temporary))
 
 
 def _work_folder(target: Path, recipe: Recipe) -> Path:
-    """Where finished frames wait; emptied where they were made by another recipe."""
+    """The folder of finished frames, emptied if they belong to another recipe."""
     folder = target.with_name(f".{target.name}.frames")
-    note = folder / "recipe.json"
-    if note.exists() and note.read_text(encoding="utf-8") != recipe.to_json():
+    recipe_file = folder / "recipe.json"
+    if recipe_file.exists() and recipe_file.read_text(encoding="utf-8") != recipe.to_json():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(note, recipe.to_json())
+    write_text_atomically(recipe_file, recipe.to_json())
     return folder
 
 
@@ -149,14 +151,14 @@ def _frame_file(folder: Path, number: int) -> Path:
     return folder / f"{number:06}.png"
 
 
-def _opened(file: Path) -> Image.Image:
+def _load(file: Path) -> Image.Image:
     with Image.open(file) as image:
         image.load()
         return image
 
 
 def _unit_rgb(file: Path) -> np.ndarray:
-    return np.asarray(over_white(_opened(file))).transpose(2, 0, 1).astype(np.float32) / 255
+    return np.asarray(over_white(_load(file))).transpose(2, 0, 1).astype(np.float32) / 255
 
 
 def _unit(frame: Frame) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Clips that hold still: what is told of a frame hears the one before, and what is decoded follows what moves.
+"""Temporal smoothing of stylized clips: posteriors are pooled over time, and outputs follow the optical flow.
 
-Told are Gaussians, which can be pooled with those of before where nothing moves. What moves is followed in the image:
-the last painting is carried along the optical flow of the content (Ruder 2016, arXiv 1604.08610), and where the flow
-does not explain how the content changed, the painting changes as the content did.
+A posterior is pooled with that of the previous frame, with a share that falls as a position changes. The previous
+output is warped along the optical flow of the content (Ruder 2016, arXiv 1604.08610). The change of the content that
+the flow does not explain is added to the warped output.
 """
 
 import importlib
@@ -21,96 +21,104 @@ from impasto.model.levels import MAP_STRIDES, Levels
 from impasto.model.views import luma
 
 POSTERIOR_MEMORY = 0.85
-"""Share of what was told before, where nothing moves."""
-MOTION = 0.03
-"""Change of a place, in [0, 1], at which the memory of what was told is down to a third."""
+"""Share of the previous posterior for positions without change."""
+POSTERIOR_CHANGE = 0.03
+"""Change of a position, in [0, 1], that reduces the share of the previous posterior by a factor of e."""
 OUTPUT_MEMORY = 0.88
-"""Share of what was decoded before, where the flow explains all change."""
-UNEXPLAINED = 0.12
-"""Change of a place beside its motion, in [0, 1], at which the memory of what was decoded is down to a third."""
-AROUND = 9
-"""Side of the square of pixels around a place over which that change is averaged."""
-SMALLEST_FOLLOWED = 16
-"""Pixels along the shorter side; in what is smaller the flow is not searched."""
-CUT = 0.25
-"""Mean change of an image from which it is another scene."""
+"""Share of the previous output for pixels whose change the optical flow explains."""
+OUTPUT_CHANGE = 0.12
+"""Unexplained change of a pixel, in [0, 1], that reduces the share of the previous output by a factor of e."""
+CHANGE_WINDOW = 9
+"""Side in pixels of the square over which the unexplained change is averaged."""
+MIN_FLOW_SIDE = 16
+"""Minimum shorter side in pixels of frames for which the optical flow is estimated."""
+CUT_CHANGE = 0.25
+"""Minimum mean change between two frames, in [0, 1], that counts as a cut."""
 
 
 class PosteriorSmoother:
-    """Smooths the fused Gaussians of one frame after the other, place by place, and forgets at a cut."""
+    """Pools the posterior of each frame with the past, position by position. A cut resets it."""
 
     def __init__(self) -> None:
-        self._before: tuple[Map, Posterior] | None = None
+        self._previous: tuple[Map, Posterior] | None = None
 
-    def __call__(self, image: Map, fused: Posterior) -> Posterior:
-        """What to tell of ``image``, of which ``fused`` was said: a logarithmic opinion pool with the past."""
-        if self._before is not None:
-            seen, told = self._before
-            change = (image - seen).abs().mean(1, keepdim=True)
-            if float(change.mean()) < CUT:
-                pairs = enumerate(fused.zip(told))
-                fused = Levels.of(new.blend(old, _memory(change, level)) for level, (new, old) in pairs)
-        self._before = image, fused
-        return fused
+    def __call__(self, image: Map, posterior: Posterior) -> Posterior:
+        """The logarithmic opinion pool of the ``posterior`` of ``image`` with the previous result."""
+        if self._previous is not None:
+            previous_image, previous_posterior = self._previous
+            change = (image - previous_image).abs().mean(1, keepdim=True)
+            if float(change.mean()) < CUT_CHANGE:
+                pairs = enumerate(posterior.zip(previous_posterior))
+                posterior = Levels.of(new.blend(old, _memory(change, level)) for level, (new, old) in pairs)
+        self._previous = image, posterior
+        return posterior
 
 
 class OutputSmoother:
-    """Carries what was decoded along what moves, and forgets at a cut. All of it is on the CPU, where OpenCV is."""
+    """Averages each output with the previous one, warped along the optical flow. A cut resets it.
+
+    It computes on the CPU, as OpenCV does.
+    """
 
     def __init__(self) -> None:
-        self._before: tuple[Map, Map] | None = None
+        self._previous: tuple[Map, Map] | None = None
 
     def remember(self, image: Map, decoded: Map) -> None:
-        """Go on from a frame that was decoded before."""
-        self._before = image, decoded
+        """Set the previous frame and its output."""
+        self._previous = image, decoded
 
     def __call__(self, image: Map, decoded: Map) -> Map:
-        """What to show of ``image``, of which this was ``decoded``: both (1, channels, height, width) in [0, 1]."""
-        if self._before is not None:
-            seen, shown = self._before
-            if float((image - seen).abs().mean()) < CUT:
-                flow = _motion(image, seen)
-                unexplained = image - _carried(seen, flow)
+        """The smoothed output for ``image``; both are (1, channels, height, width) in [0, 1]."""
+        if self._previous is not None:
+            previous_image, previous_output = self._previous
+            if float((image - previous_image).abs().mean()) < CUT_CHANGE:
+                flow = _optical_flow(image, previous_image)
+                unexplained = image - _warp(previous_image, flow)
                 change = unexplained.abs().mean(1, keepdim=True)
-                change = F.avg_pool2d(change, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
-                memory = OUTPUT_MEMORY * torch.exp(-change / UNEXPLAINED)
-                decoded = clamp_valid(torch.lerp(decoded, _carried(shown, flow) + unexplained, memory))
+                change = F.avg_pool2d(
+                    change, CHANGE_WINDOW, stride=1, padding=CHANGE_WINDOW // 2, count_include_pad=False
+                )
+                memory = OUTPUT_MEMORY * torch.exp(-change / OUTPUT_CHANGE)
+                decoded = clamp_valid(torch.lerp(decoded, _warp(previous_output, flow) + unexplained, memory))
         self.remember(image, decoded)
         return decoded
 
 
 def _memory(change: Map, level: int) -> Float[Tensor, "..."]:
-    """The share of the past at a level: for the style one number an image, for a map one a position."""
+    """The share of the past at a level: one number per image for the style, one per position for a map."""
     if level == 0:
-        return POSTERIOR_MEMORY * torch.exp(-change.mean((1, 2, 3)) / MOTION)[:, None]
+        return POSTERIOR_MEMORY * torch.exp(-change.mean((1, 2, 3)) / POSTERIOR_CHANGE)[:, None]
     stride = MAP_STRIDES[level - 1]
-    # The most that moves within reach counts: what moves must not drag its past along.
-    moved = F.max_pool2d(F.avg_pool2d(change, 4), stride // 4)
-    moved = F.max_pool2d(moved, 3, stride=1, padding=1)
-    return POSTERIOR_MEMORY * torch.exp(-moved / MOTION)
+    # The maximum over the neighbourhood: a moving object must not leave a trail.
+    largest = F.max_pool2d(F.avg_pool2d(change, 4), stride // 4)
+    largest = F.max_pool2d(largest, 3, stride=1, padding=1)
+    return POSTERIOR_MEMORY * torch.exp(-largest / POSTERIOR_CHANGE)
 
 
-def _motion(now: Map, before: Map) -> Float[Tensor, "1 height width 2"]:
-    """How many pixels right and down each place of an image lay in the one before (Kroeger 2016, arXiv 1603.03590)."""
-    if min(now.shape[-2:]) < SMALLEST_FOLLOWED:
-        return now.new_zeros(1, *now.shape[-2:], 2)
+def _optical_flow(image: Map, previous: Map) -> Float[Tensor, "1 height width 2"]:
+    """Displacement in pixels, right and down, from each pixel to its position in the previous frame.
+
+    Dense inverse search (Kroeger 2016, arXiv 1603.03590); zero for very small frames.
+    """
+    if min(image.shape[-2:]) < MIN_FLOW_SIDE:
+        return image.new_zeros(1, *image.shape[-2:], 2)
     cv2 = _opencv()
-    grey = [(255 * luma(image)[0, 0]).round().byte().numpy() for image in (now, before)]
+    grey = [(255 * luma(frame)[0, 0]).round().byte().numpy() for frame in (image, previous)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return torch.from_numpy(search.calc(*grey, None))[None]
 
 
-def _carried(image: Map, flow: Float[Tensor, "1 height width 2"]) -> Map:
-    """The image, each place taken from where ``flow`` says that it lay."""
+def _warp(image: Map, flow: Float[Tensor, "1 height width 2"]) -> Map:
+    """Sample an image at each pixel's position plus ``flow``."""
     height, width = image.shape[-2:]
-    places = flow + torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1)
-    places = 2 * places / flow.new_tensor([max(1, width - 1), max(1, height - 1)]) - 1
-    return F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=True)
+    positions = flow + torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1)
+    positions = 2 * positions / flow.new_tensor([max(1, width - 1), max(1, height - 1)]) - 1
+    return F.grid_sample(image, positions, mode="bicubic", padding_mode="border", align_corners=True)
 
 
 def _opencv() -> Any:
-    """OpenCV. Raises ImpastoError where the extra that brings it is missing."""
+    """The module cv2. Raises ImpastoError if the extra ``video`` is not installed."""
     try:
         return importlib.import_module("cv2")
     except ImportError as error:
-        raise ImpastoError('steady clips need an extra: pip install "impasto[video]"') from error
+        raise ImpastoError('temporal smoothing needs the extra video: pip install "impasto[video]"') from error

@@ -1,4 +1,4 @@
-"""Latents in a file: the numbers that a model knows images by, for other programs or to paint again."""
+"""Latents in .npz and .parquet files, for other programs and for decoding."""
 
 import importlib
 import json
@@ -18,30 +18,31 @@ from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate
 
 MAX_BYTES = 8 * 1024**3
-"""Most bytes that the arrays of one file may take in memory."""
+"""Maximum size of the arrays of one file in memory."""
 MAX_LEVELS = 16
+"""Maximum number of levels in one file."""
 _LEVEL = "level."
 
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Latents of n images at every level, coarse to fine. Raises ImpastoError when the parts don't fit."""
+    """Latents of n images at every level, coarse to fine. Raises ImpastoError for inconsistent values."""
 
     names: tuple[str, ...]
     """One name per image."""
     levels: Mapping[str, np.ndarray]
     """Level name to float32 array: (n, d) for a vector, (n, channels, height, width) for a map."""
     fingerprint: str
-    """Hash of the weights that these numbers belong to; another model cannot paint them."""
+    """Fingerprint of the model. Another model cannot decode them."""
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise ImpastoError("latents of no images.")
+            raise ImpastoError("there are latents of no images.")
         if not 1 <= len(self.levels) <= MAX_LEVELS:
-            raise ImpastoError(f"{len(self.levels)} levels: expected 1 to {MAX_LEVELS}.")
+            raise ImpastoError(f"there are {len(self.levels)} levels: use 1 to {MAX_LEVELS}.")
         for name, values in self.levels.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
-                raise ImpastoError(f"{name!r} is no name of a level.")
+                raise ImpastoError(f"{name!r} is not a valid name of a level.")
             if values.dtype != np.float32 or values.ndim not in (2, 4) or 0 in values.shape:
                 raise ImpastoError(
                     f"level {name}: expected float32 vectors or maps, not {values.dtype} {values.shape}."
@@ -51,10 +52,10 @@ class Latents:
             if not np.isfinite(values).all():
                 raise ImpastoError(f"level {name} has values that are not finite.")
         if sum(values.nbytes for values in self.levels.values()) > MAX_BYTES:
-            raise ImpastoError(f"more than {MAX_BYTES >> 30} GiB of latents: encode fewer images at a time.")
+            raise ImpastoError(f"the latents have more than {MAX_BYTES >> 30} GiB: encode fewer images at a time.")
 
     def save(self, path: Path) -> None:
-        """Write a .npz or .parquet file, whole or not at all. Raises ImpastoError for other suffixes."""
+        """Write a .npz or .parquet file, atomically. Raises ImpastoError for another suffix."""
         if _suffix(path) == ".parquet":
             pyarrow, parquet = _arrow(path)
             table = _to_table(self, pyarrow)
@@ -63,7 +64,7 @@ class Latents:
         arrays: dict[str, Any] = {
             "format": np.array(CURRENT),
             "fingerprint": np.array(self.fingerprint),
-            # Bytes, as an array of unicode would drop zeros at the end and pad every name to the longest.
+            # Bytes: an array of unicode would drop trailing zeros, and pad every name to the longest.
             "names": np.frombuffer(json.dumps(self.names).encode("ascii"), np.uint8),
         }
         arrays |= {_LEVEL + name: values for name, values in self.levels.items()}
@@ -71,10 +72,10 @@ class Latents:
 
     @staticmethod
     def load(path: Path) -> "Latents":
-        """Read what ``save`` wrote. Raises ImpastoError, naming ``path``, for damaged or huge files."""
-        read = _from_parquet if _suffix(path) == ".parquet" else _from_npz
+        """Read a file that `save` wrote. Raises ImpastoError for a damaged, newer or too large file."""
+        reader = _from_parquet if _suffix(path) == ".parquet" else _from_npz
         try:
-            return read(path)
+            return reader(path)
         except ImpastoError as error:
             message = str(error)
             raise ImpastoError(message if str(path) in message else f"{path}: {message}") from error
@@ -84,7 +85,7 @@ class Latents:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ImpastoError when ``save`` could not write to ``path`` for its suffix or for want of pyarrow."""
+    """Raise ImpastoError if the suffix of ``path`` is unknown, or pyarrow is needed and not installed."""
     if _suffix(path) == ".parquet":
         _arrow(path)
 
@@ -110,26 +111,26 @@ def _from_npz(path: Path) -> Latents:
     except (ImpastoError, OSError):
         raise
     except KeyError as error:
-        raise ImpastoError(f"not a file of vectors from Impasto: {error.args[0]}.") from error
-    except Exception as error:  # zipfile, zlib and numpy's header parser each have errors of their own
+        raise ImpastoError(f"not a file of vectors: {error.args[0]}.") from error
+    except Exception as error:  # zipfile, zlib and numpy raise errors of many types
         raise ImpastoError(f"damaged, or not a file of vectors: {error}.") from error
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:
-    """Refuse arrays that would fill the memory, before any of them is read."""
+    """Raise ImpastoError for arrays that are too large, before any of them is read."""
     members = archive.infolist()
     if len(members) > MAX_LEVELS + 3 or sum(member.file_size for member in members) > MAX_BYTES:
-        raise ImpastoError(f"too large: above {MAX_LEVELS} levels or {MAX_BYTES >> 30} GiB.")
+        raise ImpastoError(f"too large: more than {MAX_LEVELS} levels or {MAX_BYTES >> 30} GiB.")
     for member in members:
         with archive.open(member) as handle:
-            # numpy makes room for what the header promises before it reads: hold the header against the size.
+            # numpy allocates memory by the header before it reads, so the header is compared with the size.
             version = np.lib.format.read_magic(handle)
             if version == (1, 0):
                 shape, _, dtype = np.lib.format.read_array_header_1_0(handle)
             else:
                 shape, _, dtype = np.lib.format.read_array_header_2_0(handle)
             if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
-                raise ImpastoError(f"damaged: {member.filename} promises more than it holds.")
+                raise ImpastoError(f"damaged: the header of {member.filename} exceeds its size.")
 
 
 def _names(text: bytes) -> tuple[str, ...]:
@@ -154,8 +155,8 @@ def _to_table(latents: Latents, pyarrow: ModuleType) -> Any:
         flat = pyarrow.array(np.ascontiguousarray(values).reshape(-1))
         columns[name] = pyarrow.FixedSizeListArray.from_arrays(flat, math.prod(values.shape[1:]))
     shapes = {name: values.shape[1:] for name, values in latents.levels.items()}
-    about = {"format": CURRENT, "fingerprint": latents.fingerprint, "shapes": shapes}
-    return pyarrow.table(columns).replace_schema_metadata({"impasto": json.dumps(about)})
+    header = {"format": CURRENT, "fingerprint": latents.fingerprint, "shapes": shapes}
+    return pyarrow.table(columns).replace_schema_metadata({"impasto": json.dumps(header)})
 
 
 def _from_parquet(path: Path) -> Latents:
@@ -164,19 +165,19 @@ def _from_parquet(path: Path) -> Latents:
         with parquet.ParquetFile(path) as file:
             groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
             if sum(group.total_byte_size for group in groups) > MAX_BYTES:
-                raise ImpastoError(f"too large: above {MAX_BYTES >> 30} GiB.")
-            about = json.loads((file.schema_arrow.metadata or {}).get(b"impasto", b"{}"))
-            about = migrate(Kind.VECTORS, about, about.get("format"), str(path))
-            # Columns can be repeated values of a few bytes, so the shapes are held against the limit as well.
-            shapes = {name: tuple(int(side) for side in shape) for name, shape in about["shapes"].items()}
+                raise ImpastoError(f"too large: more than {MAX_BYTES >> 30} GiB.")
+            header = json.loads((file.schema_arrow.metadata or {}).get(b"impasto", b"{}"))
+            header = migrate(Kind.VECTORS, header, header.get("format"), str(path))
+            # Compressed columns can be tiny, so the shapes are compared with the limit too.
+            shapes = {name: tuple(int(side) for side in shape) for name, shape in header["shapes"].items()}
             if file.metadata.num_rows * sum(math.prod(shape) for shape in shapes.values()) * 4 > MAX_BYTES:
-                raise ImpastoError(f"too large: above {MAX_BYTES >> 30} GiB.")
+                raise ImpastoError(f"too large: more than {MAX_BYTES >> 30} GiB.")
             table = file.read(columns=["name", *shapes])
             levels = {}
             for name, shape in shapes.items():
                 chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table.column(name).chunks]
                 levels[name] = np.concatenate(chunks).reshape(table.num_rows, *shape)
-            return Latents(tuple(table.column("name").to_pylist()), levels, str(about["fingerprint"]))
+            return Latents(tuple(table.column("name").to_pylist()), levels, str(header["fingerprint"]))
     except (pyarrow.ArrowException, LookupError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, ImpastoError):
             raise

@@ -31,6 +31,8 @@ Count = Annotated[int, Field(ge=1, le=64, description="Number of images.")]
 COLOURS = r"\d{1,3}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6}){1,255}"
 """Palettes that are not files."""
 COUNT = 8
+MAX_TEXT = 1000
+"""Maximum length of a text, in characters. Recipes of the command line may hold longer ones."""
 S = TypeVar("S", bound=ImageConfig)
 
 
@@ -54,20 +56,23 @@ def _merged(defaults: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _without_files(settings: S) -> S:
-    """Refuse paths: a request must not name files of the server."""
+def _check_settings(settings: S) -> S:
+    """Refuse paths, as a request must not name files of the server, and texts that are too long."""
     for name in FILE_SETTINGS:
         if getattr(settings, name, ()):
             raise ValueError(f"{name} names files of the server: use the style and the sources of the request")
     palette = settings.output.palette
     if palette is not None and not re.fullmatch(COLOURS, palette):
         raise ValueError("output.palette: use a number of colours, or colours such as ff0000,000000")
+    for name in ("text", "negative_text"):
+        if len(getattr(settings.prompt, name) or "") > MAX_TEXT:
+            raise ValueError(f"prompt.{name}: use at most {MAX_TEXT} characters")
     return settings
 
 
-GenerateSettings = Annotated[GenerateConfig, _over(GENERATE_CONFIG), AfterValidator(_without_files)]
-StylizeSettings = Annotated[StylizeConfig, _over(STYLIZE_CONFIG), AfterValidator(_without_files)]
-FuseSettings = Annotated[FuseConfig, _over(FUSE_CONFIG), AfterValidator(_without_files)]
+GenerateSettings = Annotated[GenerateConfig, _over(GENERATE_CONFIG), AfterValidator(_check_settings)]
+StylizeSettings = Annotated[StylizeConfig, _over(STYLIZE_CONFIG), AfterValidator(_check_settings)]
+FuseSettings = Annotated[FuseConfig, _over(FUSE_CONFIG), AfterValidator(_check_settings)]
 
 
 class Reference(Body):

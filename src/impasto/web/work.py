@@ -169,8 +169,8 @@ class Workshop:
         clip = model.stylize_clip(source, target, config, watch=watch)
         size = Clip(source, max_side=config.max_side, channels=3)
         self._add(context, Picture(id, context.job.id, time.time(), False, size.width, size.height, target.name, ""))
-        if clip.broken_off:
-            context.progress(clip.frames, clip.frames, clip.broken_off)
+        if clip.decode_error:
+            context.progress(clip.frames, clip.frames, clip.decode_error)
 
     def _save_all(self, context: Context, generated: "Iterable[Generated]", label: str) -> None:
         for picture in generated:
