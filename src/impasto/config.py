@@ -289,7 +289,7 @@ class Sampling:
     temperature: Annotated[float, Ge(0), Usual(1.5, 0.05)] = 1.0
     """Scale of the noise: values below 1 reduce variety, values above 1 increase it."""
     guidance: Annotated[float, Ge(0), Usual(8.0, 0.1)] = 1.5
-    """Scale of classifier-free guidance: how closely style and text are followed. 1 turns it off and takes two thirds of
+    """Scale of classifier-free guidance: how closely style and text are followed. 1 turns it off, and takes 2/3 of
     the time."""
     internal_guidance: Annotated[float, Ge(0), Usual(8.0, 0.1)] = 4.0
     """Scale of internal guidance: extrapolation from the intermediate head. 1 turns it off, higher values give clearer
