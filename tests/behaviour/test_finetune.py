@@ -156,7 +156,7 @@ def test_copies_are_found(few: Path, run: Path, tmp_path: Path, monkeypatch: pyt
     training = torch.from_numpy(given.batch(given.train)).float() / 255
     monkeypatch.setattr(
         "impasto.training.copy_check.generate_each",
-        lambda network, told, settings: [training[torch.arange(len(told)) % len(training)]],
+        lambda network, styles, settings: [training[torch.arange(len(styles)) % len(training)]],
     )
     line, _ = check_copies(network, styles[:1], given, seed=0)
     assert "100% by pixels" in line
