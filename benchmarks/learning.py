@@ -22,7 +22,7 @@ from impasto.model.impasto import Impasto
 from impasto.model.levels import LEVEL_NAMES
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.engine import Engine
-from impasto.training.held_out import held_out_scores
+from impasto.training.preview import held_out_scores
 
 
 def main() -> None:

@@ -1,12 +1,10 @@
 """Near-duplicates: visually identical images, detected by a difference hash and confirmed by a thumbnail."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-
-from impasto.data.groups import connected
 
 THUMBNAIL_SIDE = 16
 MAX_HASH_BITS = 6
@@ -82,3 +80,23 @@ def _confirm(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _merge(labels: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
     return connected(len(labels), [*enumerate(labels.tolist()), *pairs])
+
+
+def connected(num: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+    """The smallest index in the component of each of ``num`` nodes, by union-find over ``pairs``: int64 (num,).
+
+    >>> connected(4, [(0, 2), (2, 3)])
+    array([0, 1, 0, 0])
+    """
+    parent = list(range(num))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for one, other in pairs:
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    return np.array([root(index) for index in range(num)], dtype=np.int64)

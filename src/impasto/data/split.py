@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from impasto.data.groups import connected
+from impasto.data.duplicates import connected
 
 HELD_OUT_SHARE = 0.05
 

@@ -15,8 +15,7 @@ from impasto.training.budget import IntervalTimer, StageClock
 from impasto.training.checkpoint import Checkpoint, write_checkpoint
 from impasto.training.copy_check import check_copies
 from impasto.training.engine import Engine
-from impasto.training.held_out import HeldOutScores, held_out_scores
-from impasto.training.preview import collection_styles, preview
+from impasto.training.preview import HeldOutScores, collection_styles, held_out_scores, preview
 from impasto.training.run import Run
 from impasto.training.stage import TrainingStage
 
