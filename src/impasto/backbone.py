@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -48,24 +47,26 @@ class Backbone(nn.Module):
         self.min_side = EVALUATION_SIDE if which is Lite.LITE2 else 1
         from efficientnet_lite_pytorch import EfficientNet
 
-        network: Any = EfficientNet.from_name(f"efficientnet-{which}")
+        network: nn.Module = EfficientNet.from_name(f"efficientnet-{which}")
         network.load_state_dict(torch.load(_weights_of(which), map_location="cpu", weights_only=True))
         network.eval()
-        self.stem = nn.Sequential(_folded(network._conv_stem, network._bn0), nn.ReLU6(inplace=True))
+        part = network.get_submodule  # by the names of the state dict
+        self.stem = nn.Sequential(_folded(part("_conv_stem"), part("_bn0")), nn.ReLU6(inplace=True))
         stages: list[list[nn.Module]] = [[]]
         channels: list[int] = [0]
-        for block in network._blocks:
+        for block in part("_blocks").children():
             _fold(block)
-            arguments: Any = block._block_args
-            if 2 in np.atleast_1d(arguments.stride):  # an int in some blocks, a list in others
+            depthwise, project = block.get_submodule("_depthwise_conv"), block.get_submodule("_project_conv")
+            assert isinstance(depthwise, nn.Conv2d) and isinstance(project, nn.Conv2d)
+            if 2 in depthwise.stride:
                 stages.append([])
                 channels.append(0)
             stages[-1].append(block)
-            channels[-1] = arguments.output_filters
+            channels[-1] = project.out_channels
         self.channels = tuple(channels[:NUM_EARLY_MAPS])
         """Channels of each early map."""
         self.stages = nn.ModuleList([nn.Sequential(*blocks) for blocks in stages])
-        self.head = nn.Sequential(_folded(network._conv_head, network._bn1), nn.ReLU6(inplace=True))
+        self.head = nn.Sequential(_folded(part("_conv_head"), part("_bn1")), nn.ReLU6(inplace=True))
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyrefly: ignore
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -98,16 +99,16 @@ class Backbone(nn.Module):
         return F.interpolate(x, scale_factor=scale, mode="bilinear") if scale > 1 else x
 
 
-def _fold(block: Any) -> None:
+def _fold(block: nn.Module) -> None:
     """Fold the batch normalisations of a block into its convolutions: the same output in two thirds of the time."""
     for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
         if hasattr(block, convolution):
-            setattr(block, convolution, _folded(getattr(block, convolution), getattr(block, norm)))
-            setattr(block, norm, nn.Identity())
-    block._swish = nn.ReLU6(inplace=True)
+            block.set_submodule(convolution, _folded(block.get_submodule(convolution), block.get_submodule(norm)))
+            block.set_submodule(norm, nn.Identity())
+    block.set_submodule("_swish", nn.ReLU6(inplace=True))
 
 
-def _folded(convolution: Any, norm: nn.BatchNorm2d) -> nn.Module:
+def _folded(convolution: Any, norm: Any) -> nn.Module:
     """A convolution with its frozen normalisation in its weights, and with its padding built in if it is symmetric."""
     folded: Any = fuse_conv_bn_eval(convolution, norm)
     margins = set(getattr(folded.static_padding, "padding", (0,)))

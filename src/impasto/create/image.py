@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from impasto.model.views import LUMA
+
 FILL_ROUNDS = 8
 """Distance in pixels by which colour spreads into transparent areas. Resize filters have a smaller radius."""
 
@@ -43,8 +45,7 @@ def with_colours_of(decoded: np.ndarray, original: np.ndarray) -> np.ndarray:
 
     Both arrays are (3 or 4, height, width) in [0, 1], RGB over white and alpha.
     """
-    luma = np.array([0.299, 0.587, 0.114], np.float32)
-    shift = np.tensordot(luma, decoded[:3] - original[:3], 1)
+    shift = np.tensordot(np.array(LUMA, np.float32), decoded[:3] - original[:3], 1)
     return np.concatenate([(original[:3] + shift).clip(0, 1), decoded[3:]])
 
 
