@@ -18,6 +18,8 @@ from impasto.settings import flat as flat
 
 T = TypeVar("T")
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma (ITU-R BT.601)."""
 MAX_SIDE = 4096
 """Maximum side of an output image, in pixels."""
 

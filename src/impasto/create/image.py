@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from impasto.model.views import LUMA
+from impasto.config import LUMA
 
 FILL_ROUNDS = 8
 """Distance in pixels by which colour spreads into transparent areas. Resize filters have a smaller radius."""

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.config import LUMA
 from impasto.model.blocks import Map, upsample_nearest
 
 VIEW_NAMES = ("pixel", "orientation", "texture")
 ORIENTATION_SCALES = 3
 ORIENTATION_CHANNELS = 3 * ORIENTATION_SCALES
 SIGN_CHANNELS = 2 * ORIENTATION_SCALES
-LUMA = (0.299, 0.587, 0.114)
 
 
 class Views(NamedTuple):
