@@ -13,7 +13,7 @@ from annotated_types import Ge, Interval, MultipleOf
 from tyro.conf import Suppress
 
 from impasto.errors import ImpastoError
-from impasto.settings import Usual, check, choices_of, leaves
+from impasto.settings import Usual, check, choices_of, flag_of, leaves
 from impasto.settings import flat as flat
 
 T = TypeVar("T")
@@ -263,7 +263,7 @@ class TrainConfig:
             raise ImpastoError(f"--images {self.images}: use a number above 0.")
         for name in ("batch_size", "prior_batch_size"):
             if not 1 <= getattr(self, name) <= 4096:
-                raise ImpastoError(f"--{name.replace('_', '-')}: use a whole number from 1 to 4096.")
+                raise ImpastoError(f"{flag_of(name)}: use a whole number from 1 to 4096.")
         if not 1 <= self.zoom <= 8:
             raise ImpastoError(f"--zoom {self.zoom}: use a number from 1 to 8.")
         if not 0 < self.stage1_share <= 1:

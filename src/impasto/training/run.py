@@ -11,6 +11,7 @@ from impasto.built_in import resolve_model
 from impasto.config import TrainConfig, build, to_json
 from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate
+from impasto.settings import flag_of
 
 FREE_TO_CHANGE = ("out", "data", "device", "preview_minutes", "save_minutes", "tensorboard")
 """Settings that a resumed run may change without becoming another run."""
@@ -86,7 +87,7 @@ def open_run(config: TrainConfig) -> Run:
         for field in dataclasses.fields(config):
             old, new = getattr(before, field.name), getattr(config, field.name)
             if old != new and field.name not in FREE_TO_CHANGE + BUDGET:
-                flag = "--" + field.name.replace("_", "-")
+                flag = flag_of(field.name)
                 raise ImpastoError(
                     f"{run.folder} holds a run with {flag} {_shown(old)}, not {_shown(new)}: give the same to "
                     f"resume it, or another --out to start afresh."
