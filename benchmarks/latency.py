@@ -22,7 +22,7 @@ from impasto.create.stylize import stylize_batch
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.training.engine import choose_device, choose_dtype
+from impasto.device import choose_device, choose_dtype
 
 STEPS = (4, 8, 16, 32)
 PHOTOS = ((256, 256), (512, 512), (736, 1280))

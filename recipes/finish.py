@@ -22,7 +22,7 @@ from impasto.model.blocks import to_images
 from impasto.model.decoder import clamp_valid
 from impasto.model.impasto import load_model, save_model
 from impasto.objective.reconstruction import reconstruction_loss
-from impasto.training.engine import choose_device
+from impasto.device import choose_device
 from impasto.training.run import Run
 from impasto.training.seeds import Order
 

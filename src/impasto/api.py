@@ -30,13 +30,14 @@ from impasto.create.fuse import Fuser, Source
 from impasto.create.generate import generate
 from impasto.create.image import to_image
 from impasto.create.palette import check_pixel_art, finish, resolve_palette
-from impasto.create.recipe import DTYPES, Recipe
+from impasto.create.recipe import Recipe
 from impasto.create.style import parse_reference, pooled_style, split_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
 from impasto.create.stylize_clip import StylizedClip, Watch, stylize_clip
 from impasto.create.vectors import Latents
 from impasto.data import Loaded, WholeImages, prepare, read_images
+from impasto.device import choose_device, choose_dtype
 from impasto.errors import ImpastoError
 from impasto.events import Listener, Warned
 from impasto.model.autoencoder import modes
@@ -47,7 +48,6 @@ from impasto.model.impasto import Impasto, fingerprint_of, load_model
 from impasto.model.levels import LEVEL_NAMES, Levels
 from impasto.model.views import VIEW_NAMES
 from impasto.text import TextEncoder, TextVectors
-from impasto.training.engine import choose_device, choose_dtype
 from impasto.training.loop import train as _train
 from impasto.training.run import Run, model_file, read_config
 
@@ -456,10 +456,8 @@ def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline
     path = resolve_model(Path(run))
     file = model_file(path)
     network, styles = load_model(file)
-    if dtype not in ("auto", *DTYPES):
-        raise ImpastoError(f"dtype {dtype}: use one of auto, {', '.join(DTYPES)}.")
     name, _ = choose_device(device)
-    flow_dtype = choose_dtype(torch.device(name))[0] if dtype == "auto" else getattr(torch, dtype)
+    flow_dtype, _ = choose_dtype(torch.device(name), dtype)
     return Pipeline(network.to(name), styles, path, fingerprint_of(file), flow_dtype)
 
 

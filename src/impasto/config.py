@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
+DTYPES = ("float32", "bfloat16")
+"""Floating-point types of networks."""
 MAX_SIDE = 4096
 """Maximum side of an output image, in pixels."""
 
@@ -241,6 +243,8 @@ class TrainConfig:
     """Size of cropped images relative to --resolution; random squares are cut from them."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    dtype: str = "auto"
+    """Floating-point type of the networks: auto (the faster one on this machine), bfloat16 or float32."""
     preview_minutes: float = 5.0
     """Minutes between two preview sheets."""
     save_minutes: float = 2.0

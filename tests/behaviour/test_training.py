@@ -26,7 +26,6 @@ from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.begin import copy_fitting_weights
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import read_checkpoint
-from impasto.training.engine import choose_device, choose_dtype
 from impasto.training.loop import train
 from impasto.training.optimizer import GUARD_STEPS, Optimizer
 from impasto.training.prior_stage import LatentCache
@@ -83,15 +82,14 @@ def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "choose_dtype", lambda device: (torch.bfloat16, "as asked"))
+def test_both_stages_train_in_bfloat16(folder: Path, tmp_path: Path) -> None:
     terms: dict[Stage, dict[str, float]] = {}
 
     def listen(event: Event) -> None:
         if isinstance(event, Stepped):
             terms[event.stage] = dict(event.terms)
 
-    run = train(config_for(folder, tmp_path / "run", images=256), [listen])
+    run = train(config_for(folder, tmp_path / "run", images=256, dtype="bfloat16"), [listen])
     assert set(terms) == set(Stage)
     assert all(np.isfinite(value) for values in terms.values() for value in values.values())
     assert all(torch.isfinite(tensor).all() for tensor in tensors_of(run.model).values())
@@ -307,14 +305,6 @@ def test_clock_counts_time_or_images() -> None:
     assert clock.progress == 0.25 and clock.seconds_left == 30
     timed = StageClock(limit=60, counts_images=False, seconds=15)
     assert timed.progress == 0.25 and timed.seconds_left == 45
-
-
-def test_device_and_precision_come_with_a_reason() -> None:
-    assert choose_device("cpu") == ("cpu", "cpu (as requested)")
-    with pytest.raises(ImpastoError, match="--device abacus"):
-        choose_device("abacus")
-    precision, reason = choose_dtype(torch.device("cpu"))
-    assert precision in (torch.float32, torch.bfloat16) and str(precision).removeprefix("torch.") in reason
 
 
 def test_damaged_state_is_named(folder: Path, tmp_path: Path) -> None:

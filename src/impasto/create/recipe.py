@@ -12,13 +12,12 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from impasto.atomic import write_atomically
-from impasto.config import FuseConfig, GenerateConfig, ImageConfig, StylizeConfig, build
+from impasto.config import DTYPES, FuseConfig, GenerateConfig, ImageConfig, StylizeConfig, build
 from impasto.create.image import over_white
 from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate
 from impasto.version import __version__
 
-DTYPES = ("float32", "bfloat16")
 JOBS: dict[str, type[ImageConfig]] = {"generate": GenerateConfig, "stylize": StylizeConfig, "fuse": FuseConfig}
 """Commands that write images with recipes, and the class of their settings."""
 KEY = "impasto"

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from impasto.atomic import write_atomically
+from impasto.atomic import write_tensors
 from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate
 from impasto.model.gaussian import Gaussian
@@ -25,8 +24,7 @@ def save_style(path: Path, style: Gaussian, *, fingerprint: str, sources: tuple[
     if path.suffix != SUFFIX:
         raise ImpastoError(f"cannot write {path}: the name of a style file ends in {SUFFIX}.")
     header = {"format": str(CURRENT), "fingerprint": fingerprint, "sources": json.dumps(sources)}
-    tensors = {"mean": style.mean[0].cpu().contiguous(), "log_variance": style.log_variance[0].cpu().contiguous()}
-    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, header)))
+    write_tensors(path, {"mean": style.mean[0], "log_variance": style.log_variance[0]}, header)
 
 
 def read_style(path: Path, *, fingerprint: str, style_dim: int) -> Gaussian:

@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
-from impasto.atomic import write_atomically
+from impasto.atomic import write_tensors
 from impasto.config import ModelConfig, build, to_json
 from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate, migrate_names
@@ -37,12 +36,12 @@ def save_model(model: Impasto, path: Path, *, styles: Gaussian | None = None, ha
     half precision, for models that are distributed.
     """
     header = {"format": str(CURRENT), "config": to_json(model.config)}
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    tensors = model.state_dict()
     if styles is not None:
-        tensors["collection_styles"] = styles.stack().detach().contiguous().cpu()
+        tensors["collection_styles"] = styles.stack()
     if half:
         tensors = {name: tensor.half() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, header)))
+    write_tensors(path, tensors, header)
 
 
 def load_model(path: Path) -> tuple[Impasto, Gaussian | None]:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from impasto.atomic import write_atomically
+from impasto.atomic import write_tensors
 from impasto.errors import ImpastoError
 from impasto.migration import CURRENT, Kind, migrate, migrate_names
 
@@ -24,9 +23,7 @@ class Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path`` (safetensors, the numbers as JSON in its header), atomically."""
     header = {"format": str(CURRENT), "numbers": json.dumps(checkpoint.numbers)}
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in checkpoint.tensors.items()}
-    # Bytes, not the library's own file writing: a full disk is then the OSError that it is everywhere else.
-    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, header)))
+    write_tensors(path, checkpoint.tensors, header)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

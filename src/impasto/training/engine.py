@@ -1,8 +1,6 @@
 """The machine: device, floating-point type and processes. The only file that imports the distributed library."""
 
 import contextlib
-import functools
-import time
 from collections.abc import Iterable
 
 import torch
@@ -10,26 +8,24 @@ from accelerate import PartialState
 from accelerate.utils import broadcast, reduce
 from torch import Tensor
 
+from impasto.device import choose_device, choose_dtype
 from impasto.errors import ImpastoError
 
 
 class Engine:
     """One process of a run: its device, its floating-point type, its share of each batch."""
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", dtype: str = "auto") -> None:
         name, reason = choose_device(device)
         self.state = PartialState(cpu=name == "cpu")
         self.device = torch.device(self.state.device or name)
         self.rank: int = self.state.process_index
         self.num_processes: int = self.state.num_processes
         self.is_main: bool = self.state.is_main_process
-        dtype, dtype_reason = choose_dtype(self.device)
+        self.dtype, dtype_reason = choose_dtype(self.device, dtype)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        # On a CPU the choice depends on timing, and all processes must agree.
-        (in_half,) = self.from_main([float(dtype == torch.bfloat16)])
-        self.dtype = torch.bfloat16 if in_half else torch.float32
         together = f"{self.num_processes} processes; " if self.num_processes > 1 else ""
         self.reason = f"{together}{reason}; {dtype_reason}"
 
@@ -40,7 +36,7 @@ class Engine:
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def keep_dtype(self, bfloat16: bool) -> None:
-        """Continue in the type that the run started with instead of the one that timing chose today (CPUs only)."""
+        """Continue in the type that the run started with, which another CPU or version of torch may not choose."""
         if self.device.type == "cpu":
             self.dtype = torch.bfloat16 if bfloat16 else torch.float32
 
@@ -83,56 +79,3 @@ class Engine:
     def wait(self) -> None:
         """Wait until every process arrives."""
         self.state.wait_for_everyone()
-
-
-def choose_device(device: str) -> tuple[str, str]:
-    """The device's name and the reason; ``auto`` takes CUDA, then Apple's MPS, then the CPU."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        name = next(name for name, there in available.items() if there)
-        missing = " and ".join(n for n, there in available.items() if not there)
-        return name, f"cpu ({missing} not available)" if name == "cpu" else f"{name} (available)"
-    if device not in available:
-        raise ImpastoError(f"--device {device}: use one of auto, {', '.join(available)}.")
-    if not available[device]:
-        raise ImpastoError(
-            f"--device {device} is not available on this machine; --device auto selects the fastest available device."
-        )
-    return device, f"{device} (as requested)"
-
-
-def choose_dtype(device: torch.device) -> tuple[torch.dtype, str]:
-    """The floating-point type of the network and the reason.
-
-    On a CPU with bfloat16 instructions both types are timed: on some processors bfloat16 is twice as fast as float32,
-    on others half as fast, and no feature flag distinguishes them.
-    """
-    if device.type == "cuda":
-        if torch.cuda.is_bf16_supported():
-            return torch.bfloat16, "bfloat16 (supported by this GPU)"
-        return torch.float32, "float32 (this GPU has no bfloat16)"
-    if device.type == "mps":
-        return torch.float32, "float32"
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.float32, "float32 (this CPU has no bfloat16)"
-    ratio = _bfloat16_speed()
-    if ratio > 1.15:
-        return torch.bfloat16, f"bfloat16 ({ratio:.1f} times as fast as float32 on this CPU)"
-    return torch.float32, f"float32 (bfloat16 has {ratio:.1f} times its speed on this CPU)"
-
-
-@functools.cache
-def _bfloat16_speed() -> float:
-    """Speed of bfloat16 against float32 on this CPU; timed once per process, so that all its models agree."""
-    return _convolution_seconds(torch.float32) / _convolution_seconds(torch.bfloat16)
-
-
-def _convolution_seconds(dtype: torch.dtype) -> float:
-    x = torch.zeros(16, 128, 16, 16, dtype=dtype).to(memory_format=torch.channels_last)
-    weight = torch.zeros(128, 128, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
-    best = float("inf")
-    for _ in range(6):
-        start = time.perf_counter()
-        torch.nn.functional.conv2d(x, weight, padding=1)
-        best = min(best, time.perf_counter() - start)
-    return best

@@ -45,7 +45,7 @@ class Training:
         self.cancel = cancel
         if config.text:
             check_text_installed()
-        self.engine = Engine(config.device)
+        self.engine = Engine(config.device, config.dtype)
         self.engine.check_batch(config.batch_size, "--batch-size")
         self.engine.check_batch(config.prior_batch_size, "--prior-batch-size")
         self.start: Start = begin(config, self.engine)
