@@ -1,13 +1,15 @@
 """The public interface: `impasto.train`, `impasto.load` and the methods of `Pipeline`."""
 
 import dataclasses
+import html
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -28,9 +30,10 @@ from impasto.config import (
 from impasto.create.clip import Clip, is_clip
 from impasto.create.fuse import Fuser, Source
 from impasto.create.generate import generate
+from impasto.create.grid import grid
 from impasto.create.image import to_image
 from impasto.create.palette import check_pixel_art, finish, resolve_palette
-from impasto.create.recipe import Recipe
+from impasto.create.recipe import Recipe, save_image
 from impasto.create.style import parse_reference, pooled_style, split_weight
 from impasto.create.style_file import save_style
 from impasto.create.stylize import Stylizer
@@ -47,6 +50,18 @@ from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, fingerprint_of, load_model
 from impasto.model.levels import LEVEL_NAMES, Levels
 from impasto.model.views import VIEW_NAMES
+from impasto.references import (
+    ImageInput,
+    ImageInputs,
+    Location,
+    MemoryImage,
+    References,
+    as_references,
+    location,
+    locations,
+    refused,
+)
+from impasto.terminal import default_listeners
 from impasto.text import TextEncoder, TextVectors
 from impasto.training.loop import train as _train
 from impasto.training.run import Run, model_file, read_config
@@ -58,22 +73,53 @@ BATCH_SIZE = 8
 """Images that are encoded or decoded at a time."""
 
 
-@dataclass(frozen=True)
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, repr=False)
 class Generated:
-    """An image, and the recipe that reproduces it."""
+    """An image, and the recipe that reproduces it. A notebook shows the image."""
 
     image: Image.Image
     recipe: Recipe
 
+    def save(self, path: Path | str) -> None:
+        """Write the image with its recipe to ``path`` (.png, .webp or .jpg), atomically; the folder is created.
 
-@dataclass(frozen=True)
+        Raises ImpastoError for another suffix, a recipe that is too long, and a file that cannot be written.
+        """
+        path = _path(path, "save", "path")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImpastoError(f"cannot write {path}: {error.strerror or error}.") from error
+        save_image(self.image, path, self.recipe)
+
+    def __repr__(self) -> str:
+        recipe, content = self.recipe, f" of {self.recipe.content!r}" if self.recipe.content is not None else ""
+        seed = f"seed={recipe.settings.sampling.seed}, index={recipe.index}"
+        return f"Generated({recipe.command}{content}, {_size(self.image)}, model={recipe.model!r}, {seed})"
+
+    def _repr_png_(self) -> bytes:
+        return _png(self.image)
+
+
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
-    """An input image, and images decoded from coarse prefixes of its levels."""
+    """An input image, and images decoded from coarse prefixes of its levels. A notebook shows them side by side."""
 
     name: str
     original: Image.Image
     prefixes: tuple[Image.Image, ...]
     """Coarse to fine; the last is decoded from all levels."""
+
+    def __repr__(self) -> str:
+        number = len(self.prefixes)
+        prefixes = f"{number} prefix{'es' if number > 1 else ''}"
+        return f"Reconstruction({self.name!r}, {_size(self.original)}, {prefixes})"
+
+    def _repr_png_(self) -> bytes:
+        return _png(grid([[self.original, *self.prefixes]], background="checker"))
 
 
 @dataclass(frozen=True)
@@ -106,6 +152,32 @@ class Pipeline:
         self.fingerprint = fingerprint
         """The first 16 hexadecimal digits of the SHA-256 of the model file."""
 
+    def __repr__(self) -> str:
+        collections = self.config.collections
+        names = ", ".join(collections[:5]) + (", ..." if len(collections) > 5 else "")
+        return (
+            f"Pipeline({self.name!r}, {self._image_size}, {len(collections)} collections ({names}), "
+            f"device={str(self.device)!r}, dtype={self.dtype!r}, fingerprint={self.fingerprint!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "model": self.name,
+            "images": self._image_size,
+            "captions": "yes" if self.config.text_dim else "no",
+            f"{len(self.config.collections)} collections": ", ".join(self.config.collections),
+            "device": f"{self.device}, {self.dtype}",
+            "fingerprint": self.fingerprint,
+        }
+        cells = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<table>{''.join(cells)}</table>"
+
+    @property
+    def _image_size(self) -> str:
+        """Side and mode of the training images."""
+        side = self.config.resolution
+        return f"{side} x {side} px {'RGBA' if self.config.channels == 4 else 'RGB'}"
+
     @property
     def config(self) -> ModelConfig:
         """Shape, resolution and collections."""
@@ -134,7 +206,7 @@ class Pipeline:
         ``on_step`` is called with (steps done, steps) over all images. Raises ImpastoError for unknown styles, palettes
         that are not usable, and sizes below the model's resolution.
         """
-        config = config or GenerateConfig()
+        config = _settings(GenerateConfig() if config is None else config, GenerateConfig, "generate")
         size = (config.height or self.config.resolution, config.width or self.config.resolution)
         if min(size) < self.config.resolution:
             raise ImpastoError(f"{min(size)} px is too small: this model needs at least {self.config.resolution} px.")
@@ -160,42 +232,50 @@ class Pipeline:
             image = finish(to_image(array), output, palette)
             yield Generated(image, dataclasses.replace(recipe, index=index))
 
-    def save_style(self, style: Sequence[str], path: Path) -> None:
+    def save_style(self, style: References, path: Path | str) -> None:
         """Pool style references, and write the result to a .style file, which is a reference too.
 
-        Raises ImpastoError for unknown styles and another suffix.
+        ``style`` holds names of collections, paths and images, each with an optional weight. Raises ImpastoError for
+        unknown styles and another suffix.
         """
-        pooled, _ = self._style(style)
+        references = as_references(style, "save_style", "style")
+        pooled, _ = self._style(references)
         if pooled is None:
             raise ImpastoError("STYLE is missing: name collections of the model, or images.")
-        save_style(path, pooled, fingerprint=self.fingerprint, sources=tuple(style))
+        save_style(_path(path, "save_style", "path"), pooled, fingerprint=self.fingerprint, sources=references)
 
     def stylizer(self, config: StylizeConfig) -> Stylizer:
         """A stylizer for any number of images with the settings ``config``.
 
         Raises ImpastoError for unknown styles, and for settings that have no effect with this model.
         """
-        config.check_style()
+        _settings(config, StylizeConfig, "stylizer").check_style()
         config.check_model(self.config)
         style, sources = self._style(config.style)
         assert style is not None
         recipe = Recipe(self.name, self.fingerprint, config, dtype=self.dtype, sources=sources)
         return Stylizer(self.network, style, recipe, *self._text(config))
 
-    def stylize(self, images: Path, config: StylizeConfig) -> Iterator[Generated]:
-        """Stylize the images of a file, a folder or an archive, each at its own size.
+    def stylize(self, images: ImageInputs, config: StylizeConfig) -> Iterator[Generated]:
+        """Stylize images, each at its own size.
 
-        Raises ImpastoError if there are none, for unknown styles, and for images whose size does not fit the settings.
+        ``images`` is a path (of a file, a folder or an archive), an image of Pillow in any mode, or a sequence of
+        these. Raises ImpastoError if there are none, for unknown styles, and for images whose size does not fit the
+        settings.
         """
-        config.check_clip(str(images), is_clip(images))
+        _settings(config, StylizeConfig, "stylize")
+        places = locations(images, "stylize", "images")
+        for place in places:
+            config.check_clip(str(place), _is_clip(place))
         stylizer = self.stylizer(config)
-        for image in self.whole_images(images, config.max_side):
-            yield Generated(stylizer(image), stylizer.recipe(image))
+        for place in places:
+            for image in self.whole_images(place, config.max_side):
+                yield Generated(stylizer(image), stylizer.recipe(image))
 
     def stylize_clip(
         self,
-        clip: Path,
-        target: Path,
+        clip: Path | str,
+        target: Path | str,
         config: StylizeConfig,
         *,
         watch: Watch = lambda frames, count: frames,
@@ -204,7 +284,9 @@ class Pipeline:
 
         After an interruption the same call resumes. Needs the extra ``video``; see `impasto.create.stylize_clip`.
         """
-        opened = Clip(clip, max_side=config.max_side, channels=self.config.channels)
+        _settings(config, StylizeConfig, "stylize_clip")
+        source, target = _path(clip, "stylize_clip", "clip"), _path(target, "stylize_clip", "target")
+        opened = Clip(source, max_side=config.max_side, channels=self.config.channels)
         return stylize_clip(self.stylizer(config), opened, target, watch=watch)
 
     def fuse(
@@ -220,7 +302,7 @@ class Pipeline:
         Raises ImpastoError for images that cannot be read, weights that are not usable, and sizes that do not fit the
         settings.
         """
-        config.check_sources()
+        _settings(config, FuseConfig, "fuse").check_sources()
         sources = {
             name: [source for text in getattr(config, name) for source in self._sources(text, config.max_side)]
             for name in VIEW_NAMES
@@ -234,17 +316,18 @@ class Pipeline:
             yield Generated(fuser(index, on_step), dataclasses.replace(recipe, index=index))
 
     def _sources(self, text: str, max_side: int) -> list[Source]:
-        """The image of a file, or the images of a folder or archive, which share the weight."""
-        path, weight = split_weight(text)
-        images = list(self.whole_images(Path(path), max_side))
+        """The image of a file or in memory, or the images of a folder or archive, which share the weight."""
+        source, weight = split_weight(text)
+        images = list(self.whole_images(source, max_side))
         if not images:
-            raise ImpastoError(f"there is no readable image in {path}.")
+            raise ImpastoError(f"there is no readable image in {source}.")
         return [Source(image, weight / len(images)) for image in images]
 
     def again(self, recipe: Recipe) -> Generated:
         """Reproduce the image that ``recipe`` belongs to.
 
-        Raises ImpastoError for a recipe of another model, and if a file that it names is missing or has changed.
+        Raises ImpastoError for a recipe of another model, if a file that it names is missing or has changed, and if it
+        was read from a file and names an image in memory.
         """
         if recipe.fingerprint != self.fingerprint:
             raise ImpastoError(
@@ -267,13 +350,14 @@ class Pipeline:
         if isinstance(settings, FuseConfig):
             return next(self.fuse(settings, start=recipe.index))
         assert isinstance(settings, StylizeConfig)
-        if recipe.content is None or is_clip(Path(recipe.content)):
+        if recipe.content is None or _is_clip(recipe.content):
             raise ImpastoError(f"it belongs to the clip {recipe.content}: stylize that again with impasto stylize.")
-        return next(self.stylize(Path(recipe.content), settings.without_unused(self.config)))
+        return next(self.stylize(recipe.content, settings.without_unused(self.config)))
 
-    def whole_images(self, path: Path, max_side: int = MAX_SIDE) -> WholeImages:
-        """The images of a file, folder or archive at their own sizes, with the channels of this model."""
-        return WholeImages(path, max_side=max_side, channels=self.config.channels)
+    def whole_images(self, image: ImageInput, max_side: int = MAX_SIDE) -> WholeImages:
+        """The images of a file, folder or archive, or one of Pillow, at their own sizes, with this model's channels."""
+        place = location(image, "whole_images", "image")
+        return WholeImages(place, max_side=max_side, channels=self.config.channels)
 
     def _style(self, style: Sequence[str]) -> tuple[Gaussian | None, dict[str, str]]:
         references = [parse_reference(text, self.config.collections) for text in style]
@@ -294,25 +378,36 @@ class Pipeline:
         """Raise ImpastoError if the model was trained without captions."""
         if not self.config.text_dim:
             raise ImpastoError(
-                f"{self.path} was trained without captions: train a model with --text on images with captions."
+                f"{self.path} was trained without captions: train a model on images with captions, and the setting "
+                "--text."
             )
 
-    def read(self, images: Sequence[Path], listeners: Sequence[Listener] = ()) -> Loaded:
-        """Read files, folders and archives at the model's resolution and with its channels.
+    def read(self, images: ImageInputs, listeners: Sequence[Listener] = ()) -> Loaded:
+        """Read images, cropped or padded to the model's resolution, and with its channels.
 
-        Files in a folder that cannot be read are skipped; ``listeners`` get a warning with the reason. Raises
+        ``images`` is a path (of a file, a folder or an archive), an image of Pillow in any mode, or a sequence of
+        these. Files in a folder that cannot be read are skipped; ``listeners`` get a warning with the reason. Raises
         ImpastoError for a file named in ``images`` that cannot be read, and if no image can be read.
         """
-        loaded = read_images(list(images), resolution=self.config.resolution, channels=self.config.channels)
+        loaded = read_images(
+            locations(images, "read", "images"), resolution=self.config.resolution, channels=self.config.channels
+        )
         for name, reason in loaded.skipped.items():
             for listener in listeners:
                 listener(Warned(f"skipped {name}: {reason}"))
         return loaded
 
+    def _loaded(self, images: Loaded | ImageInputs, call: str) -> Loaded:
+        """The ``images`` of the method ``call``, read if necessary."""
+        return images if isinstance(images, Loaded) else self.read(locations(images, call, "images"))
+
     @torch.no_grad()
-    def reconstruct(self, images: Loaded | Sequence[Path], levels: bool = False) -> Iterator[Reconstruction]:
-        """Encode and decode images; with ``levels`` also from every coarse prefix of the levels."""
-        loaded = images if isinstance(images, Loaded) else self.read(images)
+    def reconstruct(self, images: Loaded | ImageInputs, levels: bool = False) -> Iterator[Reconstruction]:
+        """Encode and decode images; with ``levels`` also from every coarse prefix of the levels.
+
+        ``images`` are those of `read`, or its result.
+        """
+        loaded = self._loaded(images, "reconstruct")
         autoencoder = self.network.autoencoder
         for names, pixels in _batches(loaded):
             posterior = autoencoder.posterior(to_images(pixels, self.device))
@@ -323,9 +418,9 @@ class Pipeline:
                 yield Reconstruction(name, to_image(pixels[row]), outputs)
 
     @torch.no_grad()
-    def encode(self, images: Loaded | Sequence[Path]) -> Latents:
-        """The modes of the posterior of images at every level, style first."""
-        loaded = images if isinstance(images, Loaded) else self.read(images)
+    def encode(self, images: Loaded | ImageInputs) -> Latents:
+        """The modes of the posterior of images at every level, style first; ``images`` are those of `read`."""
+        loaded = self._loaded(images, "encode")
         batches: list[list[np.ndarray]] = [[] for _ in LEVEL_NAMES]
         for _, pixels in _batches(loaded):
             latents = modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))
@@ -335,26 +430,26 @@ class Pipeline:
         return Latents(loaded.names, levels, self.fingerprint)
 
     @torch.no_grad()
-    def text_vectors(self, images: Loaded | Sequence[Path]) -> tuple[tuple[str, ...], TextVectors]:
+    def text_vectors(self, images: Loaded | ImageInputs) -> tuple[tuple[str, ...], TextVectors]:
         """The names of images, and for each image the predicted text vector, of unit length.
 
-        Raises ImpastoError if the model was trained without captions.
+        ``images`` are those of `read`. Raises ImpastoError if the model was trained without captions.
         """
         self._check_captions()
         predictor = self.network.caption_predictor
         assert predictor is not None
-        loaded = images if isinstance(images, Loaded) else self.read(images)
+        loaded = self._loaded(images, "text_vectors")
         vectors = []
         for _, pixels in _batches(loaded):
             vectors.append(predictor(modes(self.network.autoencoder.posterior(to_images(pixels, self.device)))).cpu())
         return loaded.names, torch.cat(vectors)
 
     def caption(
-        self, images: Loaded | Sequence[Path], vocabulary: Sequence[str] = (), top: int = 3
+        self, images: Loaded | ImageInputs, vocabulary: Sequence[str] = (), top: int = 3
     ) -> Iterator[tuple[str, list[Similarity]]]:
         """Yield the name of each image, and the ``top`` sentences of ``vocabulary`` that describe it best, best first.
 
-        ``vocabulary`` defaults to the captions of the training images.
+        ``images`` are those of `read`. ``vocabulary`` defaults to the captions of the training images.
         """
         names, vectors = self.text_vectors(images)
         sentences = list(vocabulary) or self._training_captions()
@@ -366,8 +461,8 @@ class Pipeline:
                 [Similarity(sentences[i], v) for v, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
             )
 
-    def search(self, images: Loaded | Sequence[Path], text: str) -> list[Similarity]:
-        """The names of the images, sorted by similarity to ``text``, best first."""
+    def search(self, images: Loaded | ImageInputs, text: str) -> list[Similarity]:
+        """The names of the images, those of `read`, sorted by similarity to ``text``, best first."""
         names, vectors = self.text_vectors(images)
         cosines = vectors @ self._encoder()([text])[0]
         return [Similarity(names[i], float(cosines[i])) for i in cosines.argsort(descending=True).tolist()]
@@ -399,11 +494,11 @@ class Pipeline:
 
     def evaluate(
         self,
-        images: Path,
+        images: Path | str,
         config: EvaluateConfig | None = None,
         *,
         fit: Fit | None = None,
-        features: Path | None = None,
+        features: Path | str | None = None,
         progress: Callable[[str, int, int], None] = lambda task, done, total: None,
     ) -> "Report":
         """Evaluate this model on the folder or archive that it was trained on; see `impasto.evaluate.evaluate`.
@@ -417,11 +512,13 @@ class Pipeline:
 
         if self.styles is None:
             raise ImpastoError(f"{self.path}: the model has no collections to sample from.")
-        network = OnnxFeatures(features) if features is not None else None
+        folder = _path(images, "evaluate", "images")
+        config = _settings(EvaluateConfig() if config is None else config, EvaluateConfig, "evaluate")
+        network = OnnxFeatures(_path(features, "evaluate", "features")) if features is not None else None
         with self.cache() as cache:
             training = self._training_config()
             image_set = prepare(
-                images,
+                folder,
                 resolution=self.config.resolution,
                 fit=fit or (training.fit if training else Fit.AUTO),
                 zoom=training.zoom if training else 1.0,
@@ -453,7 +550,7 @@ def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline
     ``device`` is auto, cpu, cuda or mps. ``dtype`` is the floating-point format of the flow: float32, bfloat16, or auto
     for the faster one. Raises ImpastoError if there is no model, or it cannot be read.
     """
-    path = resolve_model(Path(run))
+    path = resolve_model(_path(run, "load", "run"))
     file = model_file(path)
     network, styles = load_model(file)
     name, _ = choose_device(device)
@@ -462,15 +559,48 @@ def load(run: Path | str, device: str = "auto", dtype: str = "auto") -> Pipeline
 
 
 def train(
-    config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False
+    config: TrainConfig,
+    listeners: Sequence[Listener] | None = None,
+    cancel: Callable[[], bool] = lambda: False,
 ) -> Pipeline:
     """Train a model, or resume training, and load the result.
 
-    ``listeners`` get all events. ``cancel`` is called before every step; training saves and ends if it returns True.
+    ``listeners`` get all events. By default the progress is shown if stderr is a terminal, and in notebooks;
+    ``listeners=()`` shows nothing. ``cancel`` is called before every step; training saves and ends if it returns True.
     Raises ImpastoError if the images or the run folder are not usable.
     """
-    run = _train(config, listeners, cancel)
+    _settings(config, TrainConfig, "train")
+    with nullcontext(()) if listeners is not None else default_listeners() as defaults:
+        run = _train(config, defaults if listeners is None else listeners, cancel)
     return load(run.folder, config.device)
+
+
+def _settings(config: C, cls: type[C], call: str) -> C:
+    """``config``. Raises ImpastoError if it is not an instance of ``cls``."""
+    if not isinstance(config, cls):
+        raise refused(call, "config", config, f"{'an' if cls.__name__[0] in 'AEIOU' else 'a'} {cls.__name__}")
+    return config
+
+
+def _path(value: Path | str, call: str, name: str) -> Path:
+    """The argument ``name`` of ``call`` as a path. Raises ImpastoError for other types."""
+    if not isinstance(value, (str, Path)):
+        raise refused(call, name, value, "a path")
+    return Path(value)
+
+
+def _is_clip(place: Location | str) -> bool:
+    return not isinstance(place, MemoryImage) and is_clip(Path(place))
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width} x {image.height} px {image.mode}"
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _batches(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:

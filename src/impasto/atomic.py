@@ -1,5 +1,6 @@
 """Atomic writes: a reader sees the old file or the complete new one."""
 
+import errno
 import json
 import os
 import tempfile
@@ -12,6 +13,8 @@ from impasto.errors import ImpastoError
 if TYPE_CHECKING:
     from torch import Tensor
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that more space solves."""
 HEADER_ALIGNMENT = 8
 """Bytes; the header of a safetensors file is padded with spaces to a multiple."""
 
@@ -35,7 +38,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ImpastoError(f"cannot write {path}: {reason}. Free some space or choose another --out.") from error
+        remedy = "Free some space or choose another --out" if error.errno in FULL else "Choose another --out"
+        raise ImpastoError(f"cannot write {path}: {reason}. {remedy}.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

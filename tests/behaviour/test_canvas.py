@@ -41,5 +41,5 @@ def test_along_an_axis_that_tiles_a_shift_wraps_and_a_margin_is_refused() -> Non
     assert placed.shape == (1, 3, 64, 64)
     np.testing.assert_array_equal(placed[0, :, 5, 9].numpy(), pixels[:, 0, 0] / np.float32(255))
     np.testing.assert_allclose(canvas.take(placed), pixels / 255, atol=1e-6)
-    with pytest.raises(ImpastoError, match="--tile x: a width of 50 px"):
+    with pytest.raises(ImpastoError, match="tile x: a width of 50 px"):
         Canvas.around(64, 50, 32, Repeat.X)

@@ -15,7 +15,7 @@ from impasto.config import ModelConfig, TrainConfig, from_json
 from impasto.data import prepare
 from impasto.data.variants import random_variants
 from impasto.errors import ImpastoError
-from impasto.events import Event, Note, Previewed
+from impasto.events import Event, Finished, Previewed, Warned
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, load_model, save_model
 from impasto.training import copy_check, early_stop, finetune
@@ -73,8 +73,8 @@ def test_a_new_style_comes_beside_the_old_ones(
     assert any(name.startswith("autoencoder.decoder") for name in moved)
     prior = {name for name in moved if name.startswith("prior.")}
     assert prior and all(any(part in name for part in finetune.CONDITIONING) for name in prior)
-    lines = [event.text for event in events if isinstance(event, Note)]
-    assert any(line.startswith("copies among 16 samples") for line in lines)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].results[-1].startswith("copies among 16 samples")
     assert made.previews / "copies.png" in [event.path for event in events if isinstance(event, Previewed)]
 
 
@@ -97,6 +97,26 @@ def test_an_adaptation_resumes(few: Path, run: Path, tmp_path: Path) -> None:
     expected, found = (load_model(r.model)[0].state_dict() for r in (whole, Run(tmp_path / "parts")))
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, msg=name)
+
+
+@pytest.mark.slow
+def test_few_updates_are_evaluated_too_and_unchanged_weights_are_announced(
+    few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([2.0, 1.0])
+    monkeypatch.setattr(early_stop.EarlyStoppedPriorStage, "held_out_loss", lambda self: next(losses))
+    before = load_model(Run(run).model)[0].prior.state_dict()
+    events: list[Event] = []
+    better = train(finetune_config_for(few, tmp_path / "better", run), [events.append])  # far fewer than 25 updates
+    after = load_model(better.model)[0].prior.state_dict()
+    assert any(not torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert not any(isinstance(event, Warned) for event in events)
+    losses = iter([1.0, 2.0])
+    worse = train(finetune_config_for(few, tmp_path / "worse", run), [events.append])
+    after = load_model(worse.model)[0].prior.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    (warning,) = (event.text for event in events if isinstance(event, Warned))
+    assert "never fell" in warning and str(run) in warning
 
 
 @pytest.mark.slow
@@ -156,7 +176,7 @@ def test_copies_are_found(few: Path, run: Path, tmp_path: Path, monkeypatch: pyt
     training = torch.from_numpy(given.batch(given.train)).float() / 255
     monkeypatch.setattr(
         "impasto.training.copy_check.generate_each",
-        lambda network, styles, settings: [training[torch.arange(len(styles)) % len(training)]],
+        lambda network, styles, settings, batch_size: [training[torch.arange(len(styles)) % len(training)]],
     )
     line, _ = check_copies(network, styles[:1], given, seed=0)
     assert "100% by pixels" in line

@@ -1,14 +1,16 @@
 """What a run writes while it trains: log lines, timers, speed."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from impasto.config import TrainConfig
 from impasto.events import Note, Stage, Stepped, Warned
 from impasto.training import budget, log
-from impasto.training.budget import IntervalTimer, Speedometer, StageClock, clocks
+from impasto.training.budget import Budget, IntervalTimer, ProcessorShare, Speedometer
 from impasto.training.log import json_log
 
 
@@ -47,13 +49,13 @@ def test_the_speedometer_reports_speed_progress_and_average_terms(monkeypatch: p
     now = [0.0]
     monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])
     config = TrainConfig(Path("in"), Path("out"), images=1000, stage1_share=0.4)
-    running = clocks(config)
-    speedometer = Speedometer(config, running)
-    running[Stage.AUTOENCODER].start()
-    speedometer.add(16, {"a": 1.0})
+    spent = Budget(config)
+    clock, speedometer = spent.clocks[Stage.AUTOENCODER], Speedometer(spent)
+    clock.start()
+    speedometer.add(16, {"a": torch.tensor(1.0)})
     assert speedometer.read(Stage.AUTOENCODER, 0) is None
-    running[Stage.AUTOENCODER].images_seen = 200
-    speedometer.add(16, {"a": 3.0, "b": 5.0})
+    clock.images_seen = 200
+    speedometer.add(16, {"a": torch.tensor(3.0), "b": torch.tensor(5.0)})
     now[0] = 2.0
     report = speedometer.read(Stage.AUTOENCODER, 1)
     assert report is not None and report.images_per_second == 16 and report.terms == {"a": 2.0, "b": 5.0}
@@ -62,9 +64,42 @@ def test_the_speedometer_reports_speed_progress_and_average_terms(monkeypatch: p
     assert report.seconds_left == pytest.approx(2 + 600 / 16)
 
 
-def test_clocks_share_the_budget() -> None:
+def test_stages_share_what_overhead_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])
     config = TrainConfig(Path("in"), Path("out"), minutes=10, stage1_share=0.25)
-    running = clocks(config)
-    assert [clock.limit for clock in running.values()] == [150, 450]
-    assert not any(clock.counts_images for clock in running.values())
-    assert isinstance(running[Stage.PRIOR], StageClock)
+    spent = Budget(config)
+    spent.expected_after = {Stage.AUTOENCODER: 20.0, Stage.PRIOR: 40.0}
+    now[0] = 60.0  # of preparation
+    first = spent.clocks[Stage.AUTOENCODER]
+    assert spent.limit_of(Stage.AUTOENCODER) == (600 - 60 - 20 - 40) / 4
+    first.start()
+    now[0] = 180.0
+    first.stop()
+    now[0] = 230.0  # 50 seconds between the stages instead of 20
+    assert first.seconds == 120 and spent.overhead == 110
+    assert spent.limit_of(Stage.PRIOR) == 600 - 230 - 40
+    resumed = Budget(dataclasses.replace(config, minutes=20))
+    resumed.restore(spent.numbers())
+    now[0] = 240.0
+    assert resumed.overhead == 120 and resumed.clocks[Stage.AUTOENCODER].seconds == 120
+    assert resumed.limit_of(Stage.AUTOENCODER) == (1200 - 120) / 4  # a longer budget lengthens both stages
+
+
+def test_a_budget_in_images_is_shared_whatever_the_time() -> None:
+    config = TrainConfig(Path("in"), Path("out"), images=1000, stage1_share=0.25)
+    assert [Budget(config).limit_of(stage) for stage in Stage] == [250, 750]
+
+
+def test_a_disturbed_training_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, used = [0.0], [0.0]
+    monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(budget.time, "process_time", lambda: used[0])
+    share = ProcessorShare(1)
+    report = Stepped(Stage.PRIOR, 1, 0.5, 0.5, 600.0, 31.0, {}, 0)
+    warnings = []
+    for seconds in (5, 20, 20, 9, 9, 20):  # of processor time in each half minute
+        now[0], used[0] = now[0] + 30, used[0] + seconds + 5
+        warnings.append(share.warning(report))
+    assert [warning is not None for warning in warnings] == [True, False, False, True, False, False]
+    assert warnings[0] is not None and "33%" in warnings[0] and "31 images/s, 10 minutes left" in warnings[0]

@@ -32,7 +32,7 @@ def test_pixel_art_keeps_the_most_frequent_colour_of_a_square() -> None:
     large = Image.fromarray(small).resize((64, 64), Image.Resampling.NEAREST)
     assert np.array_equal(np.asarray(to_pixel_art(large, 16, Palette(3))), small)
     assert to_pixel_art(large.resize((64, 32)), 16, Palette(3)).size == (16, 8)
-    with pytest.raises(ImpastoError, match="--pixel-art 65"):
+    with pytest.raises(ImpastoError, match="pixel_art 65"):
         to_pixel_art(large, 65, Palette(3))
 
 

@@ -217,7 +217,7 @@ def test_huge_size_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_recipe_too_long_for_jpeg(tmp_path: Path) -> None:
     long = dataclasses.replace(RECIPE, settings=flat(GenerateConfig, style=("x" * 50,) * 2000))
-    with pytest.raises(ImpastoError, match="--format png"):
+    with pytest.raises(ImpastoError, match="format png"):
         save_image(example(), tmp_path / "a.jpg", long)
     assert not list(tmp_path.iterdir())
     save_image(example(), tmp_path / "a.png", long)

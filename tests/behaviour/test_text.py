@@ -113,7 +113,7 @@ def test_missing_captions_and_a_missing_extra_are_named(
     assert "in has no captions" in capsys.readouterr().err
     monkeypatch.setattr(module, "PACKAGE", "no_such_package")
     assert main(train.split()) == 2
-    assert 'pip install "impasto[text]"' in capsys.readouterr().err
+    assert 'pip install -e ".[text]"' in capsys.readouterr().err
 
 
 def test_images_without_a_caption_have_a_zero_vector(tmp_path: Path) -> None:

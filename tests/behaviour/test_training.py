@@ -19,9 +19,9 @@ from images import noise
 from impasto.config import ModelConfig, Size, TrainConfig, from_json
 from impasto.data import prepare
 from impasto.errors import ImpastoError
-from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned
+from impasto.events import Event, Finished, Note, Previewed, Saved, Stage, Stepped, Warned, Working
 from impasto.model.impasto import Impasto, load_model
-from impasto.training import engine
+from impasto.training import engine, processes
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.begin import copy_fitting_weights
 from impasto.training.budget import StageClock
@@ -70,7 +70,7 @@ def test_a_run_writes_all_it_promises_and_tells_it(folder: Path, tmp_path: Path)
     assert {type(e) for e in events} >= {Note, Stepped, Previewed, Saved, Finished}
     stages = [e.stage for e in events if isinstance(e, Stepped)]
     assert stages == sorted(stages, key=list(Stage).index)
-    for path in (run.config, run.model, run.state, run.log, run.audit):
+    for path in (run.config, run.model, *map(run.state, Stage), run.log, run.audit):
         assert path.stat().st_size > 0
     assert read_config(run.config).images == 128
     assert json.loads(run.audit.read_text())
@@ -154,13 +154,56 @@ def test_a_finished_run_can_be_asked_again_and_lengthened(folder: Path, tmp_path
     train(config_for(folder, tmp_path / "run"), [events.append])
     assert not any(isinstance(e, Stepped) for e in events)
     assert all(torch.equal(before[n], t) for n, t in tensors_of(run.model).items())
-    train(config_for(folder, tmp_path / "run", images=192), [events.append])
-    assert any(isinstance(e, Stepped) for e in events)
+    longer = config_for(folder, tmp_path / "run", images=256)
+    asked = iter([False, False])
+    train(longer, [events.append], lambda: next(asked, True))  # stopped while stage 1 is lengthened
+    train(longer, [events.append])
+    assert {e.stage for e in events if isinstance(e, Stepped)} == set(Stage)
+    spent = {e.stage: e.images_seen for e in events if isinstance(e, Stepped)}
+    assert spent[Stage.AUTOENCODER] >= 0.35 * 256 and spent[Stage.PRIOR] >= 0.65 * 256
+    for part in ("autoencoder.decoder", "prior."):
+        assert any(not torch.equal(before[n], t) for n, t in tensors_of(run.model).items() if n.startswith(part))
+
+
+def test_a_training_that_fails_leaves_no_run(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImpastoError):
+        train(config_for(tmp_path / "nowhere", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ImpastoError, match="no captions"):
+        train(config_for(folder, tmp_path / "run", text=True))
+    assert not any((tmp_path / "run").iterdir())
+    (tmp_path / "run" / "mine.txt").touch()
+    with pytest.raises(ImpastoError, match="is not a run"):
+        train(config_for(folder, tmp_path / "run"))
+    assert (tmp_path / "run" / "mine.txt").exists()
+
+
+def test_a_budget_without_steps_is_refused_with_one_that_suffices(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ImpastoError, match=r"minutes 0\.002 is too short here: .* use --?minutes [\d.]+ or more"
+    ) as error:
+        train(config_for(folder, tmp_path / "run", images=None, minutes=0.002))
+    assert not (tmp_path / "run").exists()
+    assert "--minutes" in error.value.command_line
+
+
+@pytest.mark.slow
+def test_minutes_are_kept(folder: Path, tmp_path: Path) -> None:
+    minutes = 0.6
+    events: list[Event] = []
+    started = time.monotonic()
+    train(config_for(folder, tmp_path / "run", images=None, minutes=minutes), [events.append])
+    assert 0.7 < (time.monotonic() - started) / 60 / minutes < 1.3
+    assert isinstance(events[-1], Finished)
+    autoencoder, prior, copies = events[-1].results
+    assert "dB" in autoencoder and "held-out loss" in prior and copies.startswith("copies among")
+    assert {e.task for e in events if isinstance(e, Working)} == {"reading images", "latents", "copy check"}
 
 
 def test_other_settings_in_the_same_folder_are_refused(folder: Path, tmp_path: Path) -> None:
     open_run(config_for(folder, tmp_path / "run"))
-    with pytest.raises(ImpastoError, match=r"--seed 0, not 1"):
+    with pytest.raises(ImpastoError, match=r"seed 0, not 1"):
         open_run(config_for(folder, tmp_path / "run", seed=1))
     open_run(config_for(folder, tmp_path / "run", images=256))  # a longer budget is the same run
     with pytest.raises(ImpastoError, match="not a run"):
@@ -174,7 +217,7 @@ def test_kill_minus_nine_leaves_a_state_that_resumes(folder: Path, tmp_path: Pat
     command += ["--resolution", "32", "--images", "100000", "--save-minutes", "0.0001", "--device", "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    state = run / "state" / "latest.safetensors"
+    state = Run(run).state(Stage.AUTOENCODER)
     deadline = time.monotonic() + 90
     while not state.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -192,7 +235,7 @@ def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder:
     command = [sys.executable, "-m", "impasto", "train", str(folder), "--out", str(tmp_path / "run"), *settings]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "64"], check=True, env=environment, capture_output=True)
-    state = (tmp_path / "run" / "state" / "latest.safetensors").read_bytes()
+    state = Run(tmp_path / "run").state(Stage.PRIOR).read_bytes()
 
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
@@ -203,29 +246,111 @@ def test_a_full_disk_is_an_error_with_a_way_out_and_keeps_the_last_state(folder:
     assert full.returncode == 2, full.stderr
     assert "cannot write" in full.stderr and "Free some space" in full.stderr
     assert "Traceback" not in full.stderr
-    assert (tmp_path / "run" / "state" / "latest.safetensors").read_bytes() == state
+    assert Run(tmp_path / "run").state(Stage.PRIOR).read_bytes() == state
     subprocess.run([*command, "128"], check=True, env=environment, capture_output=True)
+
+
+def command_for(folder: Path, out: Path, *flags: str) -> list[str]:
+    """The command of a tiny training."""
+    settings = ["--size", "tiny", "--resolution", "32", "--device", "cpu", "--prior-batch-size", "16"]
+    return ["impasto", "train", str(folder), "--out", str(out), *settings, *flags]
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one(folder: Path, tmp_path: Path) -> None:
-    settings = ["--size", "tiny", "--resolution", "32", "--images", "96", "--batch-size", "16"]
-    settings += ["--prior-batch-size", "16", "--device", "cpu", "--save-minutes", "0.01"]
+    settings = ["--images", "96", "--batch-size", "16", "--save-minutes", "0.01", "--dtype", "float32"]
     settings += ["--objective.swap-weight", "0.1", "--objective.destylized-weight", "0.5"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    python = [sys.executable, "-m"]
     launchers = {
-        "one": [sys.executable, "-m", "impasto"],
-        "two": [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "impasto"],
+        "one": (python, ["--processes", "1"]),
+        "two": (python, ["--processes", "2"]),
+        "torchrun": ([*python, "torch.distributed.run", "--nproc-per-node", "2", "-m"], []),
     }
-    for name, launcher in launchers.items():
-        command = [*launcher, "train", str(folder), "--out", str(tmp_path / name), *settings]
+    for name, (launcher, flags) in launchers.items():
+        command = [*launcher, *command_for(folder, tmp_path / name, *settings, *flags)]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
         assert result.returncode == 0, result.stderr
-    one, two = (tensors_of(tmp_path / name / "model.safetensors") for name in launchers)
+        assert "Warning" not in result.stderr or name == "torchrun"
+    one, two, torchrun = (tensors_of(tmp_path / name / "model.safetensors") for name in launchers)
+    assert all(torch.equal(two[name], torchrun[name]) for name in two)
     flat = [torch.cat([weights[name].flatten() for name in one]) for weights in (two, one)]
     # Halves of a batch are rounded otherwise, and where a gradient is all but zero, Adam steps by its sign.
     assert torch.isclose(*flat, atol=2e-4, rtol=2e-3).double().mean() > 0.999
     assert (flat[0] - flat[1]).norm() < 1e-3 * flat[1].norm()
+
+
+def workers_of(process: subprocess.Popen) -> list[int]:
+    """The process ids of the workers that ``process`` has started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(number) for number in children.read_text().split()]
+
+
+def is_running(number: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    status = Path(f"/proc/{number}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize("killed", ["main", "worker"])
+def test_processes_end_together(folder: Path, tmp_path: Path, killed: str) -> None:
+    command = command_for(folder, tmp_path / "run", "--images", "1000000", "--batch-size", "16", "--processes", "2")
+    command += ["--save-minutes", "0.0001"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", *command], env=environment, stderr=subprocess.PIPE, text=True)
+    state = Run(tmp_path / "run").state(Stage.AUTOENCODER)
+    deadline = time.monotonic() + 120
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    (worker,) = workers_of(process)
+    os.kill(process.pid if killed == "main" else worker, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_running(worker)
+    assert read_checkpoint(state) is not None
+    if killed == "worker":
+        assert process.returncode == 2 and "Traceback" not in errors
+        assert "a process of the training ended" in errors and "The same command resumes" in errors
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_ends_all_processes(folder: Path, tmp_path: Path) -> None:
+    command = command_for(folder, tmp_path / "run", "--images", "1000000", "--batch-size", "16", "--processes", "2")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "The same command resumes" in errors
+    assert read_checkpoint(Run(tmp_path / "run").state(Stage.AUTOENCODER)) is not None
+
+
+@pytest.mark.parametrize(
+    ("cores", "batch", "prior_batch", "expected"), [(2, 16, 64, 2), (8, 16, 64, 2), (8, 64, 64, 8), (4, 12, 64, 1)]
+)
+def test_processes_by_default(
+    cores: int, batch: int, prior_batch: int, expected: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "num_cores", lambda: cores)
+    config = config_for(folder, Path("run"), batch_size=batch, prior_batch_size=prior_batch)
+    assert processes.num_processes(config) == expected
+    with pytest.raises(ImpastoError, match=r"processes 5: .*batch_size .* is not a multiple"):
+        processes.num_processes(dataclasses.replace(config, processes=5))
+
+
+def test_omp_num_threads_limits_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert processes.num_cores() == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert processes.num_cores() >= 1
 
 
 def test_memory_that_runs_out_halves_the_micro_batch(
@@ -253,7 +378,7 @@ def test_memory_that_never_suffices_is_an_error_with_a_way_out(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(AutoencoderStage, "loss", never)
-    with pytest.raises(ImpastoError, match="smaller --size"):
+    with pytest.raises(ImpastoError, match="smaller size"):
         train(config_for(folder, tmp_path / "run"))
 
 
@@ -310,9 +435,9 @@ def test_clock_counts_time_or_images() -> None:
 def test_damaged_state_is_named(folder: Path, tmp_path: Path) -> None:
     config = config_for(folder, tmp_path / "run")
     run = open_run(config)
-    run.state.parent.mkdir()
-    run.state.write_bytes(b"not a state")
-    with pytest.raises(ImpastoError, match=r"latest\.safetensors is damaged"):
+    run.state(Stage.PRIOR).parent.mkdir()
+    run.state(Stage.PRIOR).write_bytes(b"not a state")
+    with pytest.raises(ImpastoError, match=r"prior\.safetensors is damaged"):
         train(config)
 
 
@@ -401,12 +526,12 @@ def test_a_course_of_stage_1_alone_leaves_the_prior_as_it_is(folder: Path, tmp_p
 def test_a_course_of_stage_1_alone_needs_a_prior_that_goes_with_it(folder: Path, tmp_path: Path) -> None:
     first, still = train(config_for(folder, tmp_path / "first")), {"freeze_encoders_after": 0.0}
     for settings in ({"objective": still}, {"init": first.folder}):
-        with pytest.raises(ImpastoError, match="name its model with --init, and freeze the encoders"):
+        with pytest.raises(ImpastoError, match="name its model with init, and freeze the encoders"):
             config_for(folder, tmp_path / "second", stage1_share=1, **settings)
     settings = config_for(folder, tmp_path / "second", init=first.folder, stage1_share=1, objective=still)
     with pytest.raises(ImpastoError, match=r"its prior_width is .* as its prior is kept"):
         train(dataclasses.replace(settings, prior_size=Size.SMALL))
-    with pytest.raises(ImpastoError, match=r"--stage1-share 1\.5: use a number above 0"):
+    with pytest.raises(ImpastoError, match=r"stage1_share 1\.5: use a number above 0"):
         config_for(folder, tmp_path / "second", stage1_share=1.5)
     assert not (tmp_path / "second").exists()
 
@@ -422,7 +547,7 @@ def test_what_a_model_sees_in_addition_counts_for_nothing_at_first(tiny: ModelCo
 
 def test_weights_of_another_shape_are_no_beginning(folder: Path, tmp_path: Path) -> None:
     first = train(config_for(folder, tmp_path / "first"))
-    with pytest.raises(ImpastoError, match=r"--init .*: its style_dim is 32, that of this run 64"):
+    with pytest.raises(ImpastoError, match=r"init .*: its style_dim is 32, that of this run 64"):
         train(config_for(folder, tmp_path / "second", size="small", init=first.folder))
     with pytest.raises(ImpastoError, match="nowhere: there is no such run"):
         train(config_for(folder, tmp_path / "third", init=tmp_path / "nowhere"))

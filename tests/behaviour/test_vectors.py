@@ -143,7 +143,7 @@ def test_missing_file_and_suffix(tmp_path: Path) -> None:
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for act in (check_writable, latents().save, Latents.load):
-        with pytest.raises(ImpastoError, match=r'pip install "impasto\[parquet\]"'):
+        with pytest.raises(ImpastoError, match=r'pip install -e "\.\[parquet\]"'):
             act(tmp_path / "v.parquet")
     assert not list(tmp_path.iterdir())
 

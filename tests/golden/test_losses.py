@@ -22,7 +22,8 @@ RENEW = bool(os.environ.get("IMPASTO_RENEW_GOLDEN"))
 
 def train_steps(stage: TrainingStage, steps: int) -> list[dict[str, float]]:
     """The named terms of the first steps, all losses switched on from the half."""
-    return [stage.step(step, step * stage.batch_size, step / steps)[0] for step in range(steps)]
+    terms = (stage.step(step, step * stage.batch_size, step / steps)[0] for step in range(steps))
+    return [{name: float(value) for name, value in values.items()} for values in terms]
 
 
 def test_losses_of_twenty_steps(tmp_path: Path) -> None:

@@ -1,6 +1,13 @@
 """The public interface with a small model of random weights."""
 
+import io
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +18,13 @@ import impasto
 from images import noise, write_noise
 from impasto.api import Pipeline
 from impasto.cli.main import main
-from impasto.config import GenerateConfig, flat
+from impasto.config import FuseConfig, GenerateConfig, StylizeConfig, TrainConfig, flat
+from impasto.create.fuse import between, varied
 from impasto.create.recipe import read_recipe
+from impasto.create.style import parse_reference
 from impasto.create.vectors import Latents
 from impasto.errors import ImpastoError
+from impasto.events import Finished, Listener
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 
@@ -25,7 +35,7 @@ def model(run: Path) -> Pipeline:
     return impasto.load(run, device="cpu")
 
 
-def arrays(model: Pipeline, count: int, *style: str, seed: int = 0, start: int = 0) -> list[np.ndarray]:
+def arrays(model: Pipeline, count: int, *style: Any, seed: int = 0, start: int = 0) -> list[np.ndarray]:
     """Generated images as arrays."""
     generated = model.generate(count, flat(GenerateConfig, steps=3, seed=seed, style=style), start=start)
     return [np.asarray(image.image) for image in generated]
@@ -114,7 +124,12 @@ def test_latents_that_do_not_fit_are_refused(model: Pipeline) -> None:
 
 @pytest.mark.parametrize(
     ("style", "message"),
-    [("nowhere", "neither a file nor a collection"), ("a:0", "above 0"), ("a:-1", "from 0 up"), ("a:nan", "from 0 up")],
+    [
+        ("nowhere", r"neither a file nor a collection of this model \(it has a, b\)\."),
+        ("a:0", "above 0"),
+        ("a:-1", "from 0 up"),
+        ("a:nan", "from 0 up"),
+    ],
 )
 def test_unusable_styles_are_named(model: Pipeline, style: str, message: str) -> None:
     with pytest.raises(ImpastoError, match=message):
@@ -161,3 +176,220 @@ def test_larger_and_repeating_images(run: Path, capsys: pytest.CaptureFixture[st
     assert (plain != pixels).any()
     assert main([*command.replace("96", "90").split(), "--out", "odd"]) == 2
     assert "--width 90: use a multiple of 32" in capsys.readouterr().err
+
+
+# Images as arguments
+
+
+def test_strings_paths_and_images_give_the_same_result(model: Pipeline) -> None:
+    write_noise(Path(), "cat.png")
+    image = noise(seed=0)
+    config = flat(StylizeConfig, style="a", steps=1)
+    expected, *others = (
+        next(model.stylize(content, config)).image.tobytes()
+        for content in ("cat.png", Path("cat.png"), image, [image], (Path("cat.png"),))
+    )
+    assert all(other == expected for other in others)
+    assert len(list(model.stylize([image, "cat.png"], config))) == 2
+    for images in (image, "cat.png", [image]):
+        assert (model.encode(images).levels["style"] == model.encode([Path("cat.png")]).levels["style"]).all()
+        assert next(model.reconstruct(images)).original.size == (32, 32)
+    assert (arrays(model, 1, image)[0] == arrays(model, 1, "cat.png")[0]).all()
+    assert (arrays(model, 1, (image, 2), "a")[0] == arrays(model, 1, "cat.png:2", "a")[0]).all()
+    fused = [
+        next(model.fuse(flat(FuseConfig, pixel=source, orientation=[source], style="b", steps=1))).image.tobytes()
+        for source in ("cat.png", Path("cat.png"), image)
+    ]
+    assert fused[0] == fused[1] == fused[2]
+    one, two = (next(model.fuse(varied(source, (), flat(FuseConfig, steps=1)))).image for source in (image, "cat.png"))
+    assert one.tobytes() == two.tobytes()
+    halves = [[*between(start, "cat.png", 3, FuseConfig())][1] for start in (image, "cat.png")]
+    assert halves[1].pixel == ("cat.png:0.5", "cat.png:0.5") and halves[0].pixel[0] != halves[1].pixel[0]
+    model.save_style(image, "one.style")
+    model.save_style(["cat.png"], Path("two.style"))
+    assert (arrays(model, 1, "one.style")[0] == arrays(model, 1, "two.style")[0]).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "I;16", "I", "F", "CMYK", "YCbCr", "HSV"])
+def test_images_of_any_mode_are_read_as_files_are(model: Pipeline, mode: str) -> None:
+    image = noise(mode="RGBA" if mode == "RGBa" else "RGB" if mode == "HSV" else mode)
+    image = image.convert(mode) if mode in ("RGBa", "HSV") else image
+    if mode == "P":
+        image.info["transparency"] = 3
+    whole = next(iter(model.whole_images(image, max_side=20)))
+    assert whole.pixels.shape == (4, 20, 20) and whole.pixels.dtype == np.uint8
+    if mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        image.save("x.png")
+        assert (next(iter(model.whole_images("x.png", max_side=20))).pixels == whole.pixels).all()
+
+
+def test_the_orientation_of_photos_is_applied_and_later_changes_do_not_matter(model: Pipeline) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(64, 32).save("photo.jpg", exif=exif)
+    with Image.open("photo.jpg") as photo:
+        assert next(iter(model.whole_images(photo))).pixels.shape == (4, 64, 32)
+    image = noise()
+    config = flat(GenerateConfig, style=image, steps=1)
+    before = next(model.generate(1, config)).image.tobytes()
+    image.paste("red", (0, 0, 40, 40))
+    assert next(model.generate(1, config)).image.tobytes() == before
+    assert config != flat(GenerateConfig, style=image, steps=1) and config == pickle.loads(pickle.dumps(config))
+
+
+def test_an_image_that_cannot_be_read_is_named(model: Pipeline) -> None:
+    with pytest.raises(ImpastoError, match="image of 0 x 0 px cannot be read"):
+        GenerateConfig(style=Image.new("RGB", (0, 0)))
+    noise(200, 200).save("whole.png")
+    Path("half.png").write_bytes(Path("whole.png").read_bytes()[:3000])
+    with Image.open("half.png") as image, pytest.raises(ImpastoError, match="image of 200 x 200 px cannot be read"):
+        model.encode(image)
+    with pytest.raises(ImpastoError, match="more than 64 million"):
+        model.encode(Image.new("1", (8001, 8000)))
+
+
+def test_recipes_name_images_in_memory_which_files_do_not_hold(model: Pipeline) -> None:
+    image = noise(seed=1)
+    results = [
+        next(model.generate(1, flat(GenerateConfig, style=(image, 0.5), steps=1))),
+        next(model.fuse(flat(FuseConfig, orientation=image, steps=1))),
+        next(model.stylize(image, flat(StylizeConfig, style="a", steps=1))),
+    ]
+    for number, result in enumerate(results):
+        assert "<image " in result.recipe.to_json()
+        assert model.again(result.recipe).image.tobytes() == result.image.tobytes()
+        result.save(f"new/{number}.png")
+        recipe = read_recipe(f"new/{number}.png")
+        assert recipe == result.recipe
+        with pytest.raises(ImpastoError, match=r"<image [0-9a-f]{16}> was an image in memory, which no file holds"):
+            model.again(recipe)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: next(model.stylize(3, StylizeConfig(style="a"))), "stylize(images=3): use a path, an image or"),
+        (lambda model: next(model.stylize("x.png", "a")), "stylize(config='a'): use a StylizeConfig."),
+        (lambda model: next(model.generate(1, StylizeConfig())), "use a GenerateConfig."),
+        (lambda model: next(model.fuse(GenerateConfig())), "use a FuseConfig."),
+        (lambda model: model.encode([3]), "encode(images=3): use a path, an image or"),
+        (lambda model: next(model.reconstruct(None)), "reconstruct(images=None): use a path, an image or"),
+        (lambda model: model.save_style(3, "a.style"), "save_style(style=3): use a name, a path, an image or"),
+        (lambda model: model.save_style("a", 3), "save_style(path=3): use a path."),
+        (lambda model: model.evaluate(3), "evaluate(images=3): use a path."),
+        (lambda model: model.evaluate("x", GenerateConfig()), "use an EvaluateConfig."),
+        (lambda model: impasto.load(3), "load(run=3): use a path."),
+        (lambda model: impasto.train("emoji"), "train(config='emoji'): use a TrainConfig."),
+    ],
+)
+def test_wrong_arguments_are_named(model: Pipeline, call: Callable[[Pipeline], object], message: str) -> None:
+    with pytest.raises(ImpastoError) as caught:
+        call(model)
+    assert message in str(caught.value)
+
+
+# Results
+
+
+def test_results_describe_and_show_themselves(model: Pipeline) -> None:
+    generated = next(model.generate(1, flat(GenerateConfig, seed=3, steps=1), start=2))
+    assert repr(generated) == "Generated(generate, 32 x 32 px RGBA, model='run', seed=3, index=2)"
+    stylized = next(model.stylize(noise(), flat(StylizeConfig, style="a", steps=1)))
+    assert repr(stylized).startswith("Generated(stylize of '<image ")
+    write_noise(Path(), "x.png")
+    reconstruction = next(model.reconstruct("x.png", levels=True))
+    assert repr(reconstruction) == "Reconstruction('x.png', 32 x 32 px RGBA, 4 prefixes)"
+    for result in (generated, reconstruction):
+        with Image.open(io.BytesIO(result._repr_png_())) as shown:
+            assert shown.format == "PNG"
+    assert repr(model) == (
+        "Pipeline('run', 32 x 32 px RGBA, 2 collections (a, b), device='cpu', "
+        f"dtype='{model.dtype}', fingerprint='{model.fingerprint}')"
+    )
+    assert "<td>a, b</td>" in model._repr_html_()
+
+
+def test_a_saved_image_holds_its_recipe(model: Pipeline) -> None:
+    generated = next(model.generate(1, flat(GenerateConfig, steps=1)))
+    for path in ("a.png", Path("new/b.webp"), "c.jpg"):
+        generated.save(path)
+        assert read_recipe(path) == generated.recipe
+    for path in ("a.bmp", 3):
+        with pytest.raises(ImpastoError):
+            generated.save(path)
+
+
+def test_a_misspelt_style_is_corrected() -> None:
+    names = ("noto", "openmoji", "Twemoji")
+    for text, expected in {
+        "opnmoji": "did you mean openmoji?",
+        "NOTO:0.5": "did you mean noto?",
+        "twemoji": "did you mean Twemoji?",
+        "sun.png": "(it has noto, openmoji, Twemoji).",
+    }.items():
+        with pytest.raises(ImpastoError) as caught:
+            parse_reference(text, names)
+        assert str(caught.value).endswith(expected) and str(caught.value).startswith("style ")
+
+
+# The package
+
+
+def test_the_package_lists_its_names_and_does_not_import_torch() -> None:
+    assert set(impasto.__all__) <= set(dir(impasto)) and impasto.ImpastoError is ImpastoError
+    assert {"load", "train", "Pipeline", "Generated", "TrainConfig"} <= set(impasto.__all__)
+    assert all(getattr(impasto, name) is not None for name in impasto.__all__)
+    names: dict[str, Any] = {}
+    exec("from impasto import *", names)
+    assert set(impasto.__all__) <= set(names)
+    with pytest.raises(AttributeError, match="pipeline"):
+        impasto.pipeline  # noqa: B018
+    code = "import sys, impasto as i; dir(i); i.GenerateConfig(style='a'); print({'torch', 'PIL'} & {*sys.modules})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"
+
+
+# Progress of trainings
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, run: Path, *arguments: Any) -> None:
+    """Call ``impasto.train`` with a training that only sends its last event."""
+
+    def train(config: TrainConfig, listeners: tuple[Listener, ...], cancel: Callable[[], bool]) -> SimpleNamespace:
+        for listener in listeners:
+            listener(Finished(config.out, complete=True, seconds=3))
+        return SimpleNamespace(folder=config.out)
+
+    monkeypatch.setattr("impasto.api._train", train)
+    assert impasto.train(TrainConfig(data="x", out=str(run), device="cpu"), *arguments).name == str(run)
+
+
+def test_training_shows_its_progress_on_a_terminal(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = FakeTerminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    trained(monkeypatch, run)
+    assert "Done in 3s" in stream.getvalue()
+    events: list[object] = []
+    for arguments in ((), [], [events.append]):
+        stream.truncate(0)
+        trained(monkeypatch, run, arguments)
+        assert stream.getvalue() == ""
+    assert len(events) == 1
+    monkeypatch.setenv("RANK", "1")
+    trained(monkeypatch, run)
+    assert stream.getvalue() == ""
+
+
+def test_training_shows_its_progress_in_a_notebook_only(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(monkeypatch, run)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=1)))
+    trained(monkeypatch, run)
+    assert "Done in 3s" in capsys.readouterr().out

@@ -1,4 +1,5 @@
 import doctest
+import itertools
 import os
 import re
 import subprocess
@@ -8,15 +9,17 @@ from pathlib import Path
 import pytest
 
 import impasto
+from impasto import terminal
 from impasto.cli import flags as flags_module
-from impasto.cli import inspect, main, outputs, terminal, train
+from impasto.cli import inspect, main, outputs, train, usage
+from impasto.text import TEXT_DIM, TextEncoder
 from impasto.training import budget
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "flags.txt"
 RENEW = "IMPASTO_RENEW_GOLDEN"
 COMMANDS = tuple(
     "train;generate;stylize;fuse;vary;interpolate;mix;style save;style show;reconstruct;encode;decode;caption;search;"
-    "serve;models;inspect;evaluate".split(";")
+    "serve;models;styles;inspect;evaluate".split(";")
 )
 
 
@@ -61,7 +64,7 @@ def test_every_flag_has_a_help_text_and_every_command_an_example(
     lines = re.findall(r"^[│ ] (-{1,2}\w.*?) *│?$", text, re.MULTILINE)
     assert lines
     for line in lines:
-        assert re.search(r"  +[\w\"]+,? [\w-]+", line), line
+        assert re.search(r"  +[\w\"-]+,? [\w-]+", line), line
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
@@ -83,6 +86,110 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     assert min(seconds) < 0.5
 
 
+def help_of(*command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main.main([*command, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_fits_a_screen_with_one_line_per_command(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = help_of(capsys=capsys).splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 100
+    names = [match[1] for line in lines if (match := re.match(r"  ([a-z]+)  +\S", line))]
+    assert sorted(names) == sorted({command.split()[0] for command in COMMANDS})
+    actions = re.findall(r"^  ([a-z]+) ", help_of("style", capsys=capsys), re.MULTILINE)
+    assert [f"style {action}" for action in actions] == [c for c in COMMANDS if c.startswith("style ")]
+
+
+def boxes(text: str) -> dict[str, set[str]]:
+    """The flags in each box of a help text."""
+    result: dict[str, set[str]] = {}
+    title = ""
+    for line in text.splitlines():
+        if match := re.match(r"(?:╭─)? ([a-z ]+?) (?:─+╮)?$", line.rstrip() + " "):
+            title = match[1]
+        elif match := re.match(r"[│ ] +(-[a-zA-Z-].*?)(?:  |$)", line):
+            result.setdefault(title, set()).update(re.findall(r"--[\w-]+", match[1]))
+    return result
+
+
+def test_flags_are_in_groups(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    groups = boxes(help_of("generate", capsys=capsys))
+    assert groups["sampling options"] == {
+        "--seed",
+        "--steps",
+        "--temperature",
+        "--guidance",
+        "--internal-guidance",
+    }
+    assert groups["output options"] == {
+        "--tile",
+        "--palette",
+        "--pixel-art",
+        "--opaque",
+        "--start",
+        "--grid",
+        "--format",
+    }
+    assert groups["device options"] == {"--device", "--dtype"}
+    assert groups["message options"] == {"--quiet", "--json"}
+    assert {"--style", "--text", "--count", "--out", "--width"} <= groups["options"]
+    for command in COMMANDS:
+        if command.split()[0] not in ("train", "serve"):
+            assert boxes(help_of(*command.split(), capsys=capsys))["message options"] == {"--quiet", "--json"}
+
+
+def test_help_reads_well(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of("stylize", capsys=capsys)
+    example = (
+        "impasto stylize runs/paintings cat.png holiday --style monet mine:2 my.style --strength 0.8 --out stylized"
+    )
+    assert example in text.splitlines(), "an example is one line, whatever the width"
+    assert "(default: True)" not in text and "(default: False)" not in text
+    words = " ".join(re.sub(r"[│\n]", " ", text).split())
+    assert "--no-temporal-smoothing Do not smooth clips." in words
+    assert "Folder of a run, model file or built-in model (icons, painter)." in words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_lines_of_help_break_only_at_the_width(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    text = help_of(*command.split(), capsys=capsys)
+    flags_start = re.search(r"^(╭─)? (positional|options)", text, re.MULTILINE)
+    assert flags_start
+    lines = [line.strip(" │") for line in text[flags_start.start() :].splitlines()]
+    for before, line in itertools.pairwise(lines):
+        if before.startswith("-") and not line.startswith("-") and re.match(r"[^╭╰─]", line):
+            assert "  " not in before, f"{before} / {line}"  # a long flag has its text on the next line
+        elif re.match(r"[a-zA-Z0-9(]", before) and "  " not in before:
+            assert not re.match(r"[a-zA-Z0-9(]", line), f"{before} / {line}"
+
+
+def test_the_text_encoder_prints_nothing_and_leaves_the_switches_of_its_library(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    logging = pytest.importorskip("transformers.utils.logging")
+    logging.enable_progress_bar()
+    assert TextEncoder()(["a cat"]).shape == (1, TEXT_DIM)
+    assert capfd.readouterr() == ("", "")
+    assert logging.is_progress_bar_enabled()
+
+
+def test_the_advice_fits_the_reason(tmp_path: Path) -> None:
+    from impasto.atomic import write_text_atomically
+    from impasto.errors import ImpastoError
+
+    (tmp_path / "file").touch()
+    with pytest.raises(ImpastoError) as caught:
+        write_text_atomically(tmp_path / "file" / "x.txt", "x")
+    assert "Choose another --out" in caught.value.command_line and "space" not in caught.value.command_line
+
+
 def test_the_module_prints_the_version() -> None:
     result = run("--version")
     assert (result.returncode, result.stdout) == (0, f"impasto {impasto.__version__}\n")
@@ -91,8 +198,17 @@ def test_the_module_prints_the_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Expected one of"),
-        (("draw",), "draw"),
+        ((), "COMMAND is missing: see impasto --help."),
+        (("draw",), "impasto has no command draw. See impasto --help."),
+        (("genrate", "icons"), "impasto has no command genrate. Did you mean generate? See impasto --help."),
+        (("style", "shwo", "x"), "impasto style has no command shwo. Did you mean show? See impasto style --help."),
+        (("--versio",), "impasto has no flag --versio. See impasto --help."),
+        (
+            ("generate", "icons", "--styl", "noto"),
+            "impasto generate has no flag --styl. Did you mean --style? See impasto generate --help.",
+        ),
+        (("style", "save", "icons", "a", "--uot=x"), "Did you mean --out? See impasto style save --help."),
+        (("fuse", "icons", "a.png", "b.png"), "unexpected arguments: a.png, b.png. See impasto fuse --help."),
         (("generate", "run", "--out", "o", "--colour", "red"), "--colour"),
         (("train", "images"), "--out"),
         (("generate", "run", "--out", "o", "-n", "many"), "-n"),
@@ -106,6 +222,7 @@ def test_wrong_command_lines(arguments: tuple[str, ...], message: str, capsys: p
     captured = capsys.readouterr()
     assert caught.value.code == 2
     assert message in captured.err and captured.out == ""
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
 
 
 def test_an_input_error_is_one_line_without_traceback(tmp_path: Path) -> None:
@@ -158,7 +275,7 @@ def test_a_closed_output_pipe_is_no_error(action: str) -> None:
     assert process.wait(30) == main.BROKEN_PIPE
 
 
-@pytest.mark.parametrize("module", [budget, flags_module, outputs, terminal, train])
+@pytest.mark.parametrize("module", [budget, flags_module, outputs, terminal, train, usage])
 def test_examples_in_docstrings(module: object) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ class FakeModel:
         self.path, self.device = path, device
 
     def generate(
-        self, count: int, config: GenerateConfig, *, start: int, on_step: Callable[[int, int], None]
+        self, count: int, config: GenerateConfig, *, start: int = 0, on_step: Callable[[int, int], None]
     ) -> Iterator[Generated]:
         sources = {name: self.style_hash for name in config.style if ":" not in name}
         for index in range(start, start + count):
@@ -87,7 +88,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A run folder that a fake API loads; the working directory is its parent."""
     module = ModuleType("impasto.api")
 
-    def load(path: Path, device: str = "auto") -> FakeModel:
+    def load(path: Path, device: str = "auto", dtype: str = "auto") -> FakeModel:
         if not path.is_dir():
             raise ImpastoError(f"{path} is not a run.")
         return FakeModel(path, device)
@@ -98,6 +99,18 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     return Path("run")
+
+
+def touch(*names: str) -> None:
+    """Empty files in place of images, which the fake model does not read."""
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The JSON objects on stdout, one per line."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def call(line: str) -> int:
@@ -181,12 +194,13 @@ def test_recipe_of_a_moved_run(run: Path, capsys: pytest.CaptureFixture[str]) ->
         "--guidance 3",
         "--internal-guidance 3",
         "--grid",
+        "--dtype float32",
     ],
 )
 def test_recipe_refuses_the_flags_that_it_contains(run: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = flag.split()[0]
     message = error_of(f"generate run --out new --recipe x.png {flag}", capsys)
-    assert message == f"error: {name} cannot be used with --recipe: the recipe decides it.\n"
+    assert message == f"error: {name} cannot be used with --recipe: the recipe decides it; omit {name}.\n"
 
 
 @pytest.mark.parametrize(
@@ -218,6 +232,7 @@ def test_generate_needs_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_skipped_files_are_reported(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("folder").mkdir()
     assert call("reconstruct run folder --out seen") == 0
     assert call("encode run folder --out v.npz") == 0
     assert capsys.readouterr().err.count("warning: skipped broken.png: truncated\n") == 2
@@ -256,6 +271,7 @@ def test_grid(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("flag", "num_cells"), [("", 2), ("--levels", 5)])
 def test_reconstruct(run: Path, flag: str, num_cells: int) -> None:
+    touch("a/x.png", "b/x.png")
     assert call(f"reconstruct run a/x.png b/x.png --out seen {flag}") == 0
     assert sorted(p.name for p in Path("seen").iterdir()) == ["x-2.png", "x.png"]
     with Image.open("seen/x.png") as sheet:
@@ -271,6 +287,7 @@ def test_images_are_needed(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_encode_then_decode(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch("a.png", "../b.png")
     assert call("encode run a.png ../b.png --out v.npz") == 0
     assert capsys.readouterr().out == "v.npz: 2 images, style 3\n"
     latents = Latents.load(Path("v.npz"))
@@ -308,6 +325,8 @@ def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "training" not in json.loads(capsys.readouterr().out)
     settings = TrainConfig(Path("pics"), Path("run"), seed=5)
     (run / "config.json").write_text(config.to_json(settings))
+    assert "its training has not saved yet. Wait for" in error_of("inspect run", capsys)
+    (run / "model.safetensors").touch()
     assert main(["inspect", "run"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["fingerprint"] == FINGERPRINT and summary["model"]["collections"] == ["noto"]
@@ -334,3 +353,93 @@ def test_progress_bar_on_a_terminal(
     text = capsys.readouterr().err
     assert "generating" in text and "4/4" in text and "step 8/8" in text
     assert len([*Path("new").iterdir()]) == 4
+
+
+def test_out_defaults_to_one_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch("a.png")
+    assert call("generate run -n 1") == call("reconstruct run a.png") == 0
+    assert sorted(p.name for p in Path("pictures").iterdir()) == ["a.png", "seed0-0000.png"]
+    assert capsys.readouterr().out == "pictures/seed0-0000.png\npictures/a.png\n"
+    assert call("generate run -n 1 -o new") == 0
+    assert Path("new/seed0-0000.png").exists()
+
+
+@pytest.mark.parametrize("line", ["--json generate run -n 2 --seed 3", "generate --json run -n 2 --seed 3 --quiet"])
+def test_results_as_json(run: Path, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(line) == 0
+    lines = records(capsys)
+    assert [(line["path"], line["seed"], line["index"]) for line in lines] == [
+        ("pictures/seed3-0000.png", 3, 0),
+        ("pictures/seed3-0001.png", 3, 1),
+    ]
+    assert all(line["seconds"] >= 0 for line in lines)
+
+
+def test_json_of_the_other_commands(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch("a.png")
+    for line, keys in {
+        "reconstruct run a.png": {"path", "image", "seconds"},
+        "encode run a.png -o v.npz": {"path", "images", "levels"},
+        "decode run v.npz": {"path", "name", "seconds"},
+        "inspect run": {"run", "fingerprint", "model"},
+        "styles run": {"style"},
+        "models": {"name", "about", "resolution", "megabytes", "licence", "styles"},
+    }.items():
+        assert call(f"{line} --json") == 0
+        lines = records(capsys)
+        assert lines and all(set(line) == keys for line in lines), line
+
+
+def test_quiet_prints_results_and_warnings_only(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    Path("folder").mkdir()
+    assert call("--quiet reconstruct run folder") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "pictures/folder.png\n" and captured.err == "warning: skipped broken.png: truncated\n"
+    assert call("generate run -n 1 --clarity 2 --quiet") == 0
+    assert capsys.readouterr().err == ""
+    assert call("models --quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_floating_point_type_is_that_of_the_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[tuple[str, str]] = []
+    load = impasto.api.load
+    monkeypatch.setattr(impasto.api, "load", lambda path, *on: loaded.append(on) or load(path))
+    assert call("generate run -n 1 --dtype bfloat16 --device cpu") == call("generate run -n 1") == 0
+    assert loaded == [("cpu", "bfloat16"), ("auto", "auto")]
+
+
+def test_missing_inputs_are_named_before_the_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("reconstruct nowhere", "encode nowhere -o v.npz", "mix nowhere --style a", "caption nowhere"):
+        name, *rest = command.split()
+        message = error_of(" ".join([name, rest[0], "no.png", *rest[1:]]), capsys)
+        assert message == "error: no.png does not exist: use images, folders or archives (.zip, .tar).\n"
+    assert "no.png does not exist: use an image." in error_of("vary nowhere no.png", capsys)
+
+
+def test_styles_of_a_model(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("styles run") == 0
+    assert capsys.readouterr().out == "noto\n"
+    assert call("styles run -n 3 --seed 2 --out sheets") == 0
+    assert capsys.readouterr().out == "noto\nsheets/styles.png\n"
+    with Image.open("sheets/styles.png") as sheet:
+        assert sheet.height == 4 + 132 and sheet.width > 3 * 132 + 20
+    assert error_of("styles run --seed 2", capsys) == (
+        "error: --seed needs --out, the folder for the sheet: add --out, or omit --seed.\n"
+    )
+    assert "-n 17: use a whole number from 1 to 16" in error_of("styles run -n 17 --out sheets", capsys)
+
+
+def test_models_are_listed_in_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert call("models") == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert len(lines) < 16 and max(map(len, lines)) <= 100
+    assert "16 styles: circle-flags, crawl," in captured.out and "more: impasto styles painter" in captured.out
+    assert "PSNR" not in captured.out and "impasto models NAME" in captured.err
+    assert call("models icons") == 0
+    assert "PSNR" in capsys.readouterr().out

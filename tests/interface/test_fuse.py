@@ -1,5 +1,6 @@
 """`impasto fuse` on a model of random weights: weights of the sources, sizes, order, recipes, and refusals."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,37 @@ def test_sheets_of_styles_and_of_strengths(model: Pipeline, capsys: pytest.Captu
     assert "--strength 2" in capsys.readouterr().err
     assert main([*command.split(), "--out", "x.png"]) == 2
     assert "--style is missing" in capsys.readouterr().err
+
+
+def test_without_a_name_the_images_go_to_the_default_folder(
+    model: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("fuse run --orientation a.png --steps 1 --device cpu --json".split()) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["path"], record["seed"], record["index"]) == ("pictures/fused.png", 0, 0)
+    assert main("fuse run --orientation a.png --steps 1 --device cpu -n 2 -o new".split()) == 0
+    assert capsys.readouterr().out == "2 images: new/fused-0000.png to new/fused-0001.png\n"
+    assert main("mix run a.png --style a --steps 1 --device cpu".split()) == 0
+    assert capsys.readouterr().out == "pictures/sheet.png\n"
+    assert main("fuse run --orientation no.png --device cpu".split()) == 2
+    assert "no.png does not exist: check the path. Images are read from files" in capsys.readouterr().err
+
+
+def test_the_floating_point_type_is_in_the_recipe(model: Pipeline) -> None:
+    assert main("fuse run --orientation a.png --steps 1 --device cpu --dtype bfloat16 -o x.png".split()) == 0
+    assert read_recipe(Path("x.png")).dtype == "bfloat16"
+
+
+def test_several_images_are_varied_and_folders_are_mixed(model: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path("other"), "a.png", "b.png")
+    assert main("vary run a.png other/a.png -n 2 --steps 1 --device cpu".split()) == 0
+    assert capsys.readouterr().out == "4 images in pictures\n"
+    names = sorted(p.name for p in Path("pictures").iterdir())
+    assert names == ["a-0000.png", "a-0001.png", "a-2-0000.png", "a-2-0001.png"]
+    settings = read_recipe(Path("pictures/a-2-0001.png")).settings
+    assert isinstance(settings, FuseConfig) and settings.pixel == ("other/a.png",)
+    assert main("mix run other c.png --style a --steps 1 --device cpu --json".split()) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 3
+    styles = [f"a:{weight}" for weight in range(1, 135)]
+    assert main(["mix", "run", "other", "c.png", "--style", *styles, "--device", "cpu"]) == 2
+    assert "a sheet of 402 images: use at most 400." in capsys.readouterr().err

@@ -2,9 +2,11 @@
 
 import dataclasses
 import doctest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import impasto
@@ -25,14 +27,17 @@ from impasto.config import (
     FuseConfig,
     GenerateConfig,
     ModelConfig,
+    Output,
     Sampling,
+    Size,
     StylizeConfig,
+    TrainConfig,
     build,
     flat,
 )
 from impasto.create import fuse as fuse_module
 from impasto.create import stylize as stylize_module
-from impasto.errors import ImpastoError
+from impasto.errors import ImpastoError, in_python
 from impasto.model.impasto import load_model, save_model
 from impasto.model.levels import LEVEL_NAMES
 from impasto.settings import changed, kind_of, leaves
@@ -83,13 +88,76 @@ def test_every_setting_has_one_name_a_help_text_and_a_default_in_its_range(setti
 def test_a_value_out_of_range_names_its_flag(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ImpastoError) as caught:
         flat(StylizeConfig, **values)
+    assert caught.value.command_line == message
+    assert str(caught.value) == in_python(message) and "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("--num-shifts 4: use it with --flow off.", "num_shifts 4: use it with flow off."),
+        ("-n 0: use 1; see (--start).", "count 0: use 1; see (start)."),
+        ("--no-temporal-smoothing does nothing", "temporal_smoothing=False does nothing"),
+        ("use --objective.freeze-encoders-after 0.", "use objective.freeze_encoders_after 0."),
+        (
+            "try: impasto generate MODEL --style IMAGE. Or --flow on.",
+            "try: impasto generate MODEL --style IMAGE. Or flow on.",
+        ),
+        ("run `impasto train x --text` or use --out", "run `impasto train x --text` or use out"),
+        ('needs --text: pip install --no-deps -e ".[text]"', 'needs text: pip install --no-deps -e ".[text]"'),
+        ("was not written by Impasto: use another --out", "was not written by Impasto: use another out"),
+        ("a--b/--c.png is damaged", "a--b/--c.png is damaged"),
+        ("--max-side: x-n and -north stay", "max_side: x-n and -north stay"),
+    ],
+)
+def test_messages_in_python_name_settings_instead_of_flags(message: str, expected: str) -> None:
+    error = ImpastoError(message)
+    assert (str(error), error.command_line) == (expected, message)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: GenerateConfig(style=3),
+            "GenerateConfig(style=3): use a name, a path, an image or a sequence of them.",
+        ),
+        (
+            lambda: FuseConfig(pixel=[None]),
+            "FuseConfig(pixel=None): use a name, a path, an image or a sequence of them.",
+        ),
+        (lambda: Sampling(steps="8"), "Sampling(steps='8'): use a whole number from 1 to 1000."),
+        (lambda: Sampling(seed=1.5), "Sampling(seed=1.5): use a whole number from 0 to 9223372036854775807."),
+        (lambda: StylizeConfig(flow="yes"), "StylizeConfig(flow='yes'): use auto, on or off."),
+        (lambda: StylizeConfig(preserve_color=1), "StylizeConfig(preserve_color=1): use True or False."),
+        (lambda: GenerateConfig(sampling=3), "GenerateConfig(sampling=3): use a value of type Sampling."),
+        (lambda: FuseConfig(level_weights=1), "FuseConfig(level_weights=1): use 4 numbers from 0."),
+        (lambda: TrainConfig(data=1, out="x"), "TrainConfig(data=1): use a path."),
+        (lambda: TrainConfig(data="x", out="y", batch_size=2.5), "TrainConfig(batch_size=2.5): use a whole number."),
+    ],
+)
+def test_wrong_types_name_the_argument(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ImpastoError) as caught:
+        build()
     assert str(caught.value) == message
 
 
+def test_values_are_converted_to_the_types_of_the_settings() -> None:
+    config = TrainConfig(data="emoji", out="runs/x", size="tiny", minutes=3)
+    assert config == TrainConfig(Path("emoji"), Path("runs/x"), Size.TINY, minutes=3.0)
+    assert isinstance(config.data, Path) and config.size is Size.TINY and type(config.minutes) is float
+    assert GenerateConfig(style="noto") == GenerateConfig(style=("noto",)) == GenerateConfig(style=["noto"])
+    assert GenerateConfig(style=[Path("a.png"), ("b.png", 0.5)]).style == ("a.png", "b.png:0.5")
+    assert StylizeConfig(flow="on").flow is Flow.ON
+    assert FuseConfig(level_weights=[1, 0, 0, 0]).level_weights == (1.0, 0.0, 0.0, 0.0)
+    assert Output(palette=16).palette == "16" and Output(palette=Path("a.hex")).palette == "a.hex"
+    assert type(Sampling(steps=np.int64(3)).steps) is int
+
+
 def test_ranges_of_tuples_and_multiples() -> None:
-    with pytest.raises(ImpastoError, match=r"--level-weights -1: use numbers from 0\."):
+    with pytest.raises(ImpastoError, match=r"level_weights -1\.0: use numbers from 0\."):
         FuseConfig(level_weights=(1, 1, 1, -1))
-    with pytest.raises(ImpastoError, match=r"--height 65: use a multiple of 32 from 32 to 4096\."):
+    with pytest.raises(ImpastoError, match=r"height 65: use a multiple of 32 from 32 to 4096\."):
         GenerateConfig(height=65)
 
 
@@ -179,7 +247,7 @@ def test_a_sheet_has_no_settings_of_clips_and_one_kind_of_strength(
 
 def test_python_needs_a_style_and_sources(run: Path) -> None:
     model = impasto.load(run, "cpu")
-    with pytest.raises(ImpastoError, match="--style is missing"):
+    with pytest.raises(ImpastoError, match=r"^style is missing"):
         model.stylizer(StylizeConfig())
     with pytest.raises(ImpastoError, match="nothing to fuse"):
         next(model.fuse(FuseConfig()))

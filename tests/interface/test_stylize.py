@@ -1,6 +1,8 @@
 """`impasto stylize` and `impasto style` with random weights: sizes, resuming, recipes, shifts, styles and refusals."""
 
 import dataclasses
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +221,51 @@ def test_strength_attenuates_colours_before_structure(tiny: ModelConfig) -> None
     # At the finest stride almost nothing else is left.
     torch.testing.assert_close(posteriors[2].maps[2].mean, structure.maps[2].mean, atol=1e-2, rtol=0)
     torch.testing.assert_close(posteriors[2].style.mean, style.mean)
+
+
+def test_several_inputs_have_outputs_of_different_names(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path(), "x.png", "other/x.png")
+    write_noise(Path("in"), "x.png", "deep/y.png")
+    with zipfile.ZipFile("more.zip", "w") as archive:
+        archive.write("x.png", "x.png")
+    line = "run x.png other/x.png in more.zip --style a --out new"
+    assert stylize(line) == 0
+    assert capsys.readouterr().out == "5 images in new\n"
+    names = sorted(p.relative_to("new").as_posix() for p in Path("new").rglob("*.png"))
+    assert names == ["in/deep/y.png", "in/x.png", "more/x.png", "x-2.png", "x.png"]
+    assert read_recipe(Path("new/x-2.png")).content == "other/x.png"
+    assert stylize(f"{line} --json") == 0
+    lines = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert [line["path"] for line in lines][:2] == ["new/x.png", "new/x-2.png"] and all(line["kept"] for line in lines)
+
+
+def test_several_inputs_are_checked_before_the_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(Path(), "x.png", "y.png")
+    Path("broken.png").write_bytes(b"no image")
+    assert stylize("run x.png nothing.png --style a --out new") == 2
+    message = "nothing.png does not exist: use images, folders, archives (.zip, .tar) or clips (.mp4, .webm, .gif)."
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert stylize("run x.png y.png --style a --no-temporal-smoothing --out new") == 2
+    assert "IMAGES is not a clip" in capsys.readouterr().err
+    Path("new").mkdir()
+    noise().save("new/y.png")
+    assert stylize("run x.png y.png --style a --out new") == 2
+    assert "y.png exists and was not written by Impasto" in capsys.readouterr().err
+    assert sorted(p.name for p in Path("new").iterdir()) == ["y.png"]
+    assert stylize("run x.png broken.png --style a --out other") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "other/x.png\n" and captured.err.startswith("warning: skipped broken.png: ")
+    assert stylize("run --style a --out new") == 2
+    assert "IMAGES is missing" in capsys.readouterr().err
+
+
+def test_images_and_clips_may_be_mixed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    write_noise(Path(), "x.png")
+    noise(40, 40).save("x.gif", save_all=True, append_images=[noise(40, 40, seed=1)])
+    assert stylize("run x.gif x.png --style a --no-temporal-smoothing --out new") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("2 files in new\nnew/x.webm: 2 frames, frame difference ")
+    assert sorted(p.name for p in Path("new").iterdir()) == ["x-2.png", "x.webm"]
+    settings = read_recipe(Path("new/x-2.png")).settings
+    assert isinstance(settings, StylizeConfig) and settings.temporal_smoothing, "an image has no settings of clips"

@@ -49,12 +49,10 @@ ALLOWED = {
 """The studio's own interface, by prefix: what may stay there."""
 
 
-OTHER_WORDS = re.compile(r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b|--out pictures|image\.draft\(")
-"""Addresses, names of files and of Pillow's methods, the folder of the first example."""
-
-
-OTHER_WORDS = re.compile(r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b|--out pictures|image\.draft\(|`draft`")
-"""Addresses, names of files, the folder of the first example, and a method of Pillow."""
+OTHER_WORDS = re.compile(
+    r"https?://\S+|\S+\.(?:png|jpe?g|webp|svg)\b|--out pictures|Path\(.pictures.\)|image\.draft\(|`draft`"
+)
+"""Addresses, names of files, the default of --out, and a method of Pillow."""
 
 
 def lines() -> list[tuple[str, int, str]]:

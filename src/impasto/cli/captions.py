@@ -6,10 +6,14 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import counted, warn
+from impasto.cli.device import DEVICE, DeviceFlags
+from impasto.cli.flags import RUN_HELP
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import check_exist, counted
 from impasto.errors import ImpastoError
 
 MAX_SENTENCES = 100_000
+CAPTIONED = "It must be trained with --text, as icons is."
 
 
 @dataclass(frozen=True)
@@ -21,18 +25,17 @@ class Caption:
     impasto caption runs/emoji mine --vocabulary words.txt --top 1 --out vectors.npz
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run, which must be trained with --text."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=f"{RUN_HELP} {CAPTIONED}")]
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Files, folders or archives."""
     vocabulary: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: training captions)")] = None
     """File of candidate sentences, one per line, in English."""
     top: int = 3
     """Number of sentences per image."""
-    out: Annotated[Path | None, arg(metavar="FILE.npz", help_behavior_hint="(default: none)")] = None
+    out: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE.npz", help_behavior_hint="(default: none)")] = None
     """Write the names and text vectors too, as .npz or .parquet."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: DeviceFlags = DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Print one line per image; returns the exit code."""
@@ -41,15 +44,17 @@ class Caption:
         if self.top < 1:
             raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
         sentences = _lines(self.vocabulary) if self.vocabulary is not None else []
-        from impasto import api
+        check_exist(self.images)
         from impasto.create.vectors import Latents, check_writable
 
         if self.out is not None:
             check_writable(self.out)
-        model = api.load(self.run_folder, self.device)
-        loaded = model.read(self.images, [warn])
+        model = self.device.load(self.run_folder)
+        loaded = model.read(self.images, [self.message.warn])
         for name, matches in model.caption(loaded, sentences, self.top):
-            print(f"{name}: " + ", ".join(f"{match.name} ({match.cosine:.2f})" for match in matches))
+            captions = [{"text": match.name, "cosine": match.cosine} for match in matches]
+            self.message.record(image=name, captions=captions)
+            self.message.text(f"{name}: " + ", ".join(f"{match.name} ({match.cosine:.2f})" for match in matches))
         if self.out is not None:
             names, vectors = model.text_vectors(loaded)
             Latents(names, {"text": vectors.numpy()}, model.fingerprint).save(self.out)
@@ -63,16 +68,15 @@ class Search:
     impasto search runs/emoji images --text "a smiling cat" --top 5
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run, which must be trained with --text."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=f"{RUN_HELP} {CAPTIONED}")]
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Files, folders or archives."""
     text: str
     """Text to search for, in English."""
     top: int = 20
     """Number of images to print."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: DeviceFlags = DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Print the best matches, best first; returns the exit code."""
@@ -80,11 +84,11 @@ class Search:
             raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.top < 1:
             raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
-        from impasto import api
-
-        model = api.load(self.run_folder, self.device)
-        for match in model.search(model.read(self.images, [warn]), self.text)[: self.top]:
-            print(f"{match.cosine:.3f}  {match.name}")
+        check_exist(self.images)
+        model = self.device.load(self.run_folder)
+        for match in model.search(model.read(self.images, [self.message.warn]), self.text)[: self.top]:
+            self.message.record(image=match.name, cosine=match.cosine)
+            self.message.text(f"{match.cosine:.3f}  {match.name}")
         return 0
 
 

@@ -1,5 +1,6 @@
 """impasto evaluate: scores of a model, each with its reference."""
 
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import flags
-from impasto.cli.outputs import check_folder, counted
+from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
+from impasto.cli.flags import RUN_HELP, flags
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import Out, check_exist, check_folder, counted
 from impasto.config import EVALUATE_CONFIG, EvaluateConfig, Fit
 
 LINE_SECONDS = 10.0
@@ -25,44 +28,48 @@ class Evaluate:
     impasto evaluate runs/emoji emoji --samples 500 --against all --out report
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
     images: Annotated[Positional[Path], arg(metavar="IMAGES")]
     """The folder or archive that it was trained on; the held-out images are identified by their content."""
-    out: Path
+    out: Out
     """Folder for report.html, report.json and the sheets."""
     settings: Annotated[EvaluateConfig, flags()] = EVALUATE_CONFIG
     fit: Fit | None = None
     """How images become square; by default as in training."""
     features: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     """Compute distances in the features of this ONNX network too, such as Inception or DINOv2."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: FlowDeviceFlags = FLOW_DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Evaluate, print the scores and write the report; returns the exit code."""
         check_folder(self.out)
-        from impasto import api
-        from impasto.evaluate.report import to_text, write_report
+        check_exist([self.images], "the folder or archive of its training")
+        from impasto.evaluate.report import to_json, to_text, write_report
 
-        model = api.load(self.run_folder, self.device)
-        report = model.evaluate(self.images, self.settings, fit=self.fit, features=self.features, progress=_Progress())
-        print(to_text(report))
+        model = self.device.load(self.run_folder)
+        progress = _Progress(shown=not self.message.quiet)
+        report = model.evaluate(self.images, self.settings, fit=self.fit, features=self.features, progress=progress)
+        self.message.text(to_text(report))
         written = write_report(report, self.out, f"Impasto: {self.run_folder} on {self.images}")
-        print(f"{counted(len(written), 'file')} in {self.out}; open {self.out / 'report.html'}")
+        self.message.record(path=self.out / "report.html", **json.loads(to_json(report)))
+        self.message.text(f"{counted(len(written), 'file')} in {self.out}; open {self.out / 'report.html'}")
         return 0
 
 
 class _Progress:
     """Prints the current score and its progress on stderr: one live line on a terminal, otherwise a line at times."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: bool = True) -> None:
+        self._shown = shown
         self._last = (-LINE_SECONDS, "")
 
     def __call__(self, score: str, done: int, total: int) -> None:
         now = time.monotonic()
         terminal = sys.stderr.isatty()
         seconds, before = self._last
+        if not self._shown:
+            return
         if score == before and now - seconds < (0.2 if terminal else LINE_SECONDS):
             return
         self._last = (now, score)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import OmitArgPrefixes, arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from impasto.errors import ImpastoError
 from impasto.migration import conditioning_scale_of
-from impasto.settings import changed, kind_of, leaves
+from impasto.settings import Leaf, changed, kind_of, leaves
 
 METAVARS = {
     "palette": "N|COLOURS|FILE",
@@ -36,6 +36,20 @@ DEFAULTS = {
     "width": "the model's",
 }
 """Meaning of the defaults None and (), for the help."""
+HELP = {
+    "temporal_smoothing": "Do not smooth clips. By default flicker is reduced by averages over time, along the optical "
+    "flow.",
+    "palette": "Restrict the colours: a number of colours, a list of hexadecimal colours with commas between them, or "
+    "a file (.png, .gpl, .hex).",
+}
+"""Help of settings that reads differently on the command line: of a switch that turns off, and of a list of colours,
+which the help would break over lines at its commas."""
+COMMON = ("style", "text", "negative_text")
+"""Settings that the help lists first."""
+GROUPS = ("sampling", "output")
+"""Parts of the settings whose flags have a box of their own in the help; the others share that of the command."""
+RUN_HELP = "Folder of a run, model file or built-in model (icons, painter)."
+"""Help of the argument RUN."""
 REGISTRY = ConstructorRegistry()
 """Constructors for ``tyro.cli``."""
 
@@ -69,20 +83,56 @@ def _settings_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
         try:
             return changed(defaults, **values)
         except ImpastoError as error:
-            raise RefusedError(str(error)) from error
+            raise RefusedError(error.command_line) from error
 
-    fields = []
-    for leaf in leaves(defaults):
-        if leaf.name in omit:
-            continue
-        kind = kind_of(leaf.hint)
-        hint = "(required)" if leaf.name in required else None
-        if hint is None and leaf.default in (None, ()):
-            hint = f"(default: {DEFAULTS[leaf.name]})"
-        described = arg(metavar=METAVARS.get(leaf.name), help_behavior_hint=hint)
-        plain = kind.type | None if kind.optional else kind.type
-        fields.append(StructFieldSpec(leaf.name, Annotated[plain, described], leaf.default, leaf.help))  # pyrefly: ignore
-    return StructConstructorSpec(build, tuple(fields))
+    chosen = [leaf for leaf in leaves(defaults) if leaf.name not in omit]
+    own = [leaf for leaf in chosen if leaf.path[0] not in GROUPS]
+    own.sort(key=lambda leaf: COMMON.index(leaf.name) if leaf.name in COMMON else len(COMMON))
+    fields = [_field(leaf, leaf.name in required) for leaf in own]
+    for group in GROUPS:
+        if members := [leaf for leaf in chosen if leaf.path[0] == group]:
+            fields.append(_group_field(group, members, required))
+    return StructConstructorSpec(lambda **values: build(**_ungrouped(values)), tuple(fields))
+
+
+def _ungrouped(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of leaves by name; those of a group are in a dictionary."""
+    groups = [values.pop(group) for group in GROUPS if group in values]
+    return values | {name: value for group in groups for name, value in group.items()}
+
+
+class _Group:
+    """Base of the types that mark a group of settings."""
+
+    fields: Sequence[StructFieldSpec]
+
+
+def _group_field(group: str, members: Iterable[Leaf], required: Collection[str]) -> StructFieldSpec:
+    """A field that holds the values of ``members`` by name; the help shows their flags in the box of ``group``."""
+    fields = tuple(_field(leaf, leaf.name in required) for leaf in members)
+    kind = type("Group", (_Group,), {"fields": fields})
+    return StructFieldSpec(group, Annotated[kind, OmitArgPrefixes], kind(), "")  # pyrefly: ignore
+
+
+@REGISTRY.struct_rule
+def _group_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+    if not (isinstance(info.type, type) and issubclass(info.type, _Group)):
+        return None
+    return StructConstructorSpec(lambda **values: values, tuple(info.type.fields))
+
+
+def _field(leaf: Leaf, is_required: bool) -> StructFieldSpec:
+    """The flag of one setting."""
+    kind = kind_of(leaf.hint)
+    hint = "(required)" if is_required else None
+    if hint is None and leaf.default in (None, ()):
+        hint = f"(default: {DEFAULTS[leaf.name]})"
+    if leaf.default is True or leaf.default is False:
+        hint = ""  # a switch changes the default
+    described = arg(metavar=METAVARS.get(leaf.name), help_behavior_hint=hint)
+    plain = kind.type | None if kind.optional else kind.type
+    help = HELP.get(leaf.name, leaf.help)
+    return StructFieldSpec(leaf.name, Annotated[plain, described], leaf.default, help)  # pyrefly: ignore
 
 
 @dataclass(frozen=True)
@@ -146,7 +196,9 @@ CHANGED = (
 
 
 def with_new_names(arguments: Sequence[str], renamed: Iterable[RenamedFlag] = RENAMED) -> list[str]:
-    """The command line with the current names of its flags; prints a note on stderr for each old or changed flag.
+    """The command line with the current names of its flags.
+
+    Prints a note on stderr for each old or changed flag, if --quiet is not among the arguments.
 
     >>> with_new_names(["fuse", "run", "--steps=4"])
     ['fuse', 'run', '--steps=4']
@@ -155,16 +207,18 @@ def with_new_names(arguments: Sequence[str], renamed: Iterable[RenamedFlag] = RE
     pending: RenamedFlag | None = None
     by_name = {flag.old: flag for flag in renamed if _belongs(flag.commands, arguments)}
     notes = {flag.name: flag.note for flag in CHANGED if _belongs(flag.commands, arguments)}
+    is_quiet = "--quiet" in arguments
     for argument in arguments:
         name, equals, value = split_flag(argument)
         flag = by_name.get(name)
         if flag is None:
-            if name in notes:
+            if name in notes and not is_quiet:
                 print(f"note: {notes[name]}", file=sys.stderr)
             result.append(pending.convert(argument) if pending and pending.convert else argument)
             pending = None
             continue
-        print(f"{flag.old} is now {flag.new}; the old name works until {flag.until}", file=sys.stderr)
+        if not is_quiet:
+            print(f"{flag.old} is now {flag.new}; the old name works until {flag.until}", file=sys.stderr)
         result.append(f"{flag.new}={flag.convert(value) if flag.convert else value}" if equals else flag.new)
         pending = None if equals else flag
     return result

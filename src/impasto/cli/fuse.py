@@ -6,11 +6,11 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import flags
-from impasto.cli.outputs import check_free, counted
-from impasto.cli.progress import Progress
+from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
+from impasto.cli.flags import RUN_HELP, flags
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_count, check_free, counted, image_path
 from impasto.config import FUSE_CONFIG, FuseConfig
-from impasto.errors import ImpastoError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,32 +24,32 @@ class Fuse:
     What no source determines is sampled. The result has the size of the image that gives the structure.
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
-    out: Path
-    """Image to write (.png, .webp or .jpg); with -n above 1: NAME-0000.png, NAME-0001.png, ..."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
     settings: Annotated[FuseConfig, flags()] = FUSE_CONFIG
     count: Annotated[int, arg(aliases=["-n"])] = 1
     """Number of images."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    out: Out = OUT
+    """Image to write (.png, .webp or .jpg), or a folder for fused.png; with -n above 1 NAME-0000.png and so on."""
+    device: FlowDeviceFlags = FLOW_DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Fuse and write; returns the exit code."""
         self.settings.check_sources()
-        if not 1 <= self.count <= 1_000_000:
-            raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
-        from impasto import api
+        check_count(self.count)
         from impasto.create.recipe import check_suffix, save_image
 
-        check_suffix(self.out)
-        paths = [self.out]
+        out = image_path(self.out, "fused.png")
+        check_suffix(out)
+        paths = [out]
         if self.count > 1:
-            paths = [self.out.with_stem(f"{self.out.stem}-{number:04}") for number in range(self.count)]
+            paths = [out.with_stem(f"{out.stem}-{number:04}") for number in range(self.count)]
         check_free(paths)
-        progress = Progress("fusing", self.count)
-        images = api.load(self.run_folder, self.device).fuse(self.settings, self.count, on_step=progress.on_step)
+        progress = self.message.progress("fusing", self.count)
+        images = self.device.load(self.run_folder).fuse(self.settings, self.count, on_step=progress.on_step)
         for path, image in zip(paths, progress.over(images), strict=True):
             save_image(image.image, path, image.recipe)
-        print(paths[0] if self.count == 1 else f"{counted(self.count, 'image')}: {paths[0]} to {paths[-1]}")
+            seed = self.settings.sampling.seed
+            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+        self.message.text(paths[0] if self.count == 1 else f"{counted(self.count, 'image')}: {paths[0]} to {paths[-1]}")
         return 0

@@ -1,18 +1,18 @@
 """impasto generate: new images in the style of a run, or one image reproduced from its recipe."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from impasto.built_in import is_built_in
+from impasto.built_in import built_in_models, is_built_in
+from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import changed_flags, flags
-from impasto.cli.outputs import check_folder, check_free, counted
-from impasto.cli.progress import Progress
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_count, check_folder, check_free, counted
 from impasto.config import GENERATE_CONFIG, GenerateConfig
 from impasto.errors import ImpastoError
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 MAX_GRID_IMAGES = 400
 """Limit of a grid, whose images are all in memory."""
-SET_BY_RECIPE = {"count": "-n", "start": "--start", "grid": "--grid"}
-"""Fields of the command that cannot be used with --recipe, and their flags; no setting can be used with it."""
 GRID_CELL = 128
 """Minimum side of a grid cell in pixels."""
 
@@ -33,6 +31,21 @@ class Format(StrEnum):
     PNG = "png"
     WEBP = "webp"
     JPEG = "jpeg"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Numbers and formats of the written images."""
+
+    start: int = 0
+    """Number of the first image: --start 16 continues after the first 16."""
+    grid: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Write grid.png too, a sheet of all images."""
+    format: Format = Format.PNG
+    """png and webp are lossless and keep transparency; jpeg is lossy, on white."""
+
+
+FILES = Files()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +63,21 @@ class Generate:
     impasto generate --recipe new/seed0-0003.png --out again
     """
 
-    out: Path
-    """Folder to write to."""
     run_folder: Annotated[
         Positional[Path | None],
         arg(metavar="[RUN]", name="run", help_behavior_hint="(required without --recipe)"),
     ] = None
-    """Folder of the run; optional with --recipe, which contains it."""
+    """Folder of a run, model file or built-in model (icons, painter); optional with --recipe, which contains it."""
+    settings: Annotated[GenerateConfig, flags()] = GENERATE_CONFIG
     count: Annotated[int, arg(aliases=["-n"])] = 16
     """Number of images."""
-    settings: Annotated[GenerateConfig, flags()] = GENERATE_CONFIG
-    start: int = 0
-    """Number of the first image: --start 16 continues after the first 16."""
-    grid: bool = False
-    """Write grid.png too, a sheet of all images."""
+    out: Out = OUT
+    """Folder to write to."""
     recipe: Annotated[Path | None, arg(metavar="IMAGE", help_behavior_hint="(default: none)")] = None
     """Reproduce this image exactly, from the recipe in it; it may come from any command."""
-    format: Format = Format.PNG
-    """png and webp are lossless and keep transparency; jpeg is lossy, on white."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    files: Annotated[Files, OmitArgPrefixes, arg(name="output", help="")] = FILES
+    device: FlowDeviceFlags = FLOW_DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Generate and write the images; returns the exit code."""
@@ -78,53 +86,65 @@ class Generate:
             self._reproduce(self.recipe)
             return 0
         if self.run_folder is None:
-            raise ImpastoError("RUN is missing: name the folder of a run, or an image with --recipe.")
-        if not 1 <= self.count <= 1_000_000:
-            raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
-        if not 0 <= self.start < 2**31:
-            raise ImpastoError(f"--start {self.start}: use a whole number from 0.")
-        if self.grid and self.count > MAX_GRID_IMAGES:
+            raise ImpastoError(
+                f"RUN is missing: name the folder of a run, a built-in model ({', '.join(built_in_models())}), or an "
+                "image with --recipe."
+            )
+        check_count(self.count)
+        if not 0 <= self.files.start < 2**31:
+            raise ImpastoError(f"--start {self.files.start}: use a whole number from 0.")
+        if self.files.grid and self.count > MAX_GRID_IMAGES:
             raise ImpastoError(f"--grid: a grid holds at most {MAX_GRID_IMAGES} images, and -n is {self.count}.")
         seed = self.settings.sampling.seed
-        paths = [self.out / f"seed{seed}-{self.start + i:04}.{_suffix(self.format)}" for i in range(self.count)]
+        paths = [
+            self.out / f"seed{seed}-{self.files.start + i:04}.{_suffix(self.files.format)}" for i in range(self.count)
+        ]
         sheet = self.out / "grid.png"
-        check_free([*paths, sheet] if self.grid else paths)
-        from impasto import api
+        check_free([*paths, sheet] if self.files.grid else paths)
         from impasto.create.recipe import save_image
 
-        progress = Progress("generating", self.count)
-        model = api.load(self.run_folder, self.device)
-        generated = model.generate(self.count, self.settings, start=self.start, on_step=progress.on_step)
+        progress = self.message.progress("generating", self.count)
+        model = self.device.load(self.run_folder)
+        generated = model.generate(self.count, self.settings, start=self.files.start, on_step=progress.on_step)
         cells: list[Image.Image] = []
         for path, image in zip(paths, progress.over(generated), strict=True):
             save_image(image.image, path, image.recipe)
-            if self.grid:
+            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+            if self.files.grid:
                 cells.append(image.image)
-        if self.grid:
+        if self.files.grid:
             save_image(_sheet(cells, ", ".join(self.settings.style) or "any style"), sheet)
-        print(paths[0] if self.count == 1 else f"{counted(self.count, 'image')} in {self.out}")
+            self.message.record(path=sheet)
+        self.message.text(paths[0] if self.count == 1 else f"{counted(self.count, 'image')} in {self.out}")
         return 0
 
     def _reproduce(self, image: Path) -> None:
         """Write the image of the recipe in ``image``, which may come from any command."""
-        own_flags = [SET_BY_RECIPE.get(f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
-        for flag in [*filter(None, own_flags), *changed_flags(self.settings, GENERATE_CONFIG)]:
-            raise ImpastoError(f"{flag} cannot be used with --recipe: the recipe decides it.")
-        from impasto import api
+        decided = {
+            "-n": self.count != Generate.count,
+            "--start": self.files.start != FILES.start,
+            "--grid": self.files.grid,
+            "--dtype": self.device.dtype != FLOW_DEVICE.dtype,
+        }
+        used = [flag for flag, is_used in decided.items() if is_used]
+        for flag in [*used, *changed_flags(self.settings, GENERATE_CONFIG)]:
+            raise ImpastoError(f"{flag} cannot be used with --recipe: the recipe decides it; omit {flag}.")
         from impasto.create.recipe import read_recipe, save_image
 
         recipe = read_recipe(image)
         run = self.run_folder or Path(recipe.model)
         if not run.exists() and not is_built_in(run):
             raise ImpastoError(f"{image}: its model {recipe.model!r} does not exist: name its RUN before --recipe.")
-        path = self.out / f"{image.stem}.{_suffix(self.format)}"
+        path = self.out / f"{image.stem}.{_suffix(self.files.format)}"
         check_free([path])
         try:
-            generated = api.load(run, self.device).again(recipe)
+            generated = self.device.load(run).again(recipe)
         except ImpastoError as error:
-            raise ImpastoError(f"{image}: {error}") from error
+            raise ImpastoError(f"{image}: {error.command_line}") from error
         save_image(generated.image, path, generated.recipe)
-        print(path)
+        seed = generated.recipe.settings.sampling.seed
+        self.message.record(path=path, seed=seed, index=generated.recipe.index)
+        self.message.text(path)
 
 
 def _suffix(format: Format) -> str:

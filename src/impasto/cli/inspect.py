@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from impasto.built_in import is_built_in, resolve_model
+from impasto.cli.messages import MESSAGES, MessageFlags
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,24 @@ class Inspect:
     """
 
     path: Annotated[Positional[Path], arg(metavar="IMAGE|RUN")]
-    """An image that Impasto wrote, or the folder of a run."""
+    """An image that Impasto wrote, the folder of a run, or a built-in model (icons, painter)."""
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Print; returns the exit code."""
         if self.path.is_dir() or is_built_in(self.path):
-            print(printable(_run_summary(resolve_model(self.path))))
+            self._print(_run_summary(resolve_model(self.path)))
             return 0
         from impasto.create.recipe import read_recipe
 
         recipe = read_recipe(self.path)
-        print(printable(json.loads(recipe.to_json())))
-        print(f"reproduce: impasto generate --recipe {shlex.quote(str(self.path))} --out again", file=sys.stderr)
+        self._print(json.loads(recipe.to_json()))
+        self.message.note(f"reproduce: impasto generate --recipe {shlex.quote(str(self.path))} --out again")
         return 0
+
+    def _print(self, values: dict[str, Any]) -> None:
+        self.message.record(**values)
+        self.message.text(printable(values))
 
 
 def printable(values: Any) -> str:

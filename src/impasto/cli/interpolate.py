@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import flags
-from impasto.cli.outputs import check_folder, check_free, counted
-from impasto.cli.progress import Progress
+from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
+from impasto.cli.flags import RUN_HELP, flags
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_count, check_exist, check_folder, check_free, counted
 from impasto.cli.vary import OMITTED
 from impasto.config import INTERPOLATE_CONFIG, FuseConfig
-from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,26 +28,24 @@ class Interpolate:
     The results have the size of the first image. All start from the same noise.
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
     first: Annotated[Positional[Path], arg(metavar="FIRST")]
     """The first image."""
     second: Annotated[Positional[Path], arg(metavar="SECOND")]
     """The last image."""
-    out: Path
-    """Folder to write to."""
     count: Annotated[int, arg(aliases=["-n"])] = 9
     """Number of images, including both ends."""
+    out: Out = OUT
+    """Folder to write to."""
     settings: Annotated[FuseConfig, flags(omit=OMITTED)] = INTERPOLATE_CONFIG
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: FlowDeviceFlags = FLOW_DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Interpolate and write the images; returns the exit code."""
-        if not 2 <= self.count <= MAX_FRAMES:
-            raise ImpastoError(f"-n {self.count}: use a whole number from 2 to {MAX_FRAMES}.")
+        check_count(self.count, 2, MAX_FRAMES)
         check_folder(self.out)
-        from impasto import api
+        check_exist([self.first, self.second], "an image")
         from impasto.create.fuse import between
         from impasto.create.grid import grid
         from impasto.create.recipe import save_image
@@ -55,14 +53,18 @@ class Interpolate:
         paths = [self.out / f"{number:04}.png" for number in range(self.count)]
         strip = self.out / "strip.png"
         check_free([*paths, strip])
-        model = api.load(self.run_folder, self.device)
-        progress = Progress("interpolating", self.count)
+        model = self.device.load(self.run_folder)
+        progress = self.message.progress("interpolating", self.count)
         frames: list[Image.Image] = []
         configs = between(str(self.first), str(self.second), self.count, self.settings)
         for path, config in zip(paths, progress.over(configs), strict=True):
             (image,) = model.fuse(config, on_step=progress.on_step)
             save_image(image.image, path, image.recipe)
             frames.append(image.image)
+            self.message.record(
+                path=path, seed=config.sampling.seed, index=image.recipe.index, seconds=progress.seconds
+            )
         save_image(grid([frames]), strip)
-        print(f"{counted(self.count, 'image')} and strip.png in {self.out}")
+        self.message.record(path=strip)
+        self.message.text(f"{counted(self.count, 'image')} and strip.png in {self.out}")
         return 0

@@ -1,9 +1,11 @@
 """Entry of the command line: parses the arguments, runs a command, returns its exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import subcommand
@@ -15,25 +17,27 @@ from impasto.cli.fuse import Fuse
 from impasto.cli.generate import Generate
 from impasto.cli.inspect import Inspect
 from impasto.cli.interpolate import Interpolate
+from impasto.cli.messages import ANYWHERE
 from impasto.cli.mix import Mix
 from impasto.cli.models import Models
 from impasto.cli.reconstruct import Reconstruct
 from impasto.cli.serve import Serve
 from impasto.cli.style import Style
+from impasto.cli.styles import Styles
 from impasto.cli.stylize import Stylize
 from impasto.cli.train import INTERRUPTED, Train, with_preset
+from impasto.cli.usage import check_command, explain, overview_for
 from impasto.cli.vary import Vary
 from impasto.cli.vectors import Decode, Encode
 from impasto.errors import ImpastoError
 from impasto.version import __version__
 
 WRONG_INPUT = 2
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+"""For torch, which is imported later: threads wait without spinning, which makes a busy machine many times slower, and
+warnings for developers are not shown."""
 BROKEN_PIPE = 141
 """128 + SIGPIPE: exit code of a program whose output pipe was closed."""
-
-DESCRIPTION = """Learn a style from a folder of images, generate images in it, and stylize others.
-
-Help for a command: impasto train --help. The version: impasto --version."""
 
 Command = (
     Annotated[Train, subcommand("train")]
@@ -52,6 +56,7 @@ Command = (
     | Annotated[Search, subcommand("search")]
     | Annotated[Serve, subcommand("serve")]
     | Annotated[Models, subcommand("models")]
+    | Annotated[Styles, subcommand("styles")]
     | Annotated[Inspect, subcommand("inspect")]
 )
 """All commands; each has a method ``run`` that returns the exit code."""
@@ -64,15 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0 is success, 2 is wrong input (one line on stderr, no traceback), 130 is Ctrl-C. Other exceptions are bugs and
-    propagate. tyro raises SystemExit after --help and for unknown flags.
+    propagate. Raises SystemExit after --help, and with code 2 for a wrong command line, such as an unknown flag.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         code = _run(arguments)
         sys.stdout.flush()
         return code
     except (ImpastoError, RefusedError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        message = error.command_line if isinstance(error, ImpastoError) else error
+        print(f"error: {message}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -87,12 +95,39 @@ def _run(arguments: Sequence[str]) -> int:
     if arguments == ["--version"]:
         print(f"impasto {__version__}")
         return 0
-    arguments = with_preset(with_new_names(arguments))
-    try:
-        command = tyro.cli(
-            Command, prog="impasto", description=DESCRIPTION, args=arguments, config=STYLE, registry=REGISTRY
-        )
-    except SystemExit:
+    if (text := overview_for(arguments)) is not None:
+        print(text)
         sys.stdout.flush()  # raises BrokenPipeError here instead of at exit
-        raise
-    return command.run()
+        raise SystemExit(0)
+    moved = [argument for argument in arguments if argument in ANYWHERE]
+    arguments = [argument for argument in arguments if argument not in ANYWHERE] + moved
+    if (problem := check_command(arguments)) is not None:
+        print(f"error: {problem}", file=sys.stderr)
+        raise SystemExit(WRONG_INPUT)
+    return _parsed(with_preset(with_new_names(arguments))).run()
+
+
+def _parsed(arguments: Sequence[str]) -> Any:
+    """The command of a command line. Raises SystemExit after --help, and after a message for a wrong command line."""
+    messages = io.StringIO()
+    try:
+        with redirect_stderr(messages):
+            return tyro.cli(Command, prog="impasto", description="", args=arguments, config=STYLE, registry=REGISTRY)
+    except SystemExit as end:
+        if end.code == 0:
+            sys.stdout.flush()
+            raise
+        print(f"error: {explain(arguments, messages.getvalue(), lambda: _help(arguments))}", file=sys.stderr)
+        raise SystemExit(WRONG_INPUT) from None
+
+
+def _help(arguments: Sequence[str]) -> str:
+    """The help of the command of a command line."""
+    text = io.StringIO()
+    name = arguments[: 2 if arguments[:1] == ["style"] else 1]
+    try:
+        with redirect_stdout(text):
+            tyro.cli(Command, prog="impasto", args=[*name, "--help"], config=STYLE, registry=REGISTRY)
+    except SystemExit:
+        pass
+    return text.getvalue()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import flags
-from impasto.cli.outputs import check_free, counted
-from impasto.cli.progress import Progress
+from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
+from impasto.cli.flags import RUN_HELP, flags
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_exist, check_free, counted, image_path
 from impasto.config import STYLIZE_CONFIG, StylizeConfig
 from impasto.errors import ImpastoError
 
@@ -33,17 +34,16 @@ class Mix:
     impasto mix runs/emoji cat.png --style openmoji --strengths 0 0.2 0.4 0.6 0.8 1 --out strip.png
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
-    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE ...")]
-    """Images; each is one row."""
-    out: Path
-    """Sheet to write (.png, .webp or .jpg)."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE ...", help_behavior_hint="(at least one)")]
+    """Images, folders or archives; each image is one row."""
     settings: Annotated[StylizeConfig, flags(omit=("temporal_smoothing",), required=("style",))] = MIX_CONFIG
     strengths: Annotated[tuple[float, ...], arg(metavar="STRENGTH ...", help_behavior_hint="(default: off)")] = ()
     """One column per strength, with all styles together, instead of one column per style."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    out: Out = OUT
+    """Sheet to write (.png, .webp or .jpg), or a folder for sheet.png."""
+    device: FlowDeviceFlags = FLOW_DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Stylize the images and write the sheet; returns the exit code."""
@@ -55,20 +55,23 @@ class Mix:
             raise ImpastoError("IMAGE is missing: name at least one image.")
         columns = {f"strength {value:g}": dataclasses.replace(config, strength=value) for value in self.strengths}
         columns = columns or {style: dataclasses.replace(config, style=(style,)) for style in config.style}
-        cells = len(self.images) * len(columns)
-        if cells > MAX_CELLS:
-            raise ImpastoError(f"a sheet of {counted(cells, 'image')}: use at most {MAX_CELLS}.")
-        from impasto import api
+        _check_cells(len(self.images) * len(columns))
+        check_exist(self.images)
         from impasto.create.grid import grid
         from impasto.create.image import to_image
         from impasto.create.recipe import check_suffix, save_image
 
-        check_suffix(self.out)
-        check_free([self.out])
-        model = api.load(self.run_folder, self.device)
+        out = image_path(self.out, "sheet.png")
+        check_suffix(out)
+        check_free([out])
+        model = self.device.load(self.run_folder)
+        inputs = [model.whole_images(path, config.max_side) for path in self.images]
+        _check_cells(sum(map(len, inputs)) * len(columns))
         stylizers = [model.stylizer(column) for column in columns.values()]
-        images = [image for path in self.images for image in model.whole_images(path, config.max_side)]
-        progress = Progress("stylizing", len(images) * len(stylizers))
+        images = [image for files in inputs for image in files]
+        for name, reason in [skipped for files in inputs for skipped in files.skipped.items()]:
+            self.message.warn(f"skipped {name}: {reason}")
+        progress = self.message.progress("stylizing", len(images) * len(stylizers))
         jobs = progress.over((image, stylizer) for image in images for stylizer in stylizers)
         stylized = [stylizer(image, progress.on_step) for image, stylizer in jobs]
         rows: list[list[Image.Image]] = []
@@ -76,6 +79,13 @@ class Mix:
             start = number * len(stylizers)
             rows.append([to_image(image.pixels), *stylized[start : start + len(stylizers)]])
         cell = max(GRID_CELL, *(max(image.size) for row in rows for image in row))
-        save_image(grid(rows, column_labels=["", *columns], cell=cell), self.out)
-        print(self.out)
+        save_image(grid(rows, column_labels=["", *columns], cell=cell), out)
+        self.message.record(path=out, rows=len(rows), columns=["original", *columns])
+        self.message.text(out)
         return 0
+
+
+def _check_cells(cells: int) -> None:
+    """Raise ImpastoError for a sheet of too many images."""
+    if cells > MAX_CELLS:
+        raise ImpastoError(f"a sheet of {counted(cells, 'image')}: use at most {MAX_CELLS}.")

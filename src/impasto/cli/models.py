@@ -1,11 +1,18 @@
 """impasto models: the built-in models."""
 
+import shutil
+import textwrap
 from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.built_in import built_in_models, read_card, whole_card
+from impasto.built_in import Card, built_in_models, read_card, style_names, whole_card
+from impasto.cli.messages import MESSAGES, MessageFlags
+
+MAX_STYLES = 16
+"""Styles of a model that the list names."""
+MAX_COLUMNS = 100
 
 
 @dataclass(frozen=True)
@@ -20,19 +27,52 @@ class Models:
     """
 
     name: Annotated[Positional[str | None], arg(metavar="[NAME]", help_behavior_hint="(default: all)")] = None
-    """Name of a model; prints its card."""
+    """Name of a model; prints its card, with scores."""
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Print; returns the exit code."""
         if self.name is not None:
-            print(whole_card(self.name).rstrip())
+            card = read_card(self.name)
+            self.message.record(
+                name=card.name,
+                about=card.about,
+                resolution=card.resolution,
+                megabytes=round(card.megabytes, 1),
+                licence=card.licence,
+                data=card.data,
+                command=card.command,
+                trained=card.trained,
+                scores=card.scores,
+                styles=style_names(card.name),
+                card=whole_card(card.name),
+            )
+            self.message.text(whole_card(card.name).rstrip())
             return 0
         for card in map(read_card, built_in_models()):
-            print(f"{card.name}: {card.about}")
-            print(f"  {card.resolution} px, {card.megabytes:.0f} MB, {card.licence}")
-            print(f"  data: {card.data}")
-            print(f"  trained: {card.trained}")
-            print(f"  by: {card.command}")
-            for name, value in card.scores.items():
-                print(f"  {name}: {value}")
+            self.message.record(
+                name=card.name,
+                about=card.about,
+                resolution=card.resolution,
+                megabytes=round(card.megabytes, 1),
+                licence=card.licence,
+                styles=style_names(card.name),
+            )
+            self.message.text(_entry(card))
+        if not self.message.json:
+            self.message.note("Scores: impasto models NAME. Samples of the styles: impasto styles NAME --out FOLDER.")
         return 0
+
+
+def _entry(card: Card) -> str:
+    """A few lines about a model."""
+    names = style_names(card.name)
+    styles = f"{len(names)} styles: {', '.join(names[:MAX_STYLES])}"
+    if (more := len(names) - MAX_STYLES) > 0:
+        styles += f", ... {more} more: impasto styles {card.name}"
+    columns = min(shutil.get_terminal_size().columns, MAX_COLUMNS)
+    wrapped = textwrap.fill(
+        styles, columns, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
+    size = f"{card.resolution} px, {card.megabytes:.0f} MB, {card.licence}"
+    return f"{card.name}: {card.about}\n  {size}\n{wrapped}"

@@ -1,18 +1,46 @@
-"""Output of the commands: safe file names, no overwriting of foreign files, counts and warnings."""
+"""Output of the commands: safe file names, no overwriting of foreign files, counts."""
 
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from impasto.errors import ImpastoError
-from impasto.events import Event, Warned
+
+OUT = Path("pictures")
+"""Default of --out in commands that write images."""
+Out = Annotated[Path, arg(aliases=["-o"])]
+"""Type of --out."""
 
 
 def check_folder(out: Path) -> None:
     """Raise ImpastoError if --out exists and is not a folder."""
     if out.exists() and not out.is_dir():
         raise ImpastoError(f"--out {out} is a file: use a folder.")
+
+
+def check_count(count: int, minimum: int = 1, maximum: int = 1_000_000) -> None:
+    """Raise ImpastoError if -n is outside its range."""
+    if not minimum <= count <= maximum:
+        raise ImpastoError(f"-n {count}: use a whole number from {minimum} to {maximum}.")
+
+
+def check_exist(paths: Iterable[Path], kinds: str = "images, folders or archives (.zip, .tar)") -> None:
+    """Raise ImpastoError for the first path that does not exist, naming the ``kinds`` that the command reads."""
+    for path in paths:
+        if not path.exists():
+            raise ImpastoError(f"{path} does not exist: use {kinds}.")
+
+
+def image_path(out: Path, default: str) -> Path:
+    """The image that --out names: itself if it has a suffix and is no folder, else the image ``default`` in it.
+
+    >>> image_path(Path("cat.webp"), "fused.png").as_posix(), image_path(Path("new"), "fused.png").as_posix()
+    ('cat.webp', 'new/fused.png')
+    """
+    return out if out.suffix and not out.is_dir() else out / default
 
 
 def check_free(paths: Iterable[Path]) -> None:
@@ -67,9 +95,3 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '2,000 images')
     """
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def warn(event: Event) -> None:
-    """Print a warning to stderr; a listener for events of other kinds too, which it ignores."""
-    if isinstance(event, Warned):
-        print(f"warning: {event.text}", file=sys.stderr)

@@ -14,17 +14,31 @@ LINE_SECONDS = 10.0
 class Progress:
     """Counts finished images on stderr: a bar on a terminal, otherwise a plain line every `LINE_SECONDS`."""
 
-    def __init__(self, verb: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._verb, self._total, self._clock = verb, total, clock
+    def __init__(
+        self, verb: str, total: int, clock: Callable[[], float] = time.monotonic, *, shown: bool = True
+    ) -> None:
+        self._verb, self._total, self._clock, self._shown = verb, total, clock, shown
+        self.seconds = 0.0
+        """Time of the last item."""
         self._show_step: Callable[[str], object] = lambda text: None
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """Yield ``items``; each counts as finished when the next is requested."""
-        return self._bar(items) if sys.stderr.isatty() else self._lines(items)
+        timed = self._timed(items)
+        if not self._shown:
+            return timed
+        return self._bar(timed) if sys.stderr.isatty() else self._lines(timed)
 
     def on_step(self, step: int, steps: int) -> None:
         """Show the current step of the sampler."""
         self._show_step(f"step {step}/{steps}")
+
+    def _timed(self, items: Iterable[T]) -> Iterator[T]:
+        start = time.monotonic()
+        for item in items:
+            self.seconds = round(time.monotonic() - start, 3)
+            yield item
+            start = time.monotonic()
 
     def _bar(self, items: Iterable[T]) -> Iterator[T]:
         from rich.console import Console

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import check_folder, check_free, counted, file_names, warn
-from impasto.cli.progress import Progress
+from impasto.cli.device import DEVICE, DeviceFlags
+from impasto.cli.flags import RUN_HELP
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_exist, check_folder, check_free, counted, file_names
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -28,34 +30,34 @@ class Reconstruct:
     impasto reconstruct runs/emoji mine/*.png --out sheets --levels
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Images to reconstruct: files, folders or archives."""
-    out: Path
+    out: Out = OUT
     """Folder to write to."""
-    levels: bool = False
+    levels: Annotated[bool, arg(help_behavior_hint="")] = False
     """Show the reconstruction from 1, 2, 3 and 4 levels of the latents, coarse to fine."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: DeviceFlags = DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Reconstruct and write one sheet per image; returns the exit code."""
         if not self.images:
             raise ImpastoError("IMAGES is missing: name at least one image.")
         check_folder(self.out)
-        from impasto import api
+        check_exist(self.images)
         from impasto.create.recipe import save_image
 
-        model = api.load(self.run_folder, self.device)
-        loaded = model.read(self.images, [warn])
+        model = self.device.load(self.run_folder)
+        loaded = model.read(self.images, [self.message.warn])
         paths = [self.out / name for name in file_names(loaded.names, ".png")]
         check_free(paths)
-        progress = Progress("reconstructing", len(paths))
+        progress = self.message.progress("reconstructing", len(paths))
         results = progress.over(model.reconstruct(loaded, self.levels))
         for path, result in zip(paths, results, strict=True):
             save_image(_sheet(result, self.levels), path)
-        print(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'sheet')} in {self.out}")
+            self.message.record(path=path, image=result.name, seconds=progress.seconds)
+        self.message.text(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'sheet')} in {self.out}")
         return 0
 
 

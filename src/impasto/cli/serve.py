@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Timer
+from typing import Annotated
+
+from tyro.conf import arg
 
 from impasto.errors import ImpastoError
 
@@ -31,7 +34,7 @@ class Serve:
     """Folder of runs; the studio writes its own runs there too."""
     folder: Path = Path("studio")
     """Folder of uploads, images, styles and the history."""
-    no_browser: bool = False
+    no_browser: Annotated[bool, arg(help_behavior_hint="")] = False
     """Do not open a browser."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
@@ -39,7 +42,7 @@ class Serve:
     def run(self) -> int:
         """Serve until Ctrl-C; returns the exit code."""
         if missing := [name for name in ("fastapi", "uvicorn", "python_multipart") if find_spec(name) is None]:
-            raise ImpastoError(f'the studio needs an extra ({", ".join(missing)}): pip install "impasto[studio]"')
+            raise ImpastoError(f'the studio needs an extra ({", ".join(missing)}): pip install -e ".[studio]"')
         if not 1 <= self.port <= 65535:
             raise ImpastoError(f"--port {self.port}: use a number from 1 to 65535.")
         import uvicorn

@@ -6,6 +6,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
+from impasto.cli.device import DEVICE, DeviceFlags
+from impasto.cli.flags import RUN_HELP
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import Out
 from impasto.errors import ImpastoError
 
 
@@ -16,23 +20,21 @@ class Save:
     impasto style save runs/emoji mine/*.png -o my.style
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
     style: Annotated[Positional[tuple[str, ...]], arg(metavar="STYLE ...", help_behavior_hint="(at least one)")]
     """Collections of the run, images or saved styles, each with an optional ":weight"."""
-    out: Annotated[Path, arg(aliases=["-o"])]
+    out: Out
     """File to write, NAME.style."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: DeviceFlags = DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Write the style; returns the exit code."""
         if not self.style:
             raise ImpastoError("STYLE is missing: name collections of the model, images or saved styles.")
-        from impasto import api
-
-        api.load(self.run_folder, self.device).save_style(self.style, self.out)
-        print(self.out)
+        self.device.load(self.run_folder).save_style(self.style, self.out)
+        self.message.record(path=self.out, style=self.style)
+        self.message.text(self.out)
         return 0
 
 
@@ -45,13 +47,15 @@ class Show:
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """A .style file."""
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Print; returns the exit code."""
         from impasto.create.style_file import describe
 
         fingerprint, sources = describe(self.file)
-        print(f"weights: {fingerprint}\nstyle: {', '.join(sources)}")
+        self.message.record(path=self.file, fingerprint=fingerprint, style=sources)
+        self.message.text(f"weights: {fingerprint}\nstyle: {', '.join(sources)}")
         return 0
 
 

@@ -1,108 +1,209 @@
 """impasto stylize: an image, a clip or a folder of images in another style."""
 
-import sys
-from dataclasses import dataclass
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import flags
-from impasto.cli.outputs import check_folder, check_free, counted, file_names, file_tree
-from impasto.cli.progress import Progress
+from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
+from impasto.cli.flags import RUN_HELP, flags
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_exist, check_folder, check_free, counted, file_tree
 from impasto.config import STYLIZE_CONFIG, ClipFormat, StylizeConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from impasto.api import Pipeline
+    from impasto.create.clip import Clip
     from impasto.create.recipe import Recipe
+    from impasto.create.stylize import Stylizer
+    from impasto.data import WholeImages
+    from impasto.data.loaded import Whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stylize:
-    """Stylize an image, a clip, or all images of a folder; sizes, names and subfolders are kept.
+    """Stylize images, clips and all images of folders; sizes, names and subfolders are kept.
 
     impasto stylize runs/emoji cat.png --style openmoji --out stylized
 
     impasto stylize runs/paintings film.mp4 --style monet --out stylized --clip webm
 
-    impasto stylize runs/paintings holiday --style monet mine:2 my.style --strength 0.8 --out stylized
+    impasto stylize runs/paintings cat.png holiday --style monet mine:2 my.style --strength 0.8 --out stylized
 
     The same command resumes: it skips images that are already in --out with the same settings.
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
-    images: Annotated[Positional[Path], arg(metavar="IMAGES")]
-    """An image, a folder, an archive or a clip (.mp4, .webm, .mov, .mkv, .avi, .gif)."""
-    out: Path
-    """Folder to write to."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
+    """Images, folders, archives (.zip, .tar) and clips (.mp4, .webm, .mov, .mkv, .avi, .gif)."""
     settings: Annotated[StylizeConfig, flags(required=("style",))] = STYLIZE_CONFIG
+    out: Out = OUT
+    """Folder to write to."""
     clip: Annotated[ClipFormat | None, arg(help_behavior_hint="(default: webm)")] = None
     """Format of stylized clips: webm (VP9) and mp4 (AV1) keep their sound, webp their transparency."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: FlowDeviceFlags = FLOW_DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Stylize and write the images; returns the exit code."""
         config = self.settings
         config.check_style()
         check_folder(self.out)
-        from impasto import api
-        from impasto.create.clip import is_clip
-        from impasto.create.recipe import save_image
-        from impasto.memory import memory_text
+        if not self.images:
+            raise ImpastoError("IMAGES is missing: name at least one image, folder, archive or clip.")
+        from impasto.create.clip import Clip, is_clip
+        from impasto.data import WholeImages
 
-        config.check_clip(str(self.images), is_clip(self.images), self.clip)
-        model = api.load(self.run_folder, self.device)
-        if is_clip(self.images):
-            return self._clip(model)
-        images = model.whole_images(self.images, config.max_side)
-        paths = dict(zip(images.names, (self.out / name for name in file_tree(images.names, ".png")), strict=True))
-        check_free(paths.values())
-        stylizer = model.stylizer(config)
-        progress = Progress("stylizing", len(images))
-        failed: dict[str, str] = {}
-        num_written = num_kept = 0
-        for image in progress.over(images):
-            path, recipe = paths[image.name], stylizer.recipe(image)
+        names = str(self.images[0]) if len(self.images) == 1 else "IMAGES"
+        config.check_clip(names, any(map(is_clip, self.images)), self.clip)
+        check_exist(self.images, "images, folders, archives (.zip, .tar) or clips (.mp4, .webm, .gif)")
+        model = self.device.load(self.run_folder)
+        inputs: list[WholeImages | Clip] = [
+            Clip(path, max_side=config.max_side, channels=model.config.channels)
+            if is_clip(path)
+            else model.whole_images(path, config.max_side)
+            for path in self.images
+        ]
+        targets = self._targets(inputs)
+        check_free(path for group in targets for path in group if path.suffix == ".png")
+        stylizer = model.stylizer(dataclasses.replace(config, temporal_smoothing=True))
+        total = Outcome()
+        pairs = zip(inputs, targets, strict=True)
+        images = [(source, paths) for source, paths in pairs if isinstance(source, WholeImages)]
+        self._images(images, stylizer, total)
+        for source, paths in zip(inputs, targets, strict=True):
+            if isinstance(source, Clip):
+                with total.failure_of(source.path, is_only=len(inputs) == 1):
+                    self._clip(model, source.path, paths[0], total)
+        if not total.written and not total.kept:
+            raise ImpastoError("; ".join(f"{name}: {reason}" for name, reason in list(total.failed.items())[:5]))
+        for name, reason in total.failed.items():
+            self.message.warn(f"skipped {name}: {reason}")
+        self.message.text(total.summary(self.out))
+        return 0
+
+    def _targets(self, inputs: "Sequence[WholeImages | Clip]") -> "list[list[Path]]":
+        """The path of each output, for each input; all differ. With several inputs, folders keep their own name."""
+        from impasto.data import WholeImages
+
+        names: list[str] = []
+        counts: list[int] = []
+        for source in inputs:
+            if isinstance(source, WholeImages):
+                is_file = len(source) == 1 and Path(source.names[0]).name == Path(str(source.path)).name
+                folder = "" if len(inputs) == 1 or is_file else f"{Path(str(source.path)).resolve().stem}/"
+                group = [folder + name for name in source.names]
+            else:
+                group = [source.path.name]
+            names += group
+            counts.append(len(group))
+        stems = iter(file_tree(names, ""))
+        suffixes = [".png" if isinstance(s, WholeImages) else f".{self.clip or ClipFormat.WEBM}" for s in inputs]
+        return [
+            [self.out / f"{next(stems)}{suffix}" for _ in range(count)]
+            for suffix, count in zip(suffixes, counts, strict=True)
+        ]
+
+    def _images(
+        self, inputs: "Sequence[tuple[WholeImages, list[Path]]]", stylizer: "Stylizer", total: "Outcome"
+    ) -> None:
+        """Stylize the images of files, folders and archives."""
+        from impasto.create.recipe import save_image
+
+        progress = self.message.progress("stylizing", sum(len(paths) for _, paths in inputs))
+        for image, path in progress.over(self._read(inputs, total)):
+            recipe = stylizer.recipe(image)
+            seed = recipe.settings.sampling.seed
             if _recipe_at(path) == recipe:
-                num_kept += 1
+                total.kept.append(path)
+                self.message.record(path=path, image=image.path, seed=seed, kept=True)
                 continue
+            start = time.monotonic()
             try:
                 stylized = stylizer(image, progress.on_step)
             except ImpastoError as error:
-                failed[image.name] = str(error)
+                total.failed[image.name] = error.command_line
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             save_image(stylized, path, recipe)
-            num_written += 1
-        failed |= images.skipped
-        if not num_written and not num_kept:
-            raise ImpastoError("; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:5]))
-        for name, reason in failed.items():
-            print(f"warning: skipped {name}: {reason}", file=sys.stderr)
-        if len(paths) == 1:
-            result = f"{next(iter(paths.values()))}" + (" was there already" if num_kept else "")
-        else:
-            result = f"{counted(num_written, 'image')} in {self.out}"
-            result += f", {num_kept:,} {'was' if num_kept == 1 else 'were'} there already" if num_kept else ""
-        print(f"{result}; peak memory {memory_text(model.device)}")
-        return 0
+            total.written.append(path)
+            seconds = round(time.monotonic() - start, 3)
+            self.message.record(path=path, image=image.path, seed=seed, seconds=seconds)
 
-    def _clip(self, model: "Pipeline") -> int:
-        from impasto.memory import memory_text
+    def _read(
+        self, inputs: "Sequence[tuple[WholeImages, list[Path]]]", total: "Outcome"
+    ) -> "Iterator[tuple[Whole, Path]]":
+        """Yield each image with its output."""
+        for images, paths in inputs:
+            path_of = dict(zip(images.names, paths, strict=True))
+            with total.failure_of(images.path, is_only=len(self.images) == 1):
+                for image in images:
+                    yield image, path_of[image.name]
+            total.failed |= images.skipped
 
-        self.out.mkdir(parents=True, exist_ok=True)
-        target = self.out / f"{file_names([self.images.name], '')[0]}.{self.clip or ClipFormat.WEBM}"
-        clip = model.stylize_clip(
-            self.images, target, self.settings, watch=lambda frames, count: Progress("stylizing", count).over(frames)
+    def _clip(self, model: "Pipeline", clip: Path, path: Path, total: "Outcome") -> None:
+        """Stylize one clip."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        start = time.monotonic()
+        stylized = model.stylize_clip(
+            clip,
+            path,
+            self.settings,
+            watch=lambda frames, count: self.message.progress("stylizing", count).over(frames),
         )
-        if clip.decode_error:
-            print(f"warning: {clip.decode_error}", file=sys.stderr)
-        result = "it was there already" if clip.difference is None else f"frame difference {clip.difference:.4f}"
-        print(f"{clip.path}: {counted(clip.frames, 'frame')}, {result}; peak memory {memory_text(model.device)}")
-        return 0
+        if stylized.decode_error:
+            self.message.warn(stylized.decode_error)
+        (total.kept if stylized.difference is None else total.written).append(path)
+        self.message.record(
+            path=path,
+            clip=clip,
+            frames=stylized.frames,
+            frame_difference=stylized.difference,
+            seconds=round(time.monotonic() - start, 3),
+        )
+        difference = stylized.difference
+        result = "it was there already" if difference is None else f"frame difference {difference:.4f}"
+        total.details[path] = f"{counted(stylized.frames, 'frame')}, {result}"
+
+
+@dataclass
+class Outcome:
+    """What was done with the inputs."""
+
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    """Outputs with the same settings that were there already."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """The reason for each input."""
+    details: dict[Path, str] = field(default_factory=dict)
+    """Frames of clips."""
+
+    @contextmanager
+    def failure_of(self, source: object, is_only: bool) -> Iterator[None]:
+        """Record an ImpastoError of one input; it is raised if there is no other input."""
+        try:
+            yield
+        except ImpastoError as error:
+            if is_only:
+                raise
+            self.failed[str(source)] = error.command_line.removeprefix(f"{source}: ")
+
+    def summary(self, out: Path) -> str:
+        """One line for the user; several for clips."""
+        if len(self.written) + len(self.kept) == 1:
+            (path,) = (*self.written, *self.kept)
+            details = f": {self.details[path]}" if path in self.details else ""
+            return f"{path}{details}" + (" was there already" if self.kept and not details else "")
+        result = f"{counted(len(self.written), 'file' if self.details else 'image')} in {out}"
+        if self.kept:
+            result += f", {len(self.kept):,} {'was' if len(self.kept) == 1 else 'were'} there already"
+        return "\n".join([result, *(f"{path}: {details}" for path, details in self.details.items())])
 
 
 def _recipe_at(path: Path) -> "Recipe | None":

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import flags
-from impasto.cli.outputs import check_folder, check_free, counted, file_names
-from impasto.cli.progress import Progress
+from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
+from impasto.cli.flags import RUN_HELP, flags
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_count, check_exist, check_folder, check_free, counted, file_names
 from impasto.config import VARY_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
 
@@ -18,7 +19,7 @@ OMITTED = ("pixel", "orientation", "texture", "style", "level_weights", "max_sid
 
 @dataclass(frozen=True, kw_only=True)
 class Vary:
-    """Generate variations of an image: some levels are resampled, the others are kept.
+    """Generate variations of images: some levels are resampled, the others are kept.
 
     impasto vary runs/emoji cat.png -n 8 --out cats
 
@@ -27,36 +28,39 @@ class Vary:
     impasto vary runs/emoji cat.png --resample stride16 stride8 --conditioning-scale 1 --out other-details
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
-    image: Annotated[Positional[Path], arg(metavar="IMAGE")]
-    """The image to vary."""
-    out: Path
-    """Folder to write to."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE ...", help_behavior_hint="(at least one)")]
+    """The images to vary."""
     count: Annotated[int, arg(aliases=["-n"])] = 8
-    """Number of variations."""
+    """Number of variations of each image."""
+    out: Out = OUT
+    """Folder to write to."""
     resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("stride8",)
     """Levels to resample: style, stride32, stride16, stride8."""
     settings: Annotated[FuseConfig, flags(omit=OMITTED)] = VARY_CONFIG
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: FlowDeviceFlags = FLOW_DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Generate and write the variations; returns the exit code."""
-        if not 1 <= self.count <= 1_000_000:
-            raise ImpastoError(f"-n {self.count}: use a whole number from 1 to 1000000.")
+        check_count(self.count)
         check_folder(self.out)
-        from impasto import api
+        if not self.images:
+            raise ImpastoError("IMAGE is missing: name at least one image.")
+        check_exist(self.images, "an image")
         from impasto.create.fuse import varied
         from impasto.create.recipe import save_image
 
-        config = varied(str(self.image), self.resample, self.settings)
-        (name,) = file_names([str(self.image)], "")
-        paths = [self.out / f"{name}-{number:04}.png" for number in range(self.count)]
+        configs = [varied(image, self.resample, self.settings) for image in self.images]
+        stems = file_names(map(str, self.images), "")
+        paths = [self.out / f"{stem}-{number:04}.png" for stem in stems for number in range(self.count)]
         check_free(paths)
-        progress = Progress("varying", self.count)
-        images = api.load(self.run_folder, self.device).fuse(config, self.count, on_step=progress.on_step)
+        model = self.device.load(self.run_folder)
+        progress = self.message.progress("varying", len(paths))
+        images = (image for config in configs for image in model.fuse(config, self.count, on_step=progress.on_step))
         for path, image in zip(paths, progress.over(images), strict=True):
             save_image(image.image, path, image.recipe)
-        print(f"{counted(self.count, 'image')} in {self.out}")
+            seed = self.settings.sampling.seed
+            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+        self.message.text(f"{counted(len(paths), 'image')} in {self.out}")
         return 0

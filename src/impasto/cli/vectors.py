@@ -6,8 +6,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.outputs import check_folder, check_free, counted, file_names, warn
-from impasto.cli.progress import Progress
+from impasto.cli.device import DEVICE, DeviceFlags
+from impasto.cli.flags import RUN_HELP
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import OUT, Out, check_exist, check_folder, check_free, counted, file_names
 from impasto.errors import ImpastoError
 
 
@@ -18,14 +20,13 @@ class Encode:
     impasto encode runs/emoji mine/*.png --out vectors.npz
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGES ...", help_behavior_hint="(at least one)")]
     """Images to encode: files, folders or archives."""
-    out: Path
+    out: Out
     """File to write: .npz, or .parquet if pyarrow is installed."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: DeviceFlags = DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Encode and write; returns the exit code."""
@@ -36,13 +37,14 @@ class Encode:
         from impasto.create.vectors import check_writable
 
         check_writable(self.out)
-        from impasto import api
-
-        model = api.load(self.run_folder, self.device)
-        latents = model.encode(model.read(self.images, [warn]))
+        check_exist(self.images)
+        model = self.device.load(self.run_folder)
+        latents = model.encode(model.read(self.images, [self.message.warn]))
         latents.save(self.out)
         shapes = ", ".join(f"{name} {'x'.join(map(str, v.shape[1:]))}" for name, v in latents.levels.items())
-        print(f"{self.out}: {counted(len(latents.names), 'image')}, {shapes}")
+        levels = {name: values.shape[1:] for name, values in latents.levels.items()}
+        self.message.record(path=self.out, images=len(latents.names), levels=levels)
+        self.message.text(f"{self.out}: {counted(len(latents.names), 'image')}, {shapes}")
         return 0
 
 
@@ -53,14 +55,13 @@ class Decode:
     impasto decode runs/emoji vectors.npz --out decoded
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run")]
-    """Folder of the run."""
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
     vectors: Annotated[Positional[Path], arg(metavar="VECTORS")]
     """File of latents, .npz or .parquet."""
-    out: Path
+    out: Out = OUT
     """Folder to write to."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: DeviceFlags = DEVICE
+    message: MessageFlags = MESSAGES
 
     def run(self) -> int:
         """Decode and write one image per name; returns the exit code."""
@@ -71,16 +72,15 @@ class Decode:
         latents = Latents.load(self.vectors)
         paths = [self.out / name for name in file_names(latents.names, ".png")]
         check_free(paths)
-        from impasto import api
-
-        model = api.load(self.run_folder, self.device)
+        model = self.device.load(self.run_folder)
         if model.fingerprint != latents.fingerprint:
             raise ImpastoError(
                 f"{self.vectors} belongs to another model: its fingerprint is {latents.fingerprint}, that of "
                 f"{self.run_folder} is {model.fingerprint}."
             )
-        progress = Progress("decoding", len(paths))
-        for path, (_, image) in zip(paths, progress.over(model.decode(latents)), strict=True):
+        progress = self.message.progress("decoding", len(paths))
+        for path, (name, image) in zip(paths, progress.over(model.decode(latents)), strict=True):
             save_image(image, path)
-        print(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'image')} in {self.out}")
+            self.message.record(path=path, name=name, seconds=progress.seconds)
+        self.message.text(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'image')} in {self.out}")
         return 0

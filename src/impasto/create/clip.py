@@ -262,4 +262,4 @@ def _av() -> Any:
     try:
         return importlib.import_module("av")
     except ImportError as error:
-        raise ImpastoError('clips need the extra video: pip install "impasto[video]"') from error
+        raise ImpastoError('clips need the extra video: pip install -e ".[video]"') from error

@@ -32,6 +32,7 @@ from impasto.model.levels import LEVEL_NAMES, NUM_LEVELS, Levels
 from impasto.model.prior import Condition, Text
 from impasto.model.sampler import StepCallback
 from impasto.model.views import VIEW_NAMES
+from impasto.references import ImageInput, as_references, with_weight
 
 COLOUR_LAYOUT_WEIGHT = 0.1
 """Weight of the coarse layout of colours, relative to the structure."""
@@ -54,7 +55,7 @@ class Source:
         return self.image.content_hash, self.weight
 
 
-def varied(image: str, resampled: Collection[str], settings: FuseConfig) -> FuseConfig:
+def varied(image: ImageInput, resampled: Collection[str], settings: FuseConfig) -> FuseConfig:
     """``settings`` for variations of one image: the levels named in ``resampled`` are sampled from the prior.
 
     Raises ImpastoError for an unknown level.
@@ -64,17 +65,19 @@ def varied(image: str, resampled: Collection[str], settings: FuseConfig) -> Fuse
             raise ImpastoError(f"--resample {name}: use one of {', '.join(LEVEL_NAMES)}.")
     style, coarse, middle, fine = (float(name not in resampled) for name in LEVEL_NAMES)
     weights = (style, coarse, middle, fine)
-    return dataclasses.replace(_with_sources((image,), settings), level_weights=weights)
+    return dataclasses.replace(_with_sources(as_references(image, "varied", "image"), settings), level_weights=weights)
 
 
-def between(first: str, second: str, count: int, settings: FuseConfig) -> Iterator[FuseConfig]:
+def between(first: ImageInput, second: ImageInput, count: int, settings: FuseConfig) -> Iterator[FuseConfig]:
     """Yield ``settings`` for ``count`` interpolations between two images, both ends included.
 
     Each pools the two posteriors with shares that sum to one.
     """
+    (start,), (end,) = as_references(first, "between", "first"), as_references(second, "between", "second")
     for number in range(count):
         share = number / max(1, count - 1)
-        yield _with_sources((f"{first}:{1 - share:.6g}", f"{second}:{share:.6g}"), settings)
+        pair = with_weight(start, 1 - share), with_weight(end, share)
+        yield _with_sources(pair, settings)
 
 
 def _with_sources(images: tuple[str, ...], settings: FuseConfig) -> FuseConfig:

@@ -45,11 +45,13 @@ class Recipe:
     index: int = 0
     """Number of the image among those of its seed, from 0."""
     content: str | None = None
-    """Path of the stylized image or clip, as named by the user; None for other commands."""
+    """Path of the stylized image or clip, as named by the user, or the text of an image in memory; None for other
+    commands."""
     dtype: str = "float32"
     """Floating-point format of the flow: another gives a slightly different image."""
     sources: dict[str, str] = field(default_factory=dict)
-    """Path of every file that the image depends on, as named by the user, and the hash of its content."""
+    """Path of every file that the image depends on, as named by the user, and the hash of its content; for an image in
+    memory its text (`impasto.references.MemoryImage`) instead of the path."""
     impasto: str = __version__
     """Version of Impasto that wrote the image."""
 
@@ -69,13 +71,14 @@ class Recipe:
         return json.dumps({"format": CURRENT, "command": self.command} | dataclasses.asdict(self))
 
 
-def save_image(image: Image.Image, path: Path, recipe: Recipe | None = None) -> None:
+def save_image(image: Image.Image, path: Path | str, recipe: Recipe | None = None) -> None:
     """Write an image with its recipe to ``path`` (.png, .webp or .jpg), atomically.
 
     PNG and WebP are lossless and keep alpha. JPEG has a white background. Without a recipe the file still names Impasto
     as its software. Raises ImpastoError for another suffix, a recipe that is too long, and a file that cannot be
     written.
     """
+    path = Path(path)
     kind = _image_format(path)
     text = "" if recipe is None else recipe.to_json()
     limit = MAX_JPEG_CHARACTERS if kind == "JPEG" else MAX_CHARACTERS
@@ -100,12 +103,13 @@ def save_image(image: Image.Image, path: Path, recipe: Recipe | None = None) -> 
         write_atomically(path, lambda temporary: image.save(temporary, "WEBP", exif=exif, lossless=True, exact=True))
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path | str) -> Recipe:
     """Read the recipe in the image at ``path``.
 
     Raises ImpastoError if the file is not a PNG, WebP or JPEG image, or its recipe is missing, damaged or of a newer
     format.
     """
+    path = Path(path)
     text, _ = _embedded(path)
     if text is None:
         raise ImpastoError(f"{path} holds no recipe: Impasto did not write it, or another program removed the recipe.")
@@ -124,7 +128,7 @@ def read_recipe(path: Path) -> Recipe:
         raise ImpastoError(f"{source} holds a number that is too large.") from error
     except ImpastoError as error:
         # The checks of the settings do not name the file.
-        message = str(error)
+        message = error.command_line
         raise ImpastoError(message if message.startswith(source) else f"{source}: {message}") from error
 
 

@@ -1,5 +1,6 @@
 """Style references: collections, images and saved styles, pooled with weights into one Gaussian."""
 
+import difflib
 import hashlib
 import math
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from impasto.errors import ImpastoError
 from impasto.model.blocks import to_images
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
+from impasto.references import MemoryImage, check_stored, location
 
 MAX_REFERENCES = 1024
 """Maximum number of images in one folder or archive of references."""
@@ -22,7 +24,7 @@ MAX_REFERENCES = 1024
 
 @dataclass(frozen=True)
 class Reference:
-    """One entry of --style: the name of a collection, or the path of images or a saved style, with its weight."""
+    """One entry of --style: the name of a collection, the path of images or a saved style, or an image in memory."""
 
     source: str
     weight: float
@@ -34,16 +36,27 @@ def parse_reference(text: str, collections: Sequence[str]) -> Reference:
     source, weight = split_weight(text, collections)
     if weight == 0:
         raise ImpastoError(f"--style {text}: use a weight above 0.")
-    if source not in collections and not Path(source).exists():
-        known = ", ".join(collections[:20]) + (", ..." if len(collections) > 20 else "")
-        raise ImpastoError(f"--style {source}: neither a file nor a collection of this model (it has {known}).")
-    return Reference(source, weight, source in collections)
+    is_collection = source in collections
+    if not (is_collection or isinstance(source, MemoryImage) or Path(source).exists()):
+        check_stored(source)
+        hint = _similar(source, collections)
+        raise ImpastoError(f"--style {source}: neither a file nor a collection of this model{hint}")
+    return Reference(source, weight, is_collection)
+
+
+def _similar(name: str, collections: Sequence[str]) -> str:
+    """The collections that ``name`` may mean, as the end of a sentence; the first ones if none is similar."""
+    by_lower = {collection.lower(): collection for collection in collections}
+    lower = name.lower()
+    if matches := [lower] if lower in by_lower else difflib.get_close_matches(lower, by_lower):
+        return f"; did you mean {' or '.join(by_lower[match] for match in matches)}?"
+    return f" (it has {', '.join(collections[:20])}{', ...' if len(collections) > 20 else ''})."
 
 
 def split_weight(text: str, names: Sequence[str] = ()) -> tuple[str, float]:
     """Split ``SOURCE:WEIGHT``. The weight is 1 by default, and if the whole text is a file or one of ``names``.
 
-    Raises ImpastoError for a weight below 0.
+    The source of an image in memory is a MemoryImage. Raises ImpastoError for a weight below 0.
     """
     source, colon, number = text.rpartition(":")
     if text in names or Path(text).exists() or not colon:
@@ -54,7 +67,7 @@ def split_weight(text: str, names: Sequence[str] = ()) -> tuple[str, float]:
         return text, 1.0
     if not (math.isfinite(weight) and weight >= 0):
         raise ImpastoError(f"{text}: use a weight from 0 up.")
-    return source, weight
+    return (text.without_weight() if isinstance(text, MemoryImage) else source), weight
 
 
 @torch.no_grad()
@@ -85,7 +98,8 @@ def pooled_style(
             hashes[reference.source] = digest
             entries.append((digest, reference.weight, saved))
             continue
-        loaded = read_images(Path(reference.source), resolution=config.resolution, channels=config.channels)
+        source = location(reference.source, "", "style")
+        loaded = read_images(source, resolution=config.resolution, channels=config.channels)
         if len(loaded.pixels) > MAX_REFERENCES:
             raise ImpastoError(f"--style {reference.source}: {len(loaded.pixels)} images, at most {MAX_REFERENCES}.")
         digests = [hashlib.sha256(p.tobytes()).hexdigest()[:16] for p in loaded.pixels]

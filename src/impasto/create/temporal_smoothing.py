@@ -121,4 +121,4 @@ def _opencv() -> Any:
     try:
         return importlib.import_module("cv2")
     except ImportError as error:
-        raise ImpastoError('temporal smoothing needs the extra video: pip install "impasto[video]"') from error
+        raise ImpastoError('temporal smoothing needs the extra video: pip install -e ".[video]"') from error

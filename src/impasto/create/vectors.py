@@ -144,9 +144,7 @@ def _arrow(path: Path) -> tuple[ModuleType, ModuleType]:
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ImpastoError(
-            f'{path}: .parquet files need pyarrow: pip install "impasto[parquet]", or use .npz.'
-        ) from error
+        raise ImpastoError(f'{path}: .parquet files need pyarrow: pip install -e ".[parquet]", or use .npz.') from error
 
 
 def _to_table(latents: Latents, pyarrow: ModuleType) -> Any:

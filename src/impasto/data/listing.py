@@ -41,7 +41,9 @@ def open_source(path: Path, *, exclude: Path | None = None) -> Source:
         if path.is_dir():
             return Folder(path, exclude)
         if not path.exists():
-            raise ImpastoError(f"{path} does not exist. Give a folder of images, a .zip or a .tar.")
+            raise ImpastoError(
+                f"{path} does not exist: check the path. Images are read from files, folders, .zip and .tar archives."
+            )
         # Image suffixes come first: an image with trailing bytes can pass for a zip.
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return SingleFile(path)

@@ -1,4 +1,4 @@
-"""Images for inference, read without a cache or a split."""
+"""Images for inference, read without a cache or a split: of files, folders, archives and in memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from impasto.data.listing import list_source, open_source
 from impasto.data.reading import read_members
 from impasto.data.source import Member, Source
 from impasto.errors import ImpastoError
+from impasto.references import Location, MemoryImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,19 +30,35 @@ class Loaded:
     """The reason for each file name."""
 
 
+class InMemory(SingleFile):
+    """An image in memory, as a source with one member; its name is the text that refers to it."""
+
+    def __init__(self, image: MemoryImage) -> None:
+        super().__init__(Path(image))
+        self._image = image
+
+    def members(self) -> Iterator[Member | tuple[str, str]]:
+        """Yield the image."""
+        yield Member(str(self._image), len(self._image.data))
+
+    def read(self, member: Member) -> bytes:
+        """The image as a file."""
+        return self._image.data
+
+
 def read_images(
-    paths_or_folder: Path | Sequence[Path], *, resolution: int, channels: int, fit: Fit = Fit.AUTO
+    paths_or_folder: Location | Sequence[Location], *, resolution: int, channels: int, fit: Fit = Fit.AUTO
 ) -> Loaded:
-    """Read files, folders and archives, in this order and sorted by name within each.
+    """Read files, folders, archives and images in memory, in this order and sorted by name within each.
 
     With three channels, transparent images are composited over white; with four, opaque images get an alpha of 255.
     Raises ImpastoError if a single file cannot be read, and if there is no readable image at all.
     """
-    paths = [paths_or_folder] if isinstance(paths_or_folder, Path) else list(paths_or_folder)
+    paths = [paths_or_folder] if isinstance(paths_or_folder, (Path, MemoryImage)) else list(paths_or_folder)
     images: list[tuple[str, np.ndarray]] = []
     skipped: dict[str, str] = {}
     for path in paths:
-        source = open_source(path)
+        source = _open(path)
         prefix = f"{source.stem}/" if len(paths) > 1 and not isinstance(source, SingleFile) else ""
         with source:
             named_pixels, unreadable = _read(source, resolution, channels, fit)
@@ -65,22 +82,23 @@ class Whole:
     content_hash: str
     """SHA-256 of the file."""
     path: str
-    """The path of the file; for an image in an archive, the path of the archive and the name within it."""
+    """The path of the file; for an image in an archive, the path of the archive and the name within it. A MemoryImage
+    for an image in memory."""
     pixels: np.ndarray = field(repr=False)
     """uint8 (channels, height, width): RGB over white, and alpha."""
 
 
 class WholeImages:
-    """The images of a file, a folder or an archive at their own sizes, read one at a time."""
+    """The images of a file, a folder or an archive, or one in memory, at their own sizes, read one at a time."""
 
-    def __init__(self, path: Path, *, max_side: int, channels: int) -> None:
+    def __init__(self, path: Location, *, max_side: int, channels: int) -> None:
         """Images with a longer side above ``max_side`` pixels are scaled down.
 
         With three channels, transparent images are composited over white; with four, opaque images get an alpha of 255.
         Raises ImpastoError if there is no image.
         """
         self.path, self.max_side, self.channels = path, max_side, channels
-        self.source = open_source(path)
+        self.source = _open(path)
         with self.source:
             self._members, self.skipped = _members(self.source)
         if not self._members:
@@ -102,13 +120,22 @@ class WholeImages:
         with self.source:
             for reading in read_members(self.source, self._members, partial(decode_whole, max_side=self.max_side)):
                 if reading.image is not None:
-                    path = str(self.path if isinstance(self.source, SingleFile) else self.path / reading.name)
+                    path = self._path_of(reading.name)
                     pixels = _with_channels(reading.image, self.channels)
                     yield Whole(reading.name, reading.content_hash, path, pixels)
                 elif isinstance(self.source, SingleFile):
                     raise ImpastoError(f"{self.path}: {reading.reason}.")
                 else:
                     self.skipped[reading.name] = reading.reason
+
+    def _path_of(self, name: str) -> str:
+        if isinstance(self.path, MemoryImage):
+            return self.path
+        return str(self.path if isinstance(self.source, SingleFile) else self.path / name)
+
+
+def _open(path: Location) -> Source:
+    return InMemory(path) if isinstance(path, MemoryImage) else open_source(path)
 
 
 def _members(source: Source) -> tuple[list[Member], dict[str, str]]:

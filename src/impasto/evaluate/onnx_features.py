@@ -27,7 +27,7 @@ class OnnxFeatures:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImpastoError('--features needs an extra: pip install "impasto[features]"') from error
+            raise ImpastoError('--features needs an extra: pip install -e ".[features]"') from error
         self.path = path
         if not path.is_file():
             raise ImpastoError(f"--features {path}: the file does not exist.")

@@ -1,7 +1,9 @@
 """The four ways to begin a run: fresh, resumed, finetuned from a model, or initialised with the weights of one."""
 
 import dataclasses
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from impasto.events import Stage
 from impasto.model.blocks import channels_last
 from impasto.model.impasto import Impasto, load_model
 from impasto.text import TEXT_DIM
+from impasto.training.budget import Budget
 from impasto.training.checkpoint import Checkpoint, read_checkpoint
 from impasto.training.engine import Engine
 from impasto.training.finetune import Base, finetune_config, read_base, with_replay
@@ -31,8 +34,8 @@ class Start:
 
     config: TrainConfig
     """The settings as they hold: a model to finetune determines some of them."""
-    saved: Checkpoint | None = None
-    """The state to resume."""
+    saved: Mapping[Stage, Checkpoint] = field(default_factory=dict)
+    """The states to resume; that of a finished stage 1 too."""
     base: Base | None = None
     """The model to finetune."""
     initial: Impasto | None = None
@@ -41,16 +44,29 @@ class Start:
     @property
     def stage(self) -> Stage:
         """The first stage to run."""
-        return Stage.AUTOENCODER if self.saved is None else list(Stage)[int(self.saved.numbers["stage"])]
+        return first_stage(self.config, self.saved)
+
+    @property
+    def is_lengthened(self) -> bool:
+        """Whether stage 1 trains further after stage 2 has begun, because the budget has grown."""
+        return Stage.PRIOR in self.saved and self.stage is Stage.AUTOENCODER
 
     @property
     def is_untrained(self) -> bool:
         """Whether no weights come from anywhere."""
-        return self.saved is None and self.base is None and self.initial is None
+        return not self.saved and self.base is None and self.initial is None
 
-    def images(self, given: ImageSet) -> ImageSet:
-        """The images to train on: the given ones, and in finetuning variants of them and samples of the old styles."""
-        return given if self.base is None else with_replay(given, self.base, self.config.seed)
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers of the state that was saved last; empty for a new run."""
+        return max((state.numbers for state in self.saved.values()), key=_seconds_spent, default={})
+
+    def images(self, given: ImageSet, progress: Callable[[int, int], None]) -> ImageSet:
+        """The images to train on: the given ones, and in finetuning variants of them and samples of the old styles.
+
+        ``progress`` is called with (samples, in total).
+        """
+        return given if self.base is None else with_replay(given, self.base, self.config.seed, progress)
 
     def model(self, images: ImageSet, engine: Engine) -> tuple[Impasto, float]:
         """The first model on the engine's device, and the part of its weights that ``initial`` gave."""
@@ -70,14 +86,37 @@ def begin(config: TrainConfig, engine: Engine) -> Start:
 
     Raises ImpastoError for a damaged state, and for a model that does not exist or does not fit.
     """
-    saved = read_checkpoint(Run(config.out).state)
+    saved = read_saved(Run(config.out))
     if config.finetune is not None:
         base = read_base(config.finetune, engine.device)
         return Start(finetune_config(config, base), saved, base)
     # Resuming stage 1 needs it too: the weights that stage 2 begins with are not in stage 1's state.
-    if config.init is not None and (saved is None or saved.numbers["stage"] == 0):
+    if config.init is not None and first_stage(config, saved) is Stage.AUTOENCODER:
         return Start(config, saved, initial=read_initial(config))
     return Start(config, saved)
+
+
+def read_saved(run: Run) -> dict[Stage, Checkpoint]:
+    """The states in a run folder. Raises ImpastoError if one is damaged."""
+    saved = {stage: state for stage in Stage if (state := read_checkpoint(run.state(stage))) is not None}
+    if not saved and (state := read_checkpoint(run.old_state)) is not None:
+        saved[list(Stage)[int(state.numbers["stage"])]] = state
+    return saved
+
+
+def first_stage(config: TrainConfig, saved: Mapping[Stage, Checkpoint]) -> Stage:
+    """The stage to resume: stage 1 if it can be lengthened, because the budget has grown since stage 2 began."""
+    if Stage.PRIOR not in saved:
+        return Stage.AUTOENCODER
+    budget = saved[Stage.PRIOR].numbers.get("budget", math.inf)
+    can_be_lengthened = Stage.AUTOENCODER in saved and Budget(config).total > budget
+    return Stage.AUTOENCODER if can_be_lengthened else Stage.PRIOR
+
+
+def _seconds_spent(numbers: Mapping[str, float]) -> float:
+    return numbers.get("overhead", 0.0) + sum(
+        numbers[f"{stage}.seconds"] for stage in Stage if f"{stage}.seconds" in numbers
+    )
 
 
 def model_shape(config: TrainConfig, channels: int, collections: tuple[str, ...]) -> ModelConfig:
@@ -103,11 +142,11 @@ def read_initial(config: TrainConfig) -> Impasto:
     flags = (
         "the same --size, --prior-size and --text, as its prior is kept" if config.freeze_prior else "the same --size"
     )
-    for field in dataclasses.fields(ModelConfig):
-        mine, its = getattr(wanted, field.name), getattr(initial.config, field.name)
-        if field.name not in free and mine != its:
+    for entry in dataclasses.fields(ModelConfig):
+        mine, its = getattr(wanted, entry.name), getattr(initial.config, entry.name)
+        if entry.name not in free and mine != its:
             raise ImpastoError(
-                f"--init {config.init}: its {field.name} is {its}, that of this run {mine}; use {flags}."
+                f"--init {config.init}: its {entry.name} is {its}, that of this run {mine}; use {flags}."
             )
     return initial
 

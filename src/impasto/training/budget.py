@@ -1,19 +1,28 @@
-"""Time: the budget of a run, shared by its two stages, timers for what happens at intervals, and the speed."""
+"""Time: the budget of a run, timers for what happens at intervals, and the speed."""
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from impasto.config import TrainConfig
 from impasto.events import Stage, Stepped
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEFAULT_MINUTES = 30.0
 MAX_TIMER_SHARE = 0.05
 """Part of the time that previews and saves may take: those that take long happen less often."""
 REPORT_SECONDS = 0.5
 """Between two events about steps: a listener needs no more, and reading the loss synchronises a GPU."""
+DISTURBANCE_SECONDS = 20.0
+"""Shortest time over which the share of the processor is measured."""
+MIN_PROCESSOR_SHARE = 0.75
+"""Below this part of a core a training counts as disturbed by other programs."""
 
 
 @dataclass
@@ -39,6 +48,11 @@ class StageClock:
             self.seconds += now - self._since
             self._since = now
 
+    def stop(self) -> None:
+        """Stop counting time."""
+        self.tick()
+        self._since = None
+
     @property
     def progress(self) -> float:
         """Part of the budget that is spent; the stage ends at 1."""
@@ -52,15 +66,62 @@ class StageClock:
         return self.seconds * (1 / self.progress - 1) if self.images_seen else math.inf
 
 
-def clocks(config: TrainConfig) -> dict[Stage, StageClock]:
-    """The clocks of the stages of a run, at zero."""
-    shares = {Stage.AUTOENCODER: config.stage1_share}
-    if not config.freeze_prior:
-        shares[Stage.PRIOR] = 1 - config.stage1_share
-    if config.images is not None:
-        return {s: StageClock(max(1, round(config.images * part)), True) for s, part in shares.items()}
-    minutes = DEFAULT_MINUTES if config.minutes is None else config.minutes
-    return {s: StageClock(60 * minutes * part, False) for s, part in shares.items()}
+class Budget:
+    """The budget of a run, in seconds or images, and what is spent of it, over all resumes.
+
+    Seconds contain everything from the start of `train` to its end. What is not a step is overhead: preparation,
+    latents, the last previews, the copy check and saves. The stages share what the overhead leaves; their clocks run
+    only while they make steps.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._started = time.monotonic()
+        self.shares = {Stage.AUTOENCODER: config.stage1_share}
+        if not config.freeze_prior:
+            self.shares[Stage.PRIOR] = 1 - config.stage1_share
+        self.counts_images = config.images is not None
+        minutes = DEFAULT_MINUTES if config.minutes is None else config.minutes
+        self.total: float = 60 * minutes if config.images is None else config.images
+        """Seconds or images."""
+        self.clocks = {
+            stage: StageClock(max(1.0, round(self.total * share)), self.counts_images)
+            for stage, share in self.shares.items()
+        }
+        self.expected_after: dict[Stage, float] = dict.fromkeys(self.shares, 0.0)
+        """Seconds of overhead that follow the steps of each stage, an estimate."""
+        self._overhead_before = 0.0
+        self._steps_before = 0.0
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that were not steps, up to now."""
+        steps_now = sum(clock.seconds for clock in self.clocks.values()) - self._steps_before
+        return self._overhead_before + time.monotonic() - self._started - steps_now
+
+    def limit_of(self, stage: Stage) -> float:
+        """What ``stage`` may use, in seconds or images: its share of what overhead and earlier stages leave."""
+        if self.counts_images:
+            return self.clocks[stage].limit
+        stages = list(self.shares)
+        earlier, rest = stages[: stages.index(stage)], stages[stages.index(stage) :]
+        left = self.total - self.overhead - sum(self.clocks[s].seconds for s in earlier)
+        left -= sum(self.expected_after[s] for s in rest)
+        return left * self.shares[stage] / sum(self.shares[s] for s in rest)
+
+    def numbers(self) -> dict[str, float]:
+        """All that resuming needs."""
+        result: dict[str, float] = {"budget": self.total, "overhead": self.overhead}
+        for stage, clock in self.clocks.items():
+            result |= {f"{stage}.images_seen": clock.images_seen, f"{stage}.seconds": clock.seconds}
+        return result
+
+    def restore(self, numbers: Mapping[str, float]) -> None:
+        """Continue from `numbers`; earlier versions did not save the overhead."""
+        self._overhead_before = numbers.get("overhead", 0.0)
+        for stage, clock in self.clocks.items():
+            clock.images_seen = int(numbers[f"{stage}.images_seen"])
+            clock.seconds = numbers[f"{stage}.seconds"]
+        self._steps_before = sum(clock.seconds for clock in self.clocks.values())
 
 
 class IntervalTimer:
@@ -94,30 +155,32 @@ class IntervalTimer:
 class Speedometer:
     """Sums up steps and reports speed, progress and average terms at intervals."""
 
-    def __init__(self, config: TrainConfig, clocks: dict[Stage, StageClock]) -> None:
-        self._stage1_share = config.stage1_share
-        self._clocks = clocks
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._restart()
 
     def _restart(self) -> None:
         self._started = time.monotonic()
         self._images = 0
-        self._terms: dict[str, list[float]] = {}
+        self._terms: dict[str, list[Tensor]] = {}
 
-    def add(self, images: int, terms: dict[str, float]) -> None:
-        """Count one step; ``terms`` is empty if its update was skipped, and not every term occurs in every step."""
+    def add(self, images: int, terms: "Mapping[str, Tensor]") -> None:
+        """Count one step; ``terms`` is empty if its update was skipped, and not every term occurs in every step.
+
+        They are read only for a report: reading synchronises a GPU.
+        """
         self._images += images
         for name, value in terms.items():
             self._terms.setdefault(name, []).append(value)
 
     def read(self, stage: Stage, skipped_updates: int) -> Stepped | None:
         """A report if one is due; then the sums start again."""
-        seconds, clock = time.monotonic() - self._started, self._clocks[stage]
+        seconds, clock = time.monotonic() - self._started, self._budget.clocks[stage]
         if seconds < REPORT_SECONDS and clock.progress < 1:
             return None
         clock.tick()
         rate = self._images / max(seconds, 1e-9)
-        share = self._stage1_share
+        share = self._budget.shares[Stage.AUTOENCODER]
         before, part = (0.0, share) if stage is Stage.AUTOENCODER else (share, 1 - share)
         report = Stepped(
             stage=stage,
@@ -126,14 +189,44 @@ class Speedometer:
             total_progress=before + part * min(1.0, clock.progress),
             seconds_left=clock.seconds_left + self._seconds_after(stage, rate),
             images_per_second=rate,
-            terms={name: fmean(values) for name, values in self._terms.items()},
+            terms={name: fmean(map(float, values)) for name, values in self._terms.items()},
             skipped_updates=skipped_updates,
         )
         self._restart()
         return report
 
     def _seconds_after(self, stage: Stage, rate: float) -> float:
-        later = self._clocks.get(Stage.PRIOR)
+        overhead = self._budget.expected_after[stage]
+        later = self._budget.clocks.get(Stage.PRIOR)
         if stage is Stage.PRIOR or later is None:
-            return 0.0
-        return later.limit / rate if later.counts_images else later.limit
+            return overhead
+        overhead += self._budget.expected_after[Stage.PRIOR]
+        return overhead + (later.limit / rate if later.counts_images else self._budget.limit_of(Stage.PRIOR))
+
+
+class ProcessorShare:
+    """Notices when other programs disturb a training on a CPU: its process then gets only a part of its cores."""
+
+    def __init__(self, num_threads: int | None) -> None:
+        """``num_threads`` compute; None on a GPU, where nothing is noticed."""
+        self._num_threads = num_threads
+        self._is_disturbed = False
+        self._restart()
+
+    def _restart(self) -> None:
+        self._wall, self._processor = time.monotonic(), time.process_time()
+
+    def warning(self, report: Stepped) -> str | None:
+        """A warning, with the new speed and time left, when a disturbance begins."""
+        wall = time.monotonic() - self._wall
+        if self._num_threads is None or wall < DISTURBANCE_SECONDS:
+            return None
+        share = (time.process_time() - self._processor) / wall / self._num_threads
+        self._restart()
+        before, self._is_disturbed = self._is_disturbed, share < MIN_PROCESSOR_SHARE
+        if before or not self._is_disturbed:
+            return None
+        return (
+            f"other programs use this machine: the training gets {share:.0%} of its processor time and makes "
+            f"{report.images_per_second:.0f} images/s, {report.seconds_left / 60:.0f} minutes left"
+        )

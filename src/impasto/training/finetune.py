@@ -1,7 +1,7 @@
 """Finetuning on few images: part of a trained model goes on training, on them and on samples of its old styles."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ NUM_REPLAYED = 160
 REPLAY = Sampling(internal_guidance=1.5)
 """Little internal guidance: what is learned from the samples is sampled with more of it again."""
 BATCH = 32
+SAMPLED_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,12 @@ def only_conditioning(prior: PriorFlow) -> PriorFlow:
     return prior
 
 
-def with_replay(given: ImageSet, base: Base, seed: int) -> ImageSet:
+def with_replay(
+    given: ImageSet, base: Base, seed: int, progress: Callable[[int, int], None] = lambda done, total: None
+) -> ImageSet:
     """The images, variants of the training images, and samples of the styles of ``base``.
 
-    Raises ImpastoError if there are too few images.
+    ``progress`` is called with (samples, in total). Raises ImpastoError if there are too few images.
     """
     if len(given) < MIN_IMAGES:
         raise ImpastoError(
@@ -127,7 +130,11 @@ def with_replay(given: ImageSet, base: Base, seed: int) -> ImageSet:
     names = [name for name in base.collections for _ in range(each)]
     settings = dataclasses.replace(REPLAY, seed=seed_of(seed, "replay"))
     styles = base.styles.apply(lambda values: values.repeat_interleave(each, 0))
-    samples = torch.cat(list(generate_each(base.network, styles, settings)))
+    batches = []
+    for batch in generate_each(base.network, styles, settings, batch_size=SAMPLED_AT_A_TIME):
+        batches.append(batch)
+        progress(sum(map(len, batches)), len(names))
+    samples = torch.cat(batches)
     entries = [
         Entry(f"(sample {n} of {name})", name, None, None, "", given.resolution, given.resolution)
         for n, name in enumerate(names)

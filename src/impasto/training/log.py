@@ -40,7 +40,7 @@ def tensorboard_log(folder: Path) -> Listener:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ImpastoError('--tensorboard needs an extra: pip install "impasto[tensorboard]"') from error
+        raise ImpastoError('--tensorboard needs an extra: pip install -e ".[tensorboard]"') from error
     writer = SummaryWriter(str(folder))
 
     def listen(event: Event) -> None:

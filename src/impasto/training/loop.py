@@ -1,26 +1,30 @@
 """The training loop: for each stage evaluate, preview, save, stop?, step, log."""
 
 import dataclasses
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from impasto.atomic import write_text_atomically
 from impasto.config import TrainConfig
 from impasto.data import ImageSet, prepare
 from impasto.errors import ImpastoError
-from impasto.events import Event, Finished, Listener, Note, Stage, Warned
+from impasto.events import Event, Finished, Listener, Note, Stage, Warned, Working
 from impasto.text import check_text_installed
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.begin import Start, begin
-from impasto.training.budget import IntervalTimer, Speedometer, StageClock, clocks
-from impasto.training.checkpoint import Checkpoint
+from impasto.training.budget import Budget, IntervalTimer, ProcessorShare, Speedometer
 from impasto.training.early_stop import EarlyStoppedPriorStage
-from impasto.training.engine import Engine
+from impasto.training.engine import ALONE, Engine, Rank
 from impasto.training.finetune import only_conditioning, predicted_captions
 from impasto.training.log import json_log, tensorboard_log
 from impasto.training.optimizer import below
-from impasto.training.plan import plan
-from impasto.training.prior_stage import LatentCache, PriorStage, captions_of
+from impasto.training.plan import MIN_UPDATES, Plan, description, plan
+from impasto.training.prior_stage import captions_of
+from impasto.training.processes import together
+from impasto.training.results import autoencoder_result, prior_result
 from impasto.training.run import Run, open_run
 from impasto.training.snapshots import Snapshots
 from impasto.training.stage import TrainingStage
@@ -29,23 +33,45 @@ from impasto.training.stage import TrainingStage
 def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Callable[[], bool] = lambda: False) -> Run:
     """Train a model on ``config.data`` into the run folder ``config.out``, or resume the run in it.
 
-    Raises ImpastoError if the images or the folder are not usable, or memory runs out with single images.
+    On a CPU other processes share the work, see `impasto.training.processes`. Raises ImpastoError if the images or the
+    folder are not usable, the budget is too short, or memory runs out with single images.
     """
     started = time.monotonic()
-    training = Training(config, listeners, cancel)
-    complete = training.train()
-    training.emit(Finished(training.run.folder, complete, time.monotonic() - started))
+    with _no_empty_run(config.out), together(config) as rank:
+        training = Training(config, listeners, cancel, rank)
+        complete = training.train()
+        training.emit(Finished(training.run.folder, complete, time.monotonic() - started, tuple(training.results)))
     return training.run
 
 
-class Training:
-    """A run in progress: its model, its clocks, its listeners."""
+@contextmanager
+def _no_empty_run(folder: Path) -> Iterator[None]:
+    """Remove the run folder again if training fails before it has saved anything."""
+    existed, run = folder.exists(), Run(folder)
+    is_empty = not existed or (folder.is_dir() and not any(folder.iterdir()))
+    try:
+        yield
+    except BaseException:
+        if is_empty and folder.is_dir() and not any(run.state(stage).exists() for stage in Stage):
+            shutil.rmtree(folder, ignore_errors=True)
+            if existed:
+                folder.mkdir(exist_ok=True)
+        raise
 
-    def __init__(self, config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+
+class Training:
+    """A run in progress: its model, its budget, its listeners."""
+
+    def __init__(
+        self, config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool], rank: Rank = ALONE
+    ) -> None:
         self.cancel = cancel
+        self.budget = Budget(config)
+        self.results: list[str] = []
+        """What each stage saw and how good it got, a line each."""
         if config.text:
             check_text_installed()
-        self.engine = Engine(config.device, config.dtype)
+        self.engine = Engine(config.device, config.dtype, rank)
         self.engine.check_batch(config.batch_size, "--batch-size")
         self.engine.check_batch(config.prior_batch_size, "--prior-batch-size")
         self.start: Start = begin(config, self.engine)
@@ -58,17 +84,19 @@ class Training:
                 self.listeners.append(tensorboard_log(self.run.folder / "tensorboard"))
         self.given = self._prepare()
         """The images of the folder."""
-        self.images = self.start.images(self.given)
+        self.images = self.start.images(self.given, self._working("samples of the old styles"))
         """Those to train on."""
         if config.text and not any(entry.text for entry in self.images.entries):
             raise ImpastoError(f"--text: {config.data} has no captions; write them into metadata.jsonl.")
         self.model, part = self.start.model(self.images, self.engine)
         if self.start.initial is not None:
             self.emit(Note(f"{part:.0%} of the initial weights are those of {config.init}"))
-        self.clocks = clocks(config)
         base = self.start.base
         kept_styles = {} if base is None else base.styles_except(self.given.collections)
         self.snapshots = Snapshots(self.run, self.engine, self.model, self.images, self.emit, kept_styles)
+        if self.start.saved:
+            self._restore_budget()
+        self.plan: Plan | None = None
 
     def emit(self, event: Event) -> None:
         """Pass an event to every listener."""
@@ -77,37 +105,37 @@ class Training:
 
     def train(self) -> bool:
         """Run both stages from where the start leaves them; True if the budget is spent, False if cancelled."""
-        saved = self.start.saved
-        if saved is not None:
-            self._restore_clocks(saved)
         if self.start.stage is Stage.AUTOENCODER:
-            self.clocks[Stage.AUTOENCODER].start()
-            first = self._autoencoder_stage(saved)
-            if not self._run_stage(first):
-                return False
-            if Stage.PRIOR not in self.clocks:
-                return True
+            first = self._autoencoder_stage()
+            complete = self._run_stage(first)
+            clock = self.budget.clocks[Stage.AUTOENCODER]
+            self.results.append(autoencoder_result(first, clock, self.snapshots.held_out))
+            if not complete or Stage.PRIOR not in self.budget.clocks:
+                return complete
             self.model.autoencoder.load_state_dict(first.averaged())
             del first
-            saved = None
         else:
-            assert saved is not None
-            self.model.autoencoder.load_state_dict(below(saved.tensors, "autoencoder."))
+            self.model.autoencoder.load_state_dict(below(self.start.saved[Stage.PRIOR].tensors, "autoencoder."))
         self.model.autoencoder.eval().requires_grad_(False)
-        self.clocks[Stage.PRIOR].start()
-        second = self._prior_stage(saved)
+        second = self._prior_stage()
         complete = self._run_stage(second)
-        if complete and self.start.base is not None and self.engine.is_main:
+        line, warning = prior_result(second, self.budget.clocks[Stage.PRIOR], self.config)
+        self.results.append(line)
+        if warning is not None:
+            self.emit(Warned(warning))
+        if complete and self.engine.is_main:
             # Against the split that was trained on.
             given = dataclasses.replace(self.given, held_out=self.images.held_out)
-            self.snapshots.check_copies(second, given)
+            self.results.append(self.snapshots.check_copies(second, given))
         return complete
 
     def _run_stage(self, stage: TrainingStage) -> bool:
-        config, clock = self.config, self.clocks[stage.stage]
+        config, clock = self.config, self.budget.clocks[stage.stage]
         step = clock.images_seen // stage.batch_size
         saving, showing = IntervalTimer(config.save_minutes), IntervalTimer(config.preview_minutes)
-        speedometer = Speedometer(config, self.clocks)
+        speedometer, disturbances = Speedometer(self.budget), ProcessorShare(self.engine.num_threads)
+        clock.limit = self._limit_of(stage.stage)
+        clock.start()
         while True:
             clock.tick()
             # The main process decides for all: their clocks differ, and a process must not save while another trains.
@@ -115,13 +143,16 @@ class Training:
                 [clock.progress, self.cancel(), stage.converged, saving.due()]
             )
             over = progress >= 1 or converged > 0
+            if over or stop:
+                clock.stop()
+                stage.finish()
             if self.engine.is_main and (over or showing.due()):
                 with showing:
                     self.snapshots.preview(stage, clock)
             if over or stop or save:
                 if self.engine.is_main:
                     with saving:
-                        self.snapshots.save(stage, self.clocks, leaving=bool(over or stop))
+                        self.snapshots.save(stage, self.budget, leaving=bool(over or stop))
                 self.engine.wait()
             if over or stop:
                 return over
@@ -133,34 +164,64 @@ class Training:
             speedometer.add(stage.batch_size, terms)
             if (report := speedometer.read(stage.stage, stage.optimizer.skipped)) is not None:
                 self.emit(report)
+                if (disturbance := disturbances.warning(report)) is not None:
+                    self.emit(Warned(disturbance))
 
-    def _autoencoder_stage(self, saved: Checkpoint | None) -> AutoencoderStage:
+    def _limit_of(self, stage: Stage) -> float:
+        """The limit of a stage; enough for the fewest updates even if what came before took longer than planned."""
+        limit = self.budget.limit_of(stage)
+        if self.plan is None or self.budget.counts_images:
+            return max(limit, 1.0)
+        images = MIN_UPDATES * (self.config.batch_size if stage is Stage.AUTOENCODER else self.config.prior_batch_size)
+        fewest = images * self.plan.seconds_per_image[stage]
+        if limit < fewest:
+            self.emit(Warned(f"everything takes longer than planned: stage {stage} still makes {MIN_UPDATES} updates"))
+        return max(limit, fewest)
+
+    def _autoencoder_stage(self) -> AutoencoderStage:
         stage = AutoencoderStage(self.config, self.engine, self.model.autoencoder, self.images)
         if self.start.is_untrained:
             stage.initialize()
+        saved = self.start.saved.get(Stage.AUTOENCODER)
         if saved is not None:
             stage.restore(saved)
-        else:
-            for line in plan(self.config, self.engine, self.model, stage, self.clocks):
-                self.emit(Note(line))
+        self.plan = plan(self.config, self.engine, self.model, stage, self.images, self.budget)
+        for line in description(self.config, self.engine, self.model, stage):
+            self.emit(Note(line))
+        if saved is None and self.engine.is_main:
+            self.plan.check()
+        for line in self.plan.lines():
+            self.emit(Note(line))
         return stage
 
-    def _prior_stage(self, saved: Checkpoint | None) -> PriorStage:
+    def _prior_stage(self) -> EarlyStoppedPriorStage:
         config, images, base = self.config, self.images, self.start.base
         autoencoder, prior = self.model.autoencoder, self.model.prior
         if base is None:
-            cache = LatentCache(autoencoder, images, self.engine)
-            captions = captions_of(images, images.train) if config.text else None
-            stage = PriorStage(config, self.engine, prior, cache, images, captions, self.model.caption_predictor)
+            captions, held_out_captions = (
+                captions_of(images, part) if config.text else None for part in (images.train, images.held_out)
+            )
+            predictor = self.model.caption_predictor
         else:
             captions, held_out_captions = (
                 predicted_captions(base, images, part, own=config.text) for part in (images.train, images.held_out)
             )
-            stage = EarlyStoppedPriorStage(
-                config, self.engine, only_conditioning(prior), autoencoder, images, captions, held_out_captions
-            )
-        if saved is not None:
+            prior, predictor = only_conditioning(prior), None
+        stage = EarlyStoppedPriorStage(
+            config,
+            self.engine,
+            prior,
+            autoencoder,
+            images,
+            captions,
+            held_out_captions,
+            predictor,
+            progress=self._working("latents"),
+        )
+        if (saved := self.start.saved.get(Stage.PRIOR)) is not None:
             stage.restore(saved)
+        if saved is None or self.start.is_lengthened:
+            stage.start_evaluation()
         return stage
 
     def _prepare(self) -> ImageSet:
@@ -173,18 +234,24 @@ class Training:
         }
         images = None
         if self.engine.is_main:
-            images = prepare(config.data, **settings)
+            images = prepare(config.data, **settings, progress=self._working("reading images"))
             write_text_atomically(self.run.audit, images.audit.to_json() + "\n")
             self.emit(Note(images.audit.text()))
             if texts := sorted({e.text for e in images.entries if e.text} if config.text else ()):
                 write_text_atomically(self.run.captions, "\n".join(" ".join(text.split()) for text in texts) + "\n")
-        self.engine.wait()
+        self.engine.connect()
         return images or prepare(config.data, **settings)
 
-    def _restore_clocks(self, saved: Checkpoint) -> None:
-        self.engine.keep_dtype(bfloat16=bool(saved.numbers["bfloat16"]))
-        for which, clock in self.clocks.items():
-            clock.images_seen = int(saved.numbers[f"{which}.images_seen"])
-            clock.seconds = saved.numbers[f"{which}.seconds"]
-        clock: StageClock = self.clocks[self.start.stage]
-        self.emit(Note(f"resuming after {clock.images_seen:,} images of stage {self.start.stage}"))
+    def _working(self, task: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.emit(Working(task, done, total))
+
+    def _restore_budget(self) -> None:
+        numbers = self.start.numbers
+        self.engine.keep_dtype(bfloat16=bool(numbers["bfloat16"]))
+        self.budget.restore(numbers)
+        seen = self.budget.clocks[self.start.stage].images_seen
+        self.emit(Note(f"resuming after {seen:,} images of stage {self.start.stage}"))
+        if self.start.is_lengthened:
+            self.emit(Note("the budget has grown: both stages get their share of it"))
+        elif self.start.stage is Stage.PRIOR and Stage.AUTOENCODER not in self.start.saved:
+            self.emit(Note("version 0.1 kept no state of stage autoencoder: all additional time goes to stage prior"))

@@ -26,6 +26,14 @@ from impasto.model.views import VIEW_NAMES
 
 COLUMNS = 10
 TEMPERATURES = (0.6, 0.8, 1.0)
+MAX_STYLES = 12
+"""Collections of which samples are shown."""
+NUM_PREFIXES = NUM_LEVELS
+NUM_RECONSTRUCTED_ROWS = NUM_PREFIXES + NUM_EXPERTS
+REFERENCES = 16
+"""Training images from which the style of a collection is pooled."""
+MAX_SCORED = 256
+"""Held-out images of which scores are averages."""
 
 
 @torch.no_grad()
@@ -60,7 +68,7 @@ def preview(
             settings = Sampling(temperature=temperature, guidance=1.0)
             rows.append(autoencoder.decode(sample_condition(prior, Condition(free), seeds, settings)))
             labels.append(f"T = {temperature}")
-        for index, name in enumerate(images.collections[:12]):
+        for index, name in enumerate(images.collections[:MAX_STYLES]):
             condition = Condition(free.with_style(styles[[index]].expand(COLUMNS)))
             rows.append(autoencoder.decode(sample_condition(prior, condition, seeds, Sampling())))
             labels.append(name)
@@ -69,7 +77,7 @@ def preview(
 
 @torch.no_grad()
 def collection_styles(
-    autoencoder: Autoencoder, images: ImageSet, device: torch.device, references: int = 16
+    autoencoder: Autoencoder, images: ImageSet, device: torch.device, references: int = REFERENCES
 ) -> Gaussian:
     """The pooled style of every collection, from some of its training images: (collection, style_dim)."""
     styles = []
@@ -101,7 +109,9 @@ class HeldOutScores:
 
 
 @torch.no_grad()
-def held_out_scores(model: Autoencoder, images: ImageSet, device: torch.device, max_images: int = 256) -> HeldOutScores:
+def held_out_scores(
+    model: Autoencoder, images: ImageSet, device: torch.device, max_images: int = MAX_SCORED
+) -> HeldOutScores:
     """Scores of the posterior's modes on up to ``max_images`` held-out images."""
     indices = evenly_spaced(images.held_out, max_images)
     psnr, rates = [], []

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,16 @@ class LatentCache:
     Of images larger than their square, several crops are cached. The cache lies in the GPU's memory if there is room.
     """
 
-    def __init__(self, model: Autoencoder, images: ImageSet, engine: Engine, batch_size: int = 32) -> None:
-        self.num_crops = _num_crops(model.config, images)
+    def __init__(
+        self,
+        model: Autoencoder,
+        images: ImageSet,
+        engine: Engine,
+        batch_size: int = 32,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """``progress`` is called with (batches computed, in total)."""
+        self.num_crops = num_crops(model.config, images)
         """Rows ``crop * (number of training images) + image`` are the crops of an image; the first is its centre."""
         self.count = len(images.train)
         device = engine.home_of(self.num_crops * self.count * _bytes_per_crop(model.config))
@@ -64,7 +73,9 @@ class LatentCache:
         """Per level (image, 2, ...): the posterior with all experts."""
         batches = list(itertools.product(range(self.num_crops), range(0, self.count, batch_size)))
         is_shared = device.type == engine.device.type
-        for crop, start in batches[engine.rank :: engine.num_processes] if is_shared else batches:
+        mine = batches[engine.rank.index :: engine.num_processes] if is_shared else batches
+        for number, (crop, start) in enumerate(mine, start=1):
+            progress(number, len(mine))
             self._add(model, images, engine, crop, slice(start, min(start + batch_size, self.count)))
         if is_shared:
             engine.add_up([*self.experts, *self.fused])
@@ -192,7 +203,7 @@ class PriorStage(TrainingStage[Batch]):
         return total, terms
 
 
-def _num_crops(config: ModelConfig, images: ImageSet) -> int:
+def num_crops(config: ModelConfig, images: ImageSet) -> int:
     """As many as the images are larger than their squares in area, within the limit of memory."""
     sides = images.sides[images.train].astype(np.float64)
     area = float(np.median(sides.prod(1))) / images.resolution**2

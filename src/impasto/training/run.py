@@ -10,10 +10,11 @@ from impasto.atomic import write_text_atomically
 from impasto.built_in import resolve_model
 from impasto.config import TrainConfig, build, to_json
 from impasto.errors import ImpastoError
+from impasto.events import Stage
 from impasto.migration import CURRENT, Kind, migrate
 from impasto.settings import flag_of
 
-FREE_TO_CHANGE = ("out", "data", "device", "preview_minutes", "save_minutes", "tensorboard")
+FREE_TO_CHANGE = ("out", "data", "device", "processes", "preview_minutes", "save_minutes", "tensorboard")
 """Settings that a resumed run may change without becoming another run."""
 BUDGET = ("minutes", "images")
 """Settings that may grow: the run then continues from its state."""
@@ -35,9 +36,13 @@ class Run:
         """The averaged weights."""
         return self.folder / "model.safetensors"
 
+    def state(self, stage: Stage) -> Path:
+        """The complete state for resuming ``stage``. That of stage 1 stays, so that it can be lengthened later."""
+        return self.folder / "state" / f"{stage}.safetensors"
+
     @property
-    def state(self) -> Path:
-        """The complete state for resuming, in one file."""
+    def old_state(self) -> Path:
+        """The state of the stage in progress, as versions before 0.2 wrote it."""
         return self.folder / "state" / "latest.safetensors"
 
     @property

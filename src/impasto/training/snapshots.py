@@ -6,12 +6,12 @@ import torch
 
 from impasto.atomic import write_atomically
 from impasto.data import ImageSet
-from impasto.events import Event, Note, Previewed, Saved, Stage, Warned
+from impasto.events import Event, Note, Previewed, Saved, Stage, Warned, Working
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto, save_model
 from impasto.model.levels import LEVEL_NAMES
-from impasto.training.budget import IntervalTimer, StageClock
+from impasto.training.budget import Budget, IntervalTimer, StageClock
 from impasto.training.checkpoint import Checkpoint, write_checkpoint
 from impasto.training.copy_check import check_copies
 from impasto.training.engine import Engine
@@ -47,6 +47,8 @@ class Snapshots:
         self.collapsed_levels: set[str] = set()
         self._publishing = IntervalTimer(minutes=0)
         self._final_styles: Gaussian | None = None
+        self.held_out: HeldOutScores | None = None
+        """The last scores of stage 1."""
 
     def preview(self, stage: TrainingStage, clock: StageClock) -> None:
         """The preview sheet, and in stage 1 the scores of held-out images."""
@@ -57,39 +59,40 @@ class Snapshots:
         write_atomically(path, lambda temporary: sheet.save(temporary))
         self.emit(Previewed(path))
         if stage.stage is Stage.AUTOENCODER:
-            scores = held_out_scores(whole.autoencoder, self.images, self.engine.device)
+            self.held_out = scores = held_out_scores(whole.autoencoder, self.images, self.engine.device)
             self.emit(Note(scores.text()))
             if clock.progress > COLLAPSE_CHECK_AFTER:
                 self._warn_of_collapsed_levels(scores)
 
-    def check_copies(self, stage: TrainingStage, given: ImageSet) -> None:
+    def check_copies(self, stage: TrainingStage, given: ImageSet) -> str:
         """Whether samples are copies: a line, and a sheet of those closest to the images of ``given``."""
         whole = self._averaged(stage)
         rows = [self.images.collections.index(name) for name in given.collections]
-        line, sheet = check_copies(whole, self._styles(whole, stage)[rows], given, seed=0)
+        report = lambda done, total: self.emit(Working("copy check", done, total))  # noqa: E731
+        line, sheet = check_copies(whole, self._styles(whole, stage)[rows], given, seed=0, progress=report)
         path = self.run.previews / "copies.png"
         write_atomically(path, lambda temporary: sheet.save(temporary))
-        self.emit(Note(line))
         self.emit(Previewed(path))
+        return line
 
-    def save(self, stage: TrainingStage, clocks: dict[Stage, StageClock], *, leaving: bool) -> None:
+    def save(self, stage: TrainingStage, budget: Budget, *, leaving: bool) -> None:
         """The complete state, then the model.
 
         The styles of many collections take long to compute: unless ``leaving``, the model is not written at every save.
         """
         whole, state = self._averaged(stage), stage.state()
-        tensors, numbers = state.tensors, dict(state.numbers)
+        tensors = dict(state.tensors)
+        numbers = {**state.numbers, **budget.numbers()}
         numbers["stage"] = list(Stage).index(stage.stage)
         numbers["bfloat16"] = self.engine.dtype == torch.bfloat16
-        for which, clock in clocks.items():
-            numbers |= {f"{which}.images_seen": clock.images_seen, f"{which}.seconds": clock.seconds}
         if stage.stage is Stage.PRIOR:
             tensors |= {f"autoencoder.{k}": v for k, v in whole.autoencoder.state_dict().items()}
-        write_checkpoint(self.run.state, Checkpoint(tensors, numbers))
+        write_checkpoint(self.run.state(stage.stage), Checkpoint(tensors, numbers))
+        self.run.old_state.unlink(missing_ok=True)
         if leaving or self._publishing.due():
             with self._publishing:
                 save_model(whole, self.run.model, styles=self._styles(whole, stage))
-            self.emit(Saved(self.run.model, clocks[stage.stage].images_seen))
+            self.emit(Saved(self.run.model, budget.clocks[stage.stage].images_seen))
 
     def _styles(self, whole: Impasto, stage: TrainingStage) -> Gaussian:
         """The pooled styles of all collections; in stage 2, where the autoencoder is frozen, computed once."""

@@ -1,11 +1,15 @@
 """The common part of both stages of training: one step, micro-batches when memory runs out, state."""
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from impasto.errors import ImpastoError
 from impasto.events import Stage
@@ -14,6 +18,9 @@ from impasto.training.engine import Engine
 from impasto.training.optimizer import Optimizer, below
 
 B = TypeVar("B")
+
+Terms = dict[str, Tensor]
+"""Terms of the loss by name: scalars without gradient, on the device."""
 
 
 class TrainingStage(ABC, Generic[B]):
@@ -37,6 +44,9 @@ class TrainingStage(ABC, Generic[B]):
         """Whether the stage ends before its budget is spent."""
         return False
 
+    def finish(self) -> None:
+        """Called after the last step, before the last save."""
+
     def averaged(self) -> dict[str, Tensor]:
         """The weights to keep: the moving average."""
         return self.optimizer.average.module.state_dict()
@@ -49,22 +59,23 @@ class TrainingStage(ABC, Generic[B]):
     def loss(self, batch: B, rows: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of some rows of the batch, averaged over them, and its named terms."""
 
-    def step(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
-        """One update. Returns the named terms, and a warning where memory ran out and micro-batches were halved."""
+    def step(self, step: int, images_seen: int, progress: float) -> tuple[Terms, str | None]:
+        """One update. Returns this process's terms, and a warning where memory ran out and micro-batches were halved.
+
+        The terms are empty if the update was skipped.
+        """
         terms, warning = self._gradients(step, images_seen, progress)
-        self.engine.average(p.grad for p in self.optimizer.parameters if p.grad is not None)
         accepted = self.optimizer.update(progress)
         for optimizer in self.auxiliary.values():
-            gradients = [p.grad for p in optimizer.parameters if p.grad is not None]
-            if gradients:
-                self.engine.average(gradients)
+            if any(p.grad is not None for p in optimizer.parameters):
                 optimizer.update(progress)
         return (terms if accepted else {}), warning
 
-    def rehearse(self) -> None:
+    def rehearse(self, progress: float) -> None:
         """Forward and backward on the first batch, without an update: measures the time and memory of a step."""
-        self._gradients(0, 0, 0.0)
+        self._gradients(0, 0, progress, exchange=False)
         self._forget()
+        self.micro_batch = self.engine.smallest(self.micro_batch)
 
     def _drawn(self, step: int, images_seen: int) -> B:
         """The batch of a step. While a GPU computes, the next one is drawn; on a CPU that would gain nothing."""
@@ -77,15 +88,23 @@ class TrainingStage(ABC, Generic[B]):
         self._next = step + 1, self._ahead.submit(self.draw, step + 1, images_seen + self.batch_size)
         return batch
 
-    def _gradients(self, step: int, images_seen: int, progress: float) -> tuple[dict[str, float], str | None]:
+    def _gradients(
+        self, step: int, images_seen: int, progress: float, *, exchange: bool = True
+    ) -> tuple[Terms, str | None]:
+        """Gradients, averaged over all processes if they ``exchange`` them; the terms, and a warning."""
         warning = None
         batch = self._drawn(step, images_seen)
+        exchange = exchange and self.engine.num_processes > 1
         while True:
             try:
-                return self._accumulate(batch, progress), warning
+                return self._accumulate(batch, progress, exchange), warning
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
+                if exchange:
+                    raise ImpastoError(
+                        "memory ran out: the same command with --processes 1 resumes and needs less memory."
+                    ) from error
             self._halve()
             warning = f"memory ran out: now computing {self.micro_batch} images at a time; the batch stays the same"
 
@@ -105,21 +124,36 @@ class TrainingStage(ABC, Generic[B]):
             optimizer.restore(below(saved.tensors, f"{name}."), below(saved.numbers, f"{name}."))
         self.micro_batch = int(saved.numbers["micro_batch"])
 
-    def _accumulate(self, batch: B, progress: float) -> dict[str, float]:
+    def _accumulate(self, batch: B, progress: float, exchange: bool) -> Terms:
         mine = self.engine.rows(self.batch_size)
         count = mine.stop - mine.start
-        sums: dict[str, Tensor] = {}
+        sums: Terms = {}
         for start in range(mine.start, mine.stop, self.micro_batch):
             rows = slice(start, min(start + self.micro_batch, mine.stop))
             share = (rows.stop - rows.start) / count
-            with self.engine.autocast():
-                loss, terms = self.loss(batch, rows, progress)
-            (share * loss).backward()
+            compute, context = self.loss, contextlib.nullcontext()
+            if exchange:
+                compute = self._parallel
+                context = context if rows.stop == mine.stop else self._parallel.no_sync()
+            with context:
+                with self.engine.autocast():
+                    loss, terms = compute(batch, rows, progress)
+                (share * loss).backward()
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + share * value
-        values = torch.stack(list(sums.values()))
-        self.engine.average([values])
-        return dict(zip(sums, values.tolist(), strict=True))
+        return sums
+
+    @cached_property
+    def _parallel(self) -> DistributedDataParallel:
+        """The loss as a module whose backward pass averages the gradients over all processes."""
+        modules = [optimizer.module for optimizer in (self.optimizer, *self.auxiliary.values())]
+        # Frozen encoders and terms that end leave weights without gradients.
+        return DistributedDataParallel(
+            _Loss(self.loss, modules),
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+            gradient_as_bucket_view=True,
+        )
 
     def _forget(self) -> None:
         """Clear gradients that no update may use."""
@@ -139,3 +173,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch says that memory ran out, on a GPU or a CPU."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+class _Loss(nn.Module):
+    """A loss function as a module that contains the weights it trains."""
+
+    def __init__(self, loss: Callable[..., tuple[Tensor, Terms]], modules: list[nn.Module]) -> None:
+        super().__init__()
+        self.modules_trained = nn.ModuleList(modules)
+        self.loss = loss
+
+    def forward(self, *arguments: Any) -> tuple[Tensor, Terms]:
+        return self.loss(*arguments)
