@@ -19,10 +19,10 @@ from common import options, write
 from impasto.api import Pipeline
 from impasto.config import SAMPLING, STYLIZE_SAMPLING, GenerateConfig, Size, StylizeConfig, flat, sized_model
 from impasto.create.stylize import stylize_batch
+from impasto.device import choose_device, choose_dtype
 from impasto.model.blocks import channels_last
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
-from impasto.device import choose_device, choose_dtype
 
 STEPS = (4, 8, 16, 32)
 PHOTOS = ((256, 256), (512, 512), (736, 1280))

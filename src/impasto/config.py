@@ -34,19 +34,21 @@ Minutes = Annotated[float, Interval(ge=0.001, le=60 * 24 * 30)]
 
 
 class Size(StrEnum):
-    """Size of a model. It determines every width and depth."""
+    """Size of a model. It determines every width and depth. AUTO is replaced when training starts."""
 
+    AUTO = "auto"
     TINY = "tiny"
     SMALL = "small"
     BASE = "base"
 
 
 class Fit(StrEnum):
-    """How images are made square."""
+    """How images are made square. KEEP pads too, and never enlarges, so that pixel art keeps its pixels."""
 
     AUTO = "auto"
     PAD = "pad"
     CROP = "crop"
+    KEEP = "keep"
 
 
 class Repeat(StrEnum):
@@ -217,12 +219,12 @@ class TrainConfig:
     """Folder or archive of images."""
     out: Path
     """Run folder. An existing run is resumed."""
-    size: Size = Size.SMALL
-    """Size of the model. It determines all widths and depths."""
+    size: Size = Size.AUTO
+    """Size of the model, which determines all widths and depths; auto chooses by images, budget and machine."""
     prior_size: Size | None = None
     """Size of the prior, if it differs. For stylization a small prior is enough, and many times as fast."""
-    resolution: Resolution = 64
-    """Side of the images in pixels, a multiple of 32."""
+    resolution: Resolution | None = None
+    """Side of the images in pixels, a multiple of 32; by default their own, or as large as the budget allows."""
     minutes: Minutes | None = None
     """Budget of both stages together, in minutes; 30 without --images."""
     images: int | None = None

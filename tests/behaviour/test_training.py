@@ -180,9 +180,7 @@ def test_a_training_that_fails_leaves_no_run(folder: Path, tmp_path: Path) -> No
 
 
 def test_a_budget_without_steps_is_refused_with_one_that_suffices(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ImpastoError, match=r"minutes 0\.002 is too short here: .* use --?minutes [\d.]+ or more"
-    ) as error:
+    with pytest.raises(ImpastoError, match=r"minutes 0\.002 is too short here: .* use minutes [\d.]+ or more") as error:
         train(config_for(folder, tmp_path / "run", images=None, minutes=0.002))
     assert not (tmp_path / "run").exists()
     assert "--minutes" in error.value.command_line
@@ -190,7 +188,7 @@ def test_a_budget_without_steps_is_refused_with_one_that_suffices(folder: Path, 
 
 @pytest.mark.slow
 def test_minutes_are_kept(folder: Path, tmp_path: Path) -> None:
-    minutes = 0.6
+    minutes = 1.2
     events: list[Event] = []
     started = time.monotonic()
     train(config_for(folder, tmp_path / "run", images=None, minutes=minutes), [events.append])

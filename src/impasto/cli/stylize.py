@@ -91,13 +91,14 @@ class Stylize:
     def _targets(self, inputs: "Sequence[WholeImages | Clip]") -> "list[list[Path]]":
         """The path of each output, for each input; all differ. With several inputs, folders keep their own name."""
         from impasto.data import WholeImages
+        from impasto.data.folder import SingleFile
 
         names: list[str] = []
         counts: list[int] = []
         for source in inputs:
             if isinstance(source, WholeImages):
-                is_file = len(source) == 1 and Path(source.names[0]).name == Path(str(source.path)).name
-                folder = "" if len(inputs) == 1 or is_file else f"{Path(str(source.path)).resolve().stem}/"
+                has_folder = len(inputs) > 1 and not isinstance(source.source, SingleFile)
+                folder = f"{source.source.stem}/" if has_folder else ""
                 group = [folder + name for name in source.names]
             else:
                 group = [source.path.name]

@@ -67,12 +67,15 @@ def decode_whole(data: bytes, *, max_side: int) -> Decoded:
     Raises SkippedError as `decode` does. Call it inside ``quiet_pillow``.
     """
     with _decoding(data) as image:
+        width, height = image.size
         image.draft(image.mode, (max_side, max_side))
         with _large if image.width * image.height > LARGE_PIXELS else nullcontext():
             image.load()
-            upright = _colour(_upright(image))
-            width, height = upright.size
-            if max(width, height) > max_side:
+            upright = _upright(image)
+            if upright.size != image.size:
+                width, height = height, width
+            upright = _colour(upright)
+            if max(upright.size) > max_side:
                 upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
             return Decoded(_over_white(upright), height, width)
 
@@ -98,14 +101,15 @@ def _decoding(data: bytes) -> Iterator[Image.Image]:
 
 def pads(fit: Fit, *, has_alpha: bool) -> bool:
     """Whether an image that is not square is padded rather than cropped."""
-    return fit is Fit.PAD or (fit is Fit.AUTO and has_alpha)
+    return fit in (Fit.PAD, Fit.KEEP) or (fit is Fit.AUTO and has_alpha)
 
 
 def fit_square(image: Image.Image, resolution: int, fit: Fit, zoom: float = 1.0) -> np.ndarray:
     """Resize an RGB or premultiplied RGBa image: uint8 (3 or 4, height, width), over white.
 
-    PAD gives a square of ``resolution``. CROP gives a short side of ``resolution``, or up to ``zoom`` times that if the
-    image is larger, and a long side of at most four times the short side.
+    PAD gives a square of ``resolution``, and KEEP the same without enlarging. CROP gives a short side of
+    ``resolution``, or up to ``zoom`` times that if the image is larger, and a long side of at most four times the short
+    side.
     """
     has_alpha = image.mode == "RGBa"
     pad = pads(fit, has_alpha=has_alpha)
@@ -114,14 +118,14 @@ def fit_square(image: Image.Image, resolution: int, fit: Fit, zoom: float = 1.0)
     side = max(image.size) if pad else min(image.size)
     target = resolution if pad else max(resolution, min(side, round(zoom * resolution)))
     width, height = (max(1, round(length * target / side)) for length in image.size)
-    if side < target:
+    if side < target and fit is not Fit.KEEP:
         # Integer factors keep the edges of pixel art sharp.
         method = Image.Resampling.BICUBIC if target % side else Image.Resampling.NEAREST
         image = image.resize((width, height), method)
     elif side > target:
         image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = _over_white(image)
-    if pad and height != width:
+    if pad and pixels.shape[1:] != (resolution, resolution):
         pixels = _pad(pixels, resolution, has_alpha)
     return np.ascontiguousarray(pixels)
 

@@ -121,6 +121,7 @@ def _seconds_spent(numbers: Mapping[str, float]) -> float:
 
 def model_shape(config: TrainConfig, channels: int, collections: tuple[str, ...]) -> ModelConfig:
     """The shape of the model that ``config`` trains on images of ``channels``."""
+    assert config.resolution is not None
     return sized_model(
         config.size,
         prior_size=config.prior_size,

@@ -78,7 +78,7 @@ def finetune_config(config: TrainConfig, base: Base) -> TrainConfig:
     the base.
     """
     shape = base.network.config
-    if config.resolution not in (TrainConfig.resolution, shape.resolution):
+    if config.resolution not in (None, shape.resolution):
         raise ImpastoError(
             f"--resolution {config.resolution}: {config.finetune} has a resolution of {shape.resolution} px."
         )

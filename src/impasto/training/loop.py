@@ -16,6 +16,7 @@ from impasto.text import check_text_installed
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.begin import Start, begin
 from impasto.training.budget import Budget, IntervalTimer, ProcessorShare, Speedometer
+from impasto.training.choice import choose
 from impasto.training.early_stop import EarlyStoppedPriorStage
 from impasto.training.engine import ALONE, Engine, Rank
 from impasto.training.finetune import only_conditioning, predicted_captions
@@ -37,8 +38,11 @@ def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Calla
     folder are not usable, the budget is too short, or memory runs out with single images.
     """
     started = time.monotonic()
-    with _no_empty_run(config.out), together(config) as rank:
-        training = Training(config, listeners, cancel, rank)
+    choice = choose(config)
+    with _no_empty_run(config.out), together(choice.config) as rank:
+        training = Training(choice.config, listeners, cancel, rank)
+        for reason in choice.reasons:
+            training.emit(Note(reason))
         complete = training.train()
         training.emit(Finished(training.run.folder, complete, time.monotonic() - started, tuple(training.results)))
     return training.run
@@ -226,6 +230,7 @@ class Training:
 
     def _prepare(self) -> ImageSet:
         config = self.config
+        assert config.resolution is not None
         settings = {
             "resolution": config.resolution,
             "fit": config.fit,

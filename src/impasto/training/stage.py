@@ -150,7 +150,6 @@ class TrainingStage(ABC, Generic[B]):
         # Frozen encoders and terms that end leave weights without gradients.
         return DistributedDataParallel(
             _Loss(self.loss, modules),
-            broadcast_buffers=False,
             find_unused_parameters=True,
             gradient_as_bucket_view=True,
         )

@@ -20,7 +20,7 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from impasto.built_in import built_in_models
-from impasto.config import Fit, Resolution, TrainConfig
+from impasto.config import Resolution, TrainConfig
 from impasto.create.clip import is_clip
 from impasto.create.recipe import read_recipe
 from impasto.data import prepare
@@ -159,12 +159,17 @@ def create_app(folder: Path, models: Path, *, token: str | None = None, device: 
     @app.post(
         "/api/uploads/{id}/audit", summary="Audit of an uploaded archive: its pictures as training would use them"
     )
-    def get_audit(id: Id, resolution: Resolution = TrainConfig.resolution) -> dict[str, Any]:
+    def get_audit(id: Id, resolution: Resolution | None = None) -> dict[str, Any]:
         upload = store.upload(id)
         if upload is None or upload.kind != "archive":
             raise HTTPException(404, "there is no such archive")
         path = folder / "uploads" / upload.file
-        audit = prepare(path, resolution=resolution, fit=Fit.AUTO, cache=folder / "uploads" / "cache").audit
+        from impasto.training.choice import choose  # imports torch
+
+        cache = folder / "uploads" / "cache"
+        chosen = choose(TrainConfig(data=path, out=cache, resolution=resolution)).config
+        assert chosen.resolution is not None
+        audit = prepare(path, resolution=chosen.resolution, fit=chosen.fit, zoom=chosen.zoom, cache=cache).audit
         return {"text": audit.text()} | json.loads(audit.to_json())
 
     @app.post("/api/recipes", summary="Read the recipe in a picture that Impasto wrote")

@@ -144,7 +144,7 @@ class TrainRequest(Body):
     """The model to adapt; it determines the size and the resolution."""
     size: Size = TrainConfig.size
     minutes: Minutes = DEFAULT_MINUTES
-    resolution: Resolution = TrainConfig.resolution
+    resolution: Resolution | None = TrainConfig.resolution
     seed: Seed = TrainConfig.seed
     text: bool = TrainConfig.text
 

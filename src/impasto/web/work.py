@@ -191,7 +191,7 @@ class Workshop:
             out=self.models_folder / request.name,
             finetune=self.run(request.finetune).folder if request.finetune else None,
             size=request.size,
-            resolution=TrainConfig.resolution if request.finetune else request.resolution,
+            resolution=None if request.finetune else request.resolution,
             minutes=request.minutes,
             seed=request.seed,
             text=request.text,

@@ -467,7 +467,7 @@ async function removeChosen() {
 async function takeArchive(file) {
   state.train = await upload(file);
   if (state.train.kind !== "archive") { notify(word("drop_zip")); state.train = null; return; }
-  const audit = await ask(`/api/uploads/${state.train.id}/audit?resolution=${values.train.resolution}`, { method: "POST" });
+  const audit = await ask(`/api/uploads/${state.train.id}/audit${values.train.resolution ? `?resolution=${values.train.resolution}` : ""}`, { method: "POST" });
   $("audit").hidden = false;
   $("audit").textContent = audit.text;
 }

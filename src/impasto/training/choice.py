@@ -1,0 +1,129 @@
+"""What a training chooses by itself, and why: size, resolution and fit, from the images, the budget and the machine.
+
+The rules follow from docs/experiments/2026-11-28-routes.md.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from impasto.config import Fit, Size, TrainConfig, sized_model
+from impasto.data.survey import Survey, survey
+from impasto.device import choose_device
+from impasto.errors import ImpastoError
+from impasto.model.impasto import load_model
+from impasto.training.budget import DEFAULT_MINUTES
+from impasto.training.run import Run, model_file, read_config
+
+GRID = 32
+"""Resolutions are multiples of the coarsest stride, in pixels."""
+MAX_NATIVE_SIDE = 128
+"""Images up to this side keep their own pixels."""
+SMALL_RESOLUTION, LARGE_RESOLUTION = 64, 128
+"""For larger images, with little and with much time."""
+LONG_MINUTES = 60.0
+"""On a CPU; a GPU has much time in any case."""
+FEW_IMAGES, MANY_IMAGES = 1000, 5000
+MIN_ALPHA_SHARE = 0.5
+"""Above it most images are things on a transparent ground, which are padded and not cropped."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Settings without open questions, and the reasons for what was chosen, a line each."""
+
+    config: TrainConfig
+    reasons: tuple[str, ...] = ()
+
+
+def choose(config: TrainConfig) -> Choice:
+    """Choose what ``config`` leaves open: --size auto, and the resolution.
+
+    A run that is resumed keeps its choices. Raises ImpastoError if the images cannot be read.
+    """
+    is_open = config.size is Size.AUTO or config.resolution is None
+    if config.finetune is not None or not is_open:
+        return Choice(config)
+    run = Run(config.out)
+    if run.config.exists():
+        return Choice(_as_before(config, read_config(run.config)))
+    if config.init is not None:
+        return Choice(_like_initial(config))
+    images = survey(config.data, exclude=run.cache)
+    if len(images.long_sides) == 0:
+        return Choice(dataclasses.replace(config, size=Size.TINY, resolution=SMALL_RESOLUTION))  # fails with a reason
+    reasons = []
+    is_fast = choose_device(config.device)[0] != "cpu"
+    minutes = DEFAULT_MINUTES if config.minutes is None else config.minutes
+    if config.resolution is None:
+        config, reason = _with_resolution(config, images, is_long=is_fast or minutes >= LONG_MINUTES)
+        reasons.append(reason)
+    if config.size is Size.AUTO:
+        size, reason = _size(images.count, minutes, is_fast)
+        config = dataclasses.replace(config, size=size)
+        reasons.append(reason)
+    return Choice(config, tuple(reasons))
+
+
+def _as_before(config: TrainConfig, before: TrainConfig) -> TrainConfig:
+    """The open settings as in the run that is resumed."""
+    size = before.size if config.size is Size.AUTO else config.size
+    if config.resolution is not None:
+        return dataclasses.replace(config, size=size)
+    fit = before.fit if config.fit is Fit.AUTO else config.fit
+    zoom = before.zoom if config.zoom == 1 else config.zoom
+    return dataclasses.replace(config, size=size, resolution=before.resolution, fit=fit, zoom=zoom)
+
+
+def _like_initial(config: TrainConfig) -> TrainConfig:
+    """The open settings as in the model whose weights are copied."""
+    assert config.init is not None
+    shape = load_model(model_file(config.init))[0].config
+    size = config.size
+    if size is Size.AUTO:
+        widths = {which: _widths(which) for which in Size if which is not Size.AUTO}
+        size = next((which for which, width in widths.items() if width == shape.encoder_widths), None)
+        if size is None:
+            raise ImpastoError(f"--init {config.init}: its shape is none of --size {', '.join(widths)}.")
+    return dataclasses.replace(config, size=size, resolution=config.resolution or shape.resolution)
+
+
+def _widths(size: Size) -> tuple[int, ...]:
+    return sized_model(size, channels=4, resolution=GRID, collections=()).encoder_widths
+
+
+def _with_resolution(config: TrainConfig, images: Survey, is_long: bool) -> tuple[TrainConfig, str]:
+    """The resolution, and the fit and zoom that go with it where they are open."""
+    longest, shortest = int(images.long_sides.max()), int(images.short_sides.min())
+    is_padded = config.fit in (Fit.PAD, Fit.KEEP) or (
+        config.fit is Fit.AUTO and images.share_with_alpha >= MIN_ALPHA_SHARE
+    )
+    if is_padded and longest <= MAX_NATIVE_SIDE:
+        resolution = -(-longest // GRID) * GRID
+        fit = Fit.KEEP if config.fit is Fit.AUTO else config.fit
+        reason = f"the images have up to {longest} px; they are padded and keep their pixels"
+        return dataclasses.replace(config, resolution=resolution, fit=fit), _because("resolution", resolution, reason)
+    if not is_padded and shortest >= GRID and longest <= MAX_NATIVE_SIDE:
+        resolution = shortest // GRID * GRID
+        zoom = max(config.zoom, float(np.median(images.short_sides)) / resolution)
+        reason = f"the images have {shortest} px or more and keep their pixels"
+        return dataclasses.replace(config, resolution=resolution, zoom=zoom), _because("resolution", resolution, reason)
+    resolution = LARGE_RESOLUTION if is_long and longest > SMALL_RESOLUTION else SMALL_RESOLUTION
+    reason = f"images of up to {longest} px are scaled down" if longest > resolution else f"up to {longest} px"
+    return dataclasses.replace(config, resolution=resolution), _because("resolution", resolution, reason)
+
+
+def _size(count: int, minutes: float, is_fast: bool) -> tuple[Size, str]:
+    machine = "a GPU" if is_fast else "a CPU"
+    reason = f"{count:,} images and {minutes:g} minutes on {machine}"
+    if is_fast:
+        is_large = count >= MANY_IMAGES and minutes >= LONG_MINUTES
+        size = Size.BASE if is_large else Size.SMALL
+    else:
+        size = Size.TINY if count < FEW_IMAGES or minutes < LONG_MINUTES else Size.SMALL
+    return size, _because("size", size, reason)
+
+
+def _because(name: str, value: object, reason: str) -> str:
+    return f"--{name} {value}, chosen: {reason}"
