@@ -22,7 +22,7 @@ from PIL import Image
 from common import options, write
 from impasto import api
 from impasto.backbone import Backbone, Lite
-from impasto.config import Fit, GenerateConfig, Size, TrainConfig
+from impasto.config import Augment, Fit, GenerateConfig, Size, TrainConfig
 from impasto.create.grid import grid
 from impasto.create.image import to_image
 from impasto.data import WholeImages, prepare
@@ -35,6 +35,7 @@ SHOWN = 16
 ROUTES = {
     "from nothing, tiny": {"size": Size.TINY},
     "from nothing, small": {"size": Size.SMALL},
+    "from nothing, tiny, shifted": {"size": Size.TINY, "augment": (Augment.SHIFT,)},
     "finetune: decoder slowly, conditioning of the prior": {"finetune": Path("icons")},
     "finetune: decoder and prior": {"finetune": Path("icons")},
     "init: everything": {"init": Path("icons"), "size": Size.SMALL, "resolution": 128},

@@ -51,6 +51,14 @@ class Fit(StrEnum):
     KEEP = "keep"
 
 
+class Augment(StrEnum):
+    """How images are varied at random in training."""
+
+    FLIP = "flip"
+    SHIFT = "shift"
+    HUE = "hue"
+
+
 class Repeat(StrEnum):
     """Along which axes copies of an image meet without a seam."""
 
@@ -251,6 +259,9 @@ class TrainConfig:
     """How images become square: auto pads those with transparency and crops the others."""
     zoom: float = 1.0
     """Size of cropped images relative to --resolution; random squares are cut from them."""
+    augment: tuple[Augment, ...] = ()
+    """Random variants of the images: flip (mirrored), shift (by a few pixels), hue (other colours). They help if there
+    are few images, and appear in what is generated."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     dtype: str = "auto"

@@ -212,6 +212,9 @@ def _converted_tuple(hints: tuple[Any, ...], value: Any, call: str, name: str) -
         return as_references(value, call, name)
     is_sequence = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
     elements = tuple(value) if is_sequence else ()
+    if hints[-1] is Ellipsis:
+        elements = elements if is_sequence else (value,)
+        hints = hints[:1] * len(elements)
     if len(elements) != len(hints):
         raise refused(call, name, value, f"{len(hints)} {_plural(_noun(kind_of(hints[0])))}")
     return tuple(_converted(hint, element, call, name) for hint, element in zip(hints, elements, strict=True))

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from impasto.config import Augment
 from impasto.data.audit import Audit
+from impasto.data.variants import augmented
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class ImageSet:
     """int64 (n, 2): offset of each image in ``pixels``, and its number of stored channels."""
     held_out: np.ndarray = field(repr=False)
     """int64, ascending indices of the held-out images."""
+    augment: tuple[Augment, ...] = ()
+    """How `batch` varies images at random."""
     train: np.ndarray = field(init=False, repr=False)
     """int64, ascending indices of the training images."""
     collections: tuple[str, ...] = field(init=False)
@@ -74,8 +78,8 @@ class ImageSet:
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """The images of ``indices`` as uint8 (n, channels, resolution, resolution).
 
-        Larger images are cropped: at random with ``rng``, else at the centre. ``rng`` draws two numbers for every
-        image, so a crop does not depend on the other images of the batch.
+        Larger images are cropped: at random with ``rng``, else at the centre. With ``rng`` images are varied as
+        `augment` says, too.
         """
         rows = np.asarray(indices, dtype=np.int64)
         slack = self.sides[rows] - self.resolution
@@ -87,7 +91,7 @@ class ImageSet:
             image = self.pixels[start : start + channels * height * width].reshape(channels, height, width)
             shared = min(channels, self.channels)
             row[:shared] = image[:shared, top : top + self.resolution, left : left + self.resolution]
-        return result
+        return augmented(result, rng, self.augment) if rng is not None and self.augment else result
 
     def with_more(self, entries: Sequence[Entry], pixels: np.ndarray) -> "ImageSet":
         """The set with more training images: uint8 (n, channels, resolution, resolution), one for each entry."""

@@ -55,7 +55,7 @@ class EarlyStoppedPriorStage(PriorStage):
         super().__init__(config, engine, prior, latents, images, captions, predictor)
         average = self.optimizer.average.module
         assert isinstance(average, PriorFlow)
-        swapped = dataclasses.replace(images, held_out=images.train)
+        swapped = dataclasses.replace(images, held_out=images.train, augment=())
         cache = LatentCache(autoencoder, swapped, engine)
         self.held_out = PriorStage(config, engine, average, cache, swapped, held_out_captions, coupling=ONLY_STYLE)
         """Never updated: it computes the loss of the averaged weights on the held-out images."""

@@ -88,7 +88,9 @@ class Training:
                 self.listeners.append(tensorboard_log(self.run.folder / "tensorboard"))
         self.given = self._prepare()
         """The images of the folder."""
-        self.images = self.start.images(self.given, self._working("samples of the old styles"))
+        self.images = dataclasses.replace(
+            self.start.images(self.given, self._working("samples of the old styles")), augment=config.augment
+        )
         """Those to train on."""
         if config.text and not any(entry.text for entry in self.images.entries):
             raise ImpastoError(f"--text: {config.data} has no captions; write them into metadata.jsonl.")

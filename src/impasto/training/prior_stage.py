@@ -34,6 +34,8 @@ CAPTION_LEARNING_RATE = 5e-4
 """Peak learning rate of the caption predictor."""
 LEARNING_RATE_TIMES_WIDTH = 0.192
 """Default peak learning rate of the prior, times its width (Yang 2022, "Tensor programs V")."""
+NUM_VARIANTS = 8
+"""Cached crops of each image, at least, if images are varied."""
 MAX_CACHE_BYTES = 2 << 30
 """For the expert outputs of all crops of all images; one crop is always cached."""
 
@@ -204,10 +206,11 @@ class PriorStage(TrainingStage[Batch]):
 
 
 def num_crops(config: ModelConfig, images: ImageSet) -> int:
-    """As many as the images are larger than their squares in area, within the limit of memory."""
+    """As many as the images are larger than their squares in area, or variants, within the limit of memory."""
     sides = images.sides[images.train].astype(np.float64)
     area = float(np.median(sides.prod(1))) / images.resolution**2
-    return max(1, min(round(area), MAX_CACHE_BYTES // (_bytes_per_crop(config) * len(images.train))))
+    wanted = max(round(area), NUM_VARIANTS if images.augment else 1)
+    return max(1, min(wanted, MAX_CACHE_BYTES // (_bytes_per_crop(config) * len(images.train))))
 
 
 def _bytes_per_crop(config: ModelConfig) -> int:
