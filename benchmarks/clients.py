@@ -18,10 +18,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import httpx
 from PIL import Image
 
 from common import options, write
+
+try:
+    import httpx
+except ImportError:
+    sys.exit('error: this benchmark needs httpx: pip install -e ".[dev]"')
 
 PAUSE_SECONDS = 0.2
 """Mean pause of a client between two requests."""

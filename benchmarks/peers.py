@@ -7,7 +7,7 @@ python benchmarks/peers.py emoji128.zip --minutes 60 --only impasto "diffusers p
 The systems train one after another with all threads, in the dtype that `impasto train` selects, on the same training
 images (RGB over white). The same code evaluates them with the same seed on the same held-out images. The same command
 resumes an interrupted benchmark and loses at most two minutes of training. The peers need an extra:
-pip install "impasto[peers]".
+pip install -e ".[peers]".
 """
 
 import json

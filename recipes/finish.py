@@ -16,13 +16,13 @@ import torch
 
 from impasto.backbone import Backbone, Lite, feature_distance
 from impasto.data import ImageSet, prepare
+from impasto.device import choose_device
 from impasto.events import Stage
 from impasto.model.autoencoder import Autoencoder
 from impasto.model.blocks import to_images
 from impasto.model.decoder import clamp_valid
 from impasto.model.impasto import load_model, save_model
 from impasto.objective.reconstruction import reconstruction_loss
-from impasto.device import choose_device
 from impasto.training.run import Run
 from impasto.training.seeds import Order
 

@@ -35,21 +35,21 @@ class Recipe:
     """Of a prior batch of 64 images."""
     resolution: int = 128
 
-    def commands(self, images: Path, out: Path, minutes: Sequence[float], processes: int = 1) -> list[list[str]]:
+    def commands(self, images: Path, out: Path, minutes: Sequence[float]) -> list[list[str]]:
         """One command line for each phase, with its ``minutes``.
 
         The last phase writes to ``out``, the others to folders next to it. Learning rates grow with the square root of
-        the batch size. On a CPU, use one process for each core.
+        the batch size.
         """
         common: Flags = {
+            "--size": "small",
             "--resolution": self.resolution,
             "--batch-size": self.batch_size,
             "--learning-rate": 1e-3 * min(1.5, (self.batch_size / 16) ** 0.5),
             "--prior-batch-size": self.prior_batch_size,
             "--prior-learning-rate": self.prior_learning_rate * min(1.6, (self.prior_batch_size / 64) ** 0.5),
         }
-        distributed = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
-        train = [sys.executable, *distributed, "-m", "impasto", "train", str(images)]
+        train = [sys.executable, "-m", "impasto", "train", str(images)]
         folders = [out.with_name(f"{out.name}-phase-{number}") for number in range(1, len(self.phases))] + [out]
         lines = []
         for number, (folder, phase, limit) in enumerate(zip(folders, self.phases, minutes, strict=True)):
@@ -70,7 +70,12 @@ def arguments_of(flags: Flags) -> list[str]:
 
 
 def gather(archives: Sequence[Path], folder: Path) -> Path:
-    """Extract each archive once, into a folder of its own in ``folder``. Returns ``folder``."""
+    """Extract each archive once, into a folder of its own in ``folder``. Returns ``folder``.
+
+    Raises SystemExit, naming them, if archives are missing.
+    """
+    if missing := [str(archive) for archive in archives if not archive.is_file()]:
+        raise SystemExit(f"error: {', '.join(missing)} does not exist: DATA is the folder with these archives.")
     for archive in archives:
         done = folder / f".{archive.stem}.done"
         if done.exists():
@@ -94,7 +99,6 @@ def main(recipe: Recipe, doc: str | None) -> None:
     parser.add_argument("--resolution", type=int, default=recipe.resolution)
     parser.add_argument("--batch-size", type=int, default=recipe.batch_size)
     parser.add_argument("--prior-batch-size", type=int, default=recipe.prior_batch_size)
-    parser.add_argument("--processes", type=int, default=1, help="that share each batch; on a CPU one for each core")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, do not run them")
     arguments = parser.parse_args()
     out: Path = arguments.out
@@ -107,7 +111,7 @@ def main(recipe: Recipe, doc: str | None) -> None:
         recipe.prior_learning_rate,
         arguments.resolution,
     )
-    commands = changed.commands(images, out, arguments.minutes, arguments.processes)
+    commands = changed.commands(images, out, arguments.minutes)
     if arguments.dry_run:
         print("\n".join(" ".join(command) for command in commands))
         return

@@ -80,14 +80,10 @@ def test_each_phase_starts_from_the_previous_one(name: str) -> None:
             assert (RECIPES / Path(line[1]).name).is_file() and line[2] == before
 
 
-def test_processes_share_a_training(name: str) -> None:
-    recipe = importlib.import_module(name).RECIPE
-    minutes = [1.0] * len(recipe.phases)
-    one, two = (recipe.commands(Path("images"), Path("out"), minutes, processes) for processes in (1, 2))
-    assert [arguments(line) for line in one if "impasto" in line] == [
-        arguments(line) for line in two if "impasto" in line
-    ]
-    assert all("torch.distributed.run" in line for line in two if "impasto" in line)
+def test_missing_archives_are_named_in_one_line(name: str, tmp_path: Path) -> None:
+    gather = importlib.import_module("gather").gather
+    with pytest.raises(SystemExit, match=rf"error: .*{tmp_path}.* does not exist: DATA is the folder"):
+        gather([tmp_path / f"{archive}.zip" for archive in importlib.import_module(name).RECIPE.archives], tmp_path)
 
 
 def test_the_recipe_has_the_settings_of_the_weights(name: str) -> None:

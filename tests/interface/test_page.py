@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-REASON = 'pip install "impasto[browser]"'
+REASON = 'pip install -e ".[browser]"'
 sync_api = pytest.importorskip("playwright.sync_api", reason=REASON)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")

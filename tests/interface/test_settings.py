@@ -327,7 +327,7 @@ def test_the_description_is_that_of_the_dataclasses() -> None:
             )
     trained = {row["name"]: row for row in described["train"]}
     assert set(trained) == {"size", "minutes", "resolution", "seed", "text"}
-    assert trained["size"]["choices"] == ["tiny", "small", "base"] and trained["resolution"]["minimum"] == 32
+    assert trained["size"]["choices"] == ["auto", "tiny", "small", "base"] and trained["resolution"]["minimum"] == 32
     assert all(row["default"] == TrainRequest.model_fields[name].default for name, row in trained.items())
 
 
