@@ -5,8 +5,9 @@ python benchmarks/throughput.py --out throughput.json
 The peak is the best of several convolutions and a matrix product, forward and backward, in float32 and, if the machine
 supports it, bfloat16; it is measured before and after training, and the higher value counts. The benchmark then runs
 training steps of both stages in each dtype, as `impasto train` does, on images of examples/shapes.py: stage 1 at
-progress 0.4 (all networks train, no feature loss) and 0.9 (encoders frozen, feature loss), and stage 2. FLOPs are those
-of convolutions and matrix products (torch.utils.flop_counter); shares refer to the peak of the same dtype.
+progress 0.4 (all networks train, no feature loss), 0.6 (with feature loss) and 0.9 (encoders frozen, feature loss), and
+stage 2. FLOPs are those of convolutions and matrix products (torch.utils.flop_counter); shares refer to the peak of the
+same dtype.
 """
 
 import resource
@@ -34,6 +35,8 @@ CONVOLUTIONS = ((16, 64, 32, 5), (16, 128, 16, 3), (16, 128, 32, 3), (16, 256, 1
 """Batch, channels, side and kernel of the convolutions that determine the peak."""
 PRODUCT = (1536, 1024)
 """Rows and width of the matrix product."""
+PROGRESS = (0.4, 0.6, 0.9)
+"""One for each set of active terms and networks of stage 1."""
 
 
 def dtypes_of(device: torch.device, selected: torch.dtype) -> tuple[torch.dtype, ...]:
@@ -120,7 +123,7 @@ def train_in(
     shape = sized_model(config.size, channels=4, resolution=config.resolution, collections=images.collections)
     model = channels_last(Impasto(shape).to(engine.device))
     first = AutoencoderStage(config, engine, model.autoencoder, images)
-    stages = {f"stage 1, progress {p}": measure(first, p, engine.device, limit) for p in (0.4, 0.9)}
+    stages = {f"stage 1, progress {p}": measure(first, p, engine.device, limit) for p in PROGRESS}
     second = PriorStage(config, engine, model.prior, LatentCache(model.autoencoder, images, engine), images)
     return stages | {"stage 2": measure(second, 0.4, engine.device, limit)}
 

@@ -1,5 +1,6 @@
 """The views of an image: what each one contains, and that together they lose nothing."""
 
+import pytest
 import torch
 
 from impasto.model.views import edge_signs, guided_filter, orientation, views_of
@@ -46,6 +47,18 @@ def test_guided_filter_keeps_edges_and_removes_grain() -> None:
     smooth = guided_filter(grainy)
     assert (smooth - edge)[..., :12].std() < 0.5 * 0.03
     assert smooth[..., 18].mean() - smooth[..., 13].mean() > 0.9
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 4])
+def test_guided_filter_averages_the_part_of_each_window_inside_the_image(radius: int) -> None:
+    def average(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=False)
+
+    image = torch.rand(2, 3, 12, 20)
+    variance = average(image.square()) - average(image).square()
+    slope = average(variance / (variance + 0.01))
+    expected = average(image) + slope * (image - average(image))
+    torch.testing.assert_close(guided_filter(image, radius), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_views_lose_nothing_between_them() -> None:
