@@ -551,7 +551,7 @@ def sized_model(
     signed_edges: bool = False,
     decoder_only_stylization: bool = False,
 ) -> ModelConfig:
-    """The shape of a model of ``size``; ``prior_size`` defaults to it."""
+    """The shape of a model of ``size``, which is not AUTO; ``prior_size`` defaults to it."""
     widths: dict[Size, dict[str, Any]] = {
         Size.TINY: dict(
             style_dim=32,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from impasto import device as devices
+from impasto.cli.main import restart_with_huge_pages
 from impasto.device import MIN_SPEEDUP, cache_folder, choose_device, choose_dtype, remembered_speedup
 from impasto.errors import ImpastoError
 
@@ -95,3 +97,21 @@ def test_processes_that_start_together_agree(tmp_path: Path) -> None:
 
 def test_a_timing_is_a_plausible_ratio() -> None:
     assert 0.01 < devices.bfloat16_speedup() < 100
+
+
+def test_training_starts_again_with_huge_pages_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr("os.execv", lambda program, arguments: calls.append((program, arguments)))
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "impasto", "--quiet", "train", "in"])
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=3")
+    restart_with_huge_pages(["generate", "icons"])
+    assert not calls
+    restart_with_huge_pages(["--quiet", "train", "in"])
+    assert calls == [(sys.executable, [sys.executable, "-m", "impasto", "--quiet", "train", "in"])]
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=3:glibc.malloc.hugetlb=1"
+    restart_with_huge_pages(["train", "in"])
+    monkeypatch.setenv("GLIBC_TUNABLES", "")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    restart_with_huge_pages(["train", "in"])
+    assert len(calls) == 1

@@ -1,16 +1,19 @@
 """Flags from the settings dataclasses: every leaf is a flag, with its default, range and help from `impasto.config`."""
 
+import dataclasses
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro import MISSING
+from tyro.conf import OmitArgPrefixes, Suppress, arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from impasto.errors import ImpastoError
 from impasto.migration import conditioning_scale_of
-from impasto.settings import Leaf, changed, kind_of, leaves
+from impasto.settings import Leaf, changed, docs_of, kind_of, leaves
 
 METAVARS = {
     "palette": "N|COLOURS|FILE",
@@ -21,6 +24,10 @@ METAVARS = {
     "orientation": "IMAGE ...",
     "texture": "IMAGE ...",
     "level_weights": "W W W W",
+    "augment": "{flip,shift,hue} ...",
+    "device": "{auto,cpu,cuda,mps}",
+    "finetune": "MODEL",
+    "init": "MODEL",
 }
 """Placeholders in the help, for settings whose type does not name their values."""
 DEFAULTS = {
@@ -34,16 +41,36 @@ DEFAULTS = {
     "texture": "any",
     "height": "the model's",
     "width": "the model's",
+    "minutes": "30",
+    "images": "",
+    "prior_size": "that of --size",
+    "resolution": "the images' own",
+    "finetune": "none",
+    "init": "none",
+    "augment": "none",
+    "prior_learning_rate": "5e-4 for small",
+    "processes": "one per core",
 }
 """Meaning of the defaults None and (), for the help."""
+TYPES: dict[str, Any] = {
+    "prior_size": Literal["tiny", "small", "base"],
+    "dtype": Literal["auto", "bfloat16", "float32"],
+}
+"""Types of settings whose own type accepts other values too."""
 HELP = {
     "temporal_smoothing": "Do not smooth clips. By default flicker is reduced by averages over time, along the optical "
     "flow.",
     "palette": "Restrict the colours: a number of colours, a list of hexadecimal colours with commas between them, or "
     "a file (.png, .gpl, .hex).",
+    "minutes": "Budget of both stages together, in minutes, unless --images sets it.",
+    "resolution": "Side of the images in pixels, a multiple of 32; smaller than their own if the budget is short.",
+    "prior_learning_rate": "Peak learning rate of the prior; by default 0.192 / its width (Yang 2022).",
+    "processes": "Processes that share each batch; a GPU has one.",
+    "device": "Device of the model; auto prefers a GPU.",
+    "dtype": "Floating-point type of the networks; auto is the faster one on this machine.",
 }
-"""Help of settings that reads differently on the command line: of a switch that turns off, and of a list of colours,
-which the help would break over lines at its commas."""
+"""Help of settings that reads differently on the command line: of a switch that turns off, of a list of colours, which
+the help would break over lines at its commas, and of defaults and choices that the help lists."""
 COMMON = ("style", "text", "negative_text")
 """Settings that the help lists first."""
 GROUPS = ("sampling", "output")
@@ -107,11 +134,17 @@ class _Group:
     fields: Sequence[StructFieldSpec]
 
 
-def _group_field(group: str, members: Iterable[Leaf], required: Collection[str]) -> StructFieldSpec:
-    """A field that holds the values of ``members`` by name; the help shows their flags in the box of ``group``."""
+def _group_field(
+    group: str, members: Iterable[Leaf], required: Collection[str] = (), *, with_prefix: bool = False
+) -> StructFieldSpec:
+    """A field that holds the values of ``members`` by name; the help shows their flags in the box of ``group``.
+
+    ``with_prefix`` puts the name of the group before that of each flag.
+    """
     fields = tuple(_field(leaf, leaf.name in required) for leaf in members)
     kind = type("Group", (_Group,), {"fields": fields})
-    return StructFieldSpec(group, Annotated[kind, OmitArgPrefixes], kind(), "")  # pyrefly: ignore
+    hint = kind if with_prefix else Annotated[kind, OmitArgPrefixes]
+    return StructFieldSpec(group, hint, kind(), "")  # pyrefly: ignore
 
 
 @REGISTRY.struct_rule
@@ -121,16 +154,67 @@ def _group_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
     return StructConstructorSpec(lambda **values: values, tuple(info.type.fields))
 
 
+def in_boxes(command: type, defaults: Any, boxes: Mapping[str, Sequence[str]]) -> None:
+    """Put the flags of ``command``, a dataclass that inherits the settings of ``defaults``, in boxes of the help.
+
+    ``boxes`` maps the name of each box to the names of its settings, in order; "" is the box of the command. Parts of
+    the settings that are dataclasses have boxes of their own, and their name as a prefix; ``boxes`` names them without
+    settings. The fields that ``command`` itself declares keep their annotations.
+    """
+    parts = [name for name, members in boxes.items() if not members]
+
+    @REGISTRY.struct_rule
+    def rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if info.type is not command:
+            return None
+        own = command.__annotations__
+        hints = typing.get_type_hints(command, include_extras=True)
+        fields = {
+            field.name: StructFieldSpec(
+                field.name,
+                hints[field.name],
+                MISSING if field.default is dataclasses.MISSING else field.default,
+                docs_of(command).get(field.name) or docs_of(type(defaults)).get(field.name, ""),
+            )
+            for field in dataclasses.fields(command)
+            if field.name in own
+        }
+        settings = {leaf.name: leaf for leaf in leaves(defaults) if Suppress not in typing.get_args(leaf.hint)}
+
+        def build(**values: Any) -> Any:
+            inner = {part: dataclasses.replace(getattr(defaults, part), **values.pop(part)) for part in parts}
+            groups = [values.pop(name) for name in boxes if name in values and name not in own]
+            for group in groups:
+                values |= group
+            return command(**values, **inner)
+
+        build.__doc__ = command.__doc__  # tyro takes the text above the boxes from it
+        first = [fields.pop(name) if name in fields else _field(settings[name], False) for name in boxes[""]]
+        boxed = [
+            _group_field(name, [settings[member] for member in members])
+            for name, members in boxes.items()
+            if name and members
+        ]
+        last = [
+            _group_field(part, [leaf for leaf in settings.values() if leaf.path[0] == part], with_prefix=True)
+            for part in parts
+        ]
+        return StructConstructorSpec(build, (*first, *boxed, *fields.values(), *last))
+
+
 def _field(leaf: Leaf, is_required: bool) -> StructFieldSpec:
     """The flag of one setting."""
     kind = kind_of(leaf.hint)
     hint = "(required)" if is_required else None
     if hint is None and leaf.default in (None, ()):
-        hint = f"(default: {DEFAULTS[leaf.name]})"
+        default = DEFAULTS[leaf.name]
+        hint = f"(default: {default})" if default else ""
     if leaf.default is True or leaf.default is False:
         hint = ""  # a switch changes the default
-    described = arg(metavar=METAVARS.get(leaf.name), help_behavior_hint=hint)
-    plain = kind.type | None if kind.optional else kind.type
+    metavar = None if kind.type is bool else METAVARS.get(leaf.name)
+    described = arg(metavar=metavar, help_behavior_hint=hint)
+    plain = TYPES.get(leaf.name, kind.type)
+    plain = plain | None if kind.optional else plain
     help = HELP.get(leaf.name, leaf.help)
     return StructFieldSpec(leaf.name, Annotated[plain, described], leaf.default, help)  # pyrefly: ignore
 

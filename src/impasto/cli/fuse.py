@@ -1,5 +1,6 @@
 """impasto fuse: the colours of one image, the structure of a second, the texture of a third."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import RUN_HELP, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_count, check_free, counted, image_path
+from impasto.cli.outputs import OUT, Out, check_count, check_free, counted, free_for_recipes, image_path, with_first
 from impasto.config import FUSE_CONFIG, FuseConfig
 
 
@@ -46,8 +47,11 @@ class Fuse:
             paths = [out.with_stem(f"{out.stem}-{number:04}") for number in range(self.count)]
         check_free(paths)
         progress = self.message.progress("fusing", self.count)
-        images = self.device.load(self.run_folder).fuse(self.settings, self.count, on_step=progress.on_step)
-        for path, image in zip(paths, progress.over(images), strict=True):
+        fused = self.device.load(self.run_folder).fuse(self.settings, self.count, on_step=progress.on_step)
+        first, images = with_first(progress.over(fused))
+        recipes = [dataclasses.replace(first.recipe, index=number) for number in range(self.count)]
+        paths = free_for_recipes(paths, recipes)
+        for path, image in zip(paths, images, strict=True):
             save_image(image.image, path, image.recipe)
             seed = self.settings.sampling.seed
             self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)

@@ -1,5 +1,6 @@
 """impasto generate: new images in the style of a run, or one image reproduced from its recipe."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +13,17 @@ from impasto.built_in import built_in_models, is_built_in
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import changed_flags, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_count, check_folder, check_free, counted
+from impasto.cli.outputs import (
+    OUT,
+    Out,
+    check_count,
+    check_folder,
+    check_free,
+    free_for_image,
+    free_for_recipes,
+    with_first,
+    written,
+)
 from impasto.config import GENERATE_CONFIG, GenerateConfig
 from impasto.errors import ImpastoError
 
@@ -96,26 +107,29 @@ class Generate:
         if self.files.grid and self.count > MAX_GRID_IMAGES:
             raise ImpastoError(f"--grid: a grid holds at most {MAX_GRID_IMAGES} images, and -n is {self.count}.")
         seed = self.settings.sampling.seed
-        paths = [
-            self.out / f"seed{seed}-{self.files.start + i:04}.{_suffix(self.files.format)}" for i in range(self.count)
-        ]
+        indices = range(self.files.start, self.files.start + self.count)
+        wanted = [self.out / f"seed{seed}-{index:04}.{_suffix(self.files.format)}" for index in indices]
         sheet = self.out / "grid.png"
-        check_free([*paths, sheet] if self.files.grid else paths)
+        check_free([*wanted, sheet] if self.files.grid else wanted)
         from impasto.create.recipe import save_image
 
         progress = self.message.progress("generating", self.count)
         model = self.device.load(self.run_folder)
         generated = model.generate(self.count, self.settings, start=self.files.start, on_step=progress.on_step)
+        first, images = with_first(progress.over(generated))
+        paths = free_for_recipes(wanted, [dataclasses.replace(first.recipe, index=index) for index in indices])
         cells: list[Image.Image] = []
-        for path, image in zip(paths, progress.over(generated), strict=True):
+        for path, image in zip(paths, images, strict=True):
             save_image(image.image, path, image.recipe)
             self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
             if self.files.grid:
                 cells.append(image.image)
         if self.files.grid:
-            save_image(_sheet(cells, ", ".join(self.settings.style) or "any style"), sheet)
+            drawn = _sheet(cells, ", ".join(self.settings.style) or "any style")
+            sheet = free_for_image(sheet, drawn)
+            save_image(drawn, sheet)
             self.message.record(path=sheet)
-        self.message.text(paths[0] if self.count == 1 else f"{counted(self.count, 'image')} in {self.out}")
+        self.message.text(written(paths, wanted, self.out))
         return 0
 
     def _reproduce(self, image: Path) -> None:
@@ -141,6 +155,7 @@ class Generate:
             generated = self.device.load(run).again(recipe)
         except ImpastoError as error:
             raise ImpastoError(f"{image}: {error.command_line}") from error
+        (path,) = free_for_recipes([path], [generated.recipe])
         save_image(generated.image, path, generated.recipe)
         seed = generated.recipe.settings.sampling.seed
         self.message.record(path=path, seed=seed, index=generated.recipe.index)

@@ -1,5 +1,6 @@
 """impasto interpolate: a sequence of images from one image to another."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,18 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import RUN_HELP, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_count, check_exist, check_folder, check_free, counted
+from impasto.cli.outputs import (
+    OUT,
+    Out,
+    check_count,
+    check_exist,
+    check_folder,
+    check_free,
+    free_for_image,
+    free_for_recipes,
+    with_first,
+    written,
+)
 from impasto.cli.vary import OMITTED
 from impasto.config import INTERPOLATE_CONFIG, FuseConfig
 
@@ -50,21 +62,26 @@ class Interpolate:
         from impasto.create.grid import grid
         from impasto.create.recipe import save_image
 
-        paths = [self.out / f"{number:04}.png" for number in range(self.count)]
+        wanted = [self.out / f"{number:04}.png" for number in range(self.count)]
         strip = self.out / "strip.png"
-        check_free([*paths, strip])
+        check_free([*wanted, strip])
         model = self.device.load(self.run_folder)
         progress = self.message.progress("interpolating", self.count)
+        configs = list(between(str(self.first), str(self.second), self.count, self.settings))
+        fused = (image for config in configs for image in model.fuse(config, on_step=progress.on_step))
+        first, images = with_first(progress.over(fused))
+        # The recipes name the colours of a palette instead of its file.
+        settings = [dataclasses.replace(config, output=first.recipe.settings.output) for config in configs]
+        paths = free_for_recipes(wanted, [dataclasses.replace(first.recipe, settings=each) for each in settings])
         frames: list[Image.Image] = []
-        configs = between(str(self.first), str(self.second), self.count, self.settings)
-        for path, config in zip(paths, progress.over(configs), strict=True):
-            (image,) = model.fuse(config, on_step=progress.on_step)
+        for path, image in zip(paths, images, strict=True):
             save_image(image.image, path, image.recipe)
             frames.append(image.image)
-            self.message.record(
-                path=path, seed=config.sampling.seed, index=image.recipe.index, seconds=progress.seconds
-            )
-        save_image(grid([frames]), strip)
+            seed = self.settings.sampling.seed
+            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+        drawn = grid([frames])
+        strip = free_for_image(strip, drawn)
+        save_image(drawn, strip)
         self.message.record(path=strip)
-        self.message.text(f"{counted(self.count, 'image')} and strip.png in {self.out}")
+        self.message.text(f"{written(paths, wanted, self.out)}, and {strip.name}")
         return 0

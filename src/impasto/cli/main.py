@@ -2,6 +2,7 @@
 
 import io
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -36,6 +37,8 @@ WRONG_INPUT = 2
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 """For torch, which is imported later: threads wait without spinning, which makes a busy machine many times slower, and
 warnings for developers are not shown."""
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+"""For GLIBC_TUNABLES."""
 BROKEN_PIPE = 141
 """128 + SIGPIPE: exit code of a program whose output pipe was closed."""
 
@@ -71,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 2 is wrong input (one line on stderr, no traceback), 130 is Ctrl-C. Other exceptions are bugs and
     propagate. Raises SystemExit after --help, and with code 2 for a wrong command line, such as an unknown flag.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+        restart_with_huge_pages(arguments)
+    arguments = list(arguments)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -89,6 +95,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes stdout again at exit, which would fail on the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def restart_with_huge_pages(arguments: Sequence[str]) -> None:
+    """Start this program again, in the same process, if it is to train and its memory has pages of usual size.
+
+    Training on a CPU is 10 to 20 % faster with huge pages. glibc reads the setting only when a program starts.
+    """
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if command != "train" or "hugetlb" in tunables or platform.libc_ver()[0] != "glibc":
+        return
+    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, HUGE_PAGES)))
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import RUN_HELP, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_exist, check_free, counted, image_path
+from impasto.cli.outputs import OUT, Out, check_exist, check_free, counted, free_for_image, image_path
 from impasto.config import STYLIZE_CONFIG, StylizeConfig
 from impasto.errors import ImpastoError
 
@@ -79,7 +79,9 @@ class Mix:
             start = number * len(stylizers)
             rows.append([to_image(image.pixels), *stylized[start : start + len(stylizers)]])
         cell = max(GRID_CELL, *(max(image.size) for row in rows for image in row))
-        save_image(grid(rows, column_labels=["", *columns], cell=cell), out)
+        sheet = grid(rows, column_labels=["", *columns], cell=cell)
+        out = free_for_image(out, sheet)
+        save_image(sheet, out)
         self.message.record(path=out, rows=len(rows), columns=["original", *columns])
         self.message.text(out)
         return 0

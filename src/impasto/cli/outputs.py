@@ -1,13 +1,22 @@
 """Output of the commands: safe file names, no overwriting of foreign files, counts."""
 
+import itertools
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from tyro.conf import arg
 
 from impasto.errors import ImpastoError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.create.recipe import Recipe
+
+T = TypeVar("T")
 
 OUT = Path("pictures")
 """Default of --out in commands that write images."""
@@ -50,6 +59,80 @@ def check_free(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists() and not made_by_impasto(path):
             raise ImpastoError(f"--out: {path} exists and was not written by Impasto: use another folder.")
+
+
+def free_paths(paths: Sequence[Path], is_same: Callable[[Path, int], bool]) -> list[Path]:
+    """``paths``; or, if one of them holds another result, all with the next number for which none does.
+
+    ``is_same`` tells whether the file at a path holds the result at this position of ``paths``; that file may be
+    replaced, so a repeated command writes the same files.
+
+    >>> here = Path(__file__)
+    >>> [path.name for path in free_paths([here, here.with_stem("new")], lambda path, position: False)]
+    ['outputs-2.py', 'new-2.py']
+    >>> free_paths([here], lambda path, position: True) == [here]
+    True
+    """
+    for number in itertools.count(1):
+        numbered = [path if number == 1 else path.with_stem(f"{path.stem}-{number}") for path in paths]
+        if all(not path.exists() or is_same(path, position) for position, path in enumerate(numbered)):
+            return numbered
+    raise AssertionError
+
+
+def free_for_recipes(paths: Sequence[Path], recipes: "Sequence[Recipe]") -> list[Path]:
+    """`free_paths` of images with recipes: an equal recipe is the same result."""
+    return free_paths(paths, lambda path, position: recipe_at(path) == recipes[position])
+
+
+def free_for_image(path: Path, image: "Image.Image") -> Path:
+    """`free_paths` of one image without a recipe, such as a sheet: equal pixels are the same result."""
+    (free,) = free_paths([path], lambda path, position: _holds(path, image))
+    return free
+
+
+def recipe_at(path: Path) -> "Recipe | None":
+    """The recipe of the image at ``path``; None if there is no image with a recipe."""
+    from impasto.create.recipe import read_recipe
+
+    try:
+        return read_recipe(path) if path.exists() else None
+    except ImpastoError:
+        return None
+
+
+def _holds(path: Path, image: "Image.Image") -> bool:
+    """Whether the file at ``path`` is what `save_image` would write for ``image``."""
+    from impasto.create.recipe import save_image
+
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / path.name
+        save_image(image, again)
+        return again.read_bytes() == path.read_bytes()
+
+
+def with_first(items: Iterable[T]) -> tuple[T, Iterator[T]]:
+    """The first of ``items``, and all of them.
+
+    >>> first, items = with_first("abc")
+    >>> first, list(items)
+    ('a', ['a', 'b', 'c'])
+    """
+    iterator = iter(items)
+    first = next(iterator)
+    return first, itertools.chain([first], iterator)
+
+
+def written(paths: Sequence[Path], wanted: Sequence[Path], out: Path, noun: str = "image") -> str:
+    """One line about written files, with their names if these are not the ``wanted`` ones.
+
+    >>> written([Path("o/a-2.png"), Path("o/b-2.png")], [Path("o/a.png"), Path("o/b.png")], Path("o"))
+    '2 images in o: a-2.png to b-2.png'
+    """
+    if len(paths) == 1:
+        return str(paths[0])
+    names = "" if list(paths) == list(wanted) else f": {paths[0].name} to {paths[-1].name}"
+    return f"{counted(len(paths), noun)} in {out}{names}"
 
 
 def file_names(names: Iterable[str], suffix: str) -> list[str]:

@@ -9,7 +9,17 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import DEVICE, DeviceFlags
 from impasto.cli.flags import RUN_HELP
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_exist, check_folder, check_free, counted, file_names
+from impasto.cli.outputs import (
+    OUT,
+    Out,
+    check_exist,
+    check_folder,
+    check_free,
+    counted,
+    file_names,
+    free_for_image,
+    written,
+)
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
@@ -50,14 +60,17 @@ class Reconstruct:
 
         model = self.device.load(self.run_folder)
         loaded = model.read(self.images, [self.message.warn])
-        paths = [self.out / name for name in file_names(loaded.names, ".png")]
-        check_free(paths)
-        progress = self.message.progress("reconstructing", len(paths))
+        wanted = [self.out / name for name in file_names(loaded.names, ".png")]
+        check_free(wanted)
+        progress = self.message.progress("reconstructing", len(wanted))
         results = progress.over(model.reconstruct(loaded, self.levels))
-        for path, result in zip(paths, results, strict=True):
-            save_image(_sheet(result, self.levels), path)
-            self.message.record(path=path, image=result.name, seconds=progress.seconds)
-        self.message.text(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'sheet')} in {self.out}")
+        paths: list[Path] = []
+        for path, result in zip(wanted, results, strict=True):
+            sheet = _sheet(result, self.levels)
+            paths.append(free_for_image(path, sheet))
+            save_image(sheet, paths[-1])
+            self.message.record(path=paths[-1], image=result.name, seconds=progress.seconds)
+        self.message.text(written(paths, wanted, self.out, "sheet"))
         return 0
 
 

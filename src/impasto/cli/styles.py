@@ -1,6 +1,8 @@
 """impasto styles: the styles of a model, as names and as a sheet of samples."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +12,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import RUN_HELP, changed_flags, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import check_count, check_folder, check_free
+from impasto.cli.outputs import check_count, check_folder, check_free, free_for_image
 from impasto.config import GENERATE_CONFIG, GenerateConfig
 from impasto.errors import ImpastoError
 
@@ -40,7 +42,7 @@ class Styles:
     count: Annotated[int, arg(aliases=["-n"])] = 1
     """Number of samples per style on the sheet."""
     out: Annotated[Path | None, arg(aliases=["-o"], help_behavior_hint="(default: no sheet)")] = None
-    """Folder for styles.png, a sheet of generated images with one row per style."""
+    """Folder for styles.png, a sheet of generated images of each style."""
     device: FlowDeviceFlags = FLOW_DEVICE
     message: MessageFlags = MESSAGES
 
@@ -71,11 +73,20 @@ class Styles:
 
         names = model.config.collections
         progress = self.message.progress("generating", len(names))
-        rows: list[list[Image.Image]] = []
+        cells: list[Image.Image] = []
         for name in progress.over(names):
             config = dataclasses.replace(self.settings, style=(name,))
-            rows.append([sample.image for sample in model.generate(self.count, config, on_step=progress.on_step)])
-        side = max(CELL, *(max(image.size) for row in rows for image in row))
-        save_image(grid(rows, names, cell=side), path)
+            samples = [sample.image for sample in model.generate(self.count, config, on_step=progress.on_step)]
+            side = max(CELL, *(max(image.size) for image in samples))
+            cells.append(grid(_near_square(samples), (), [name], cell=side))
+        sheet = grid(_near_square(cells))
+        path = free_for_image(path, sheet)
+        save_image(sheet, path)
         self.message.record(path=path, seed=self.settings.sampling.seed, styles=len(names), images_per_style=self.count)
         self.message.text(path)
+
+
+def _near_square(images: "Sequence[Image.Image]") -> "list[Sequence[Image.Image]]":
+    """``images`` in rows, with about as many rows as columns."""
+    num_columns = math.ceil(len(images) ** 0.5)
+    return [images[first : first + num_columns] for first in range(0, len(images), num_columns)]

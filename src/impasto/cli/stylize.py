@@ -1,6 +1,7 @@
 """impasto stylize: an image, a clip or a folder of images in another style."""
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,23 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import RUN_HELP, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_exist, check_folder, check_free, counted, file_tree
+from impasto.cli.outputs import (
+    OUT,
+    Out,
+    check_exist,
+    check_folder,
+    check_free,
+    counted,
+    file_tree,
+    free_for_recipes,
+    free_paths,
+)
 from impasto.config import STYLIZE_CONFIG, ClipFormat, StylizeConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from impasto.api import Pipeline
     from impasto.create.clip import Clip
-    from impasto.create.recipe import Recipe
     from impasto.create.stylize import Stylizer
     from impasto.data import WholeImages
     from impasto.data.loaded import Whole
@@ -36,7 +46,8 @@ class Stylize:
 
     impasto stylize runs/paintings cat.png holiday --style monet mine:2 my.style --strength 0.8 --out stylized
 
-    The same command resumes: it skips images that are already in --out with the same settings.
+    The same command resumes: it skips images that are already in --out with the same settings. Images with other
+    settings stay, and the new ones get a number.
     """
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", name="run", help=RUN_HELP)]
@@ -121,7 +132,8 @@ class Stylize:
         for image, path in progress.over(self._read(inputs, total)):
             recipe = stylizer.recipe(image)
             seed = recipe.settings.sampling.seed
-            if _recipe_at(path) == recipe:
+            (path,) = free_for_recipes([path], [recipe])
+            if path.exists():
                 total.kept.append(path)
                 self.message.record(path=path, image=image.path, seed=seed, kept=True)
                 continue
@@ -150,6 +162,7 @@ class Stylize:
 
     def _clip(self, model: "Pipeline", clip: Path, path: Path, total: "Outcome") -> None:
         """Stylize one clip."""
+        path = self._free_clip(model, clip, path)
         path.parent.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
         stylized = model.stylize_clip(
@@ -171,6 +184,23 @@ class Stylize:
         difference = stylized.difference
         result = "it was there already" if difference is None else f"frame difference {difference:.4f}"
         total.details[path] = f"{counted(stylized.frames, 'frame')}, {result}"
+
+    def _free_clip(self, model: "Pipeline", clip: Path, path: Path) -> Path:
+        """``path``, or the next number of it that is free, if it holds a clip that was stylized in another way."""
+        if not path.exists():
+            return path
+        from impasto.create.clip import comment_of
+
+        with clip.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        recipe = model.stylizer(self.settings).recipe_of(str(clip), digest).to_json()
+
+        def is_same(path: Path, position: int) -> bool:
+            comment = comment_of(path)
+            # The check of a foreign clip, which names no recipe, is that of the work itself.
+            return comment == recipe or not comment.startswith("{")
+
+        return free_paths([path], is_same)[0]
 
 
 @dataclass
@@ -205,13 +235,3 @@ class Outcome:
         if self.kept:
             result += f", {len(self.kept):,} {'was' if len(self.kept) == 1 else 'were'} there already"
         return "\n".join([result, *(f"{path}: {details}" for path, details in self.details.items())])
-
-
-def _recipe_at(path: Path) -> "Recipe | None":
-    """The recipe of the image at ``path``; None if there is no image with a recipe."""
-    from impasto.create.recipe import read_recipe
-
-    try:
-        return read_recipe(path) if path.exists() else None
-    except ImpastoError:
-        return None

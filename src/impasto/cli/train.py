@@ -1,7 +1,9 @@
 """impasto train: train a model on a folder of images."""
 
+import dataclasses
 import itertools
 import os
+import re
 import signal
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,11 +15,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from impasto.cli.flags import split_flag
+from impasto.cli.flags import in_boxes, split_flag
+from impasto.cli.messages import MESSAGES, MessageFlags
+from impasto.cli.outputs import Out
 from impasto.cli.terminal import Terminal
-from impasto.config import Minutes, Size, TrainConfig, settings_of
-from impasto.events import Event, Finished, Listener
+from impasto.config import TrainConfig, settings_of
+from impasto.errors import ImpastoError
+from impasto.events import Event, Finished, Listener, Warned
 
+DEFAULT_RUN = Path("runs/NAME")
+"""Default of --out; NAME is that of the images."""
 STDERR = 2
 """File descriptor."""
 INTERRUPTED = 130
@@ -85,20 +92,17 @@ class CancelToken:
 class Train(TrainConfig):
     """Train a model on a folder of images; the same command resumes a stopped run.
 
-    impasto train emoji --out runs/emoji --minutes 30
+    impasto train emoji --minutes 30
 
     impasto train paintings --out runs/paintings --preset painter --minutes 240
     """
 
     data: Annotated[Positional[Path], arg(metavar="IMAGES")]
-    """Folder of images; each subfolder is a collection, that is, a style."""
-    prior_size: Annotated[Size | None, arg(help_behavior_hint="(default: that of --size)")] = None
-    minutes: Annotated[Minutes | None, arg(help_behavior_hint="")] = None
-    images: Annotated[int | None, arg(help_behavior_hint="")] = None
-    prior_learning_rate: Annotated[float | None, arg(help_behavior_hint="")] = None
-    finetune: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: none)")] = None
-    init: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: none)")] = None
+    """Folder or archive of images; each subfolder is a collection, that is, a style."""
+    out: Out = DEFAULT_RUN
+    """Run folder; an existing run is resumed. NAME is that of IMAGES."""
     preset: Annotated[Preset | None, arg(help=PRESET_HELP, help_behavior_hint="(default: none)")] = None
+    message: MessageFlags = MESSAGES
 
     def __post_init__(self) -> None:
         """No checks here: tyro would catch their ImpastoError; ``run`` checks."""
@@ -106,6 +110,9 @@ class Train(TrainConfig):
     def run(self) -> int:
         """Train until the budget is spent or Ctrl-C; returns the exit code."""
         config = settings_of(TrainConfig, self)
+        if self.out == DEFAULT_RUN:
+            config = dataclasses.replace(config, out=run_of(self.data))
+            check_images(config)
         from impasto import api
 
         ends: list[Finished] = []
@@ -120,11 +127,76 @@ class Train(TrainConfig):
             # Under torchrun each process runs this; only one of them prints.
             prints = os.environ.get("RANK", "0") == "0"
             if prints:
-                listeners.append(stack.enter_context(Terminal()))
+                terminal = stack.enter_context(Terminal())
+                listeners.append(brief(terminal) if self.message.quiet else terminal)
             stack.enter_context(cancel_on_signal(cancel, prints))
             api.train(config, listeners, cancel)
+        if prints:
+            for end in ends:
+                self.message.record(run=end.run, complete=end.complete, seconds=end.seconds, results=end.results)
         stopped = cancel.cancelled and not (ends and ends[-1].complete)
         return INTERRUPTED if stopped else 0
+
+
+in_boxes(
+    Train,
+    TrainConfig(Path(), Path()),
+    {
+        "": ("data", "out", "minutes", "images", "size", "resolution", "finetune", "init", "preset", "text", "seed"),
+        "image": ("fit", "zoom", "augment"),
+        "model": ("prior_size", "signed_edges"),
+        "training": (
+            "batch_size",
+            "learning_rate",
+            "prior_batch_size",
+            "prior_learning_rate",
+            "stage1_share",
+            "preview_minutes",
+            "save_minutes",
+            "tensorboard",
+        ),
+        "objective": (),
+        "device": ("device", "dtype", "processes"),
+    },
+)
+
+
+def run_of(images: Path) -> Path:
+    """The default run folder: ``runs`` with the name of a folder or archive of images.
+
+    >>> run_of(Path("art/emoji")).as_posix(), run_of(Path("art/emoji.tar.gz")).as_posix()
+    ('runs/emoji', 'runs/emoji')
+
+    Raises ImpastoError for a folder without a name.
+    """
+    name = images.resolve().name
+    name = name if images.is_dir() else re.sub(r"(\.tar)?\.\w+$", "", name) or name
+    if not name:
+        raise ImpastoError(f"{images} has no name: use --out to name the run folder.")
+    return DEFAULT_RUN.with_name(name)
+
+
+def check_images(config: TrainConfig) -> None:
+    """Raise ImpastoError if the default run folder holds a run on other images of the same name."""
+    from impasto.training.run import Run, read_config
+
+    file = Run(config.out).config
+    if not file.exists() or (before := read_config(file).data).resolve() == config.data.resolve():
+        return
+    raise ImpastoError(
+        f"{config.out} holds a run on {before}, not {config.data}: name another folder with --out, or this one with "
+        "--out if the images have moved."
+    )
+
+
+def brief(terminal: Listener) -> Listener:
+    """A listener that shows only warnings and the end of the run on ``terminal``."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, (Warned, Finished)):
+            terminal(event)
+
+    return listen
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """impasto vary: variations of an image, with some of its levels resampled."""
 
+import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +11,18 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import RUN_HELP, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_count, check_exist, check_folder, check_free, counted, file_names
+from impasto.cli.outputs import (
+    OUT,
+    Out,
+    check_count,
+    check_exist,
+    check_folder,
+    check_free,
+    file_names,
+    free_for_recipes,
+    with_first,
+    written,
+)
 from impasto.config import VARY_CONFIG, FuseConfig
 from impasto.errors import ImpastoError
 
@@ -53,14 +66,22 @@ class Vary:
 
         configs = [varied(image, self.resample, self.settings) for image in self.images]
         stems = file_names(map(str, self.images), "")
-        paths = [self.out / f"{stem}-{number:04}.png" for stem in stems for number in range(self.count)]
-        check_free(paths)
+        wanted = [[self.out / f"{stem}-{number:04}.png" for number in range(self.count)] for stem in stems]
+        total = [path for group in wanted for path in group]
+        check_free(total)
         model = self.device.load(self.run_folder)
-        progress = self.message.progress("varying", len(paths))
-        images = (image for config in configs for image in model.fuse(config, self.count, on_step=progress.on_step))
-        for path, image in zip(paths, progress.over(images), strict=True):
-            save_image(image.image, path, image.recipe)
-            seed = self.settings.sampling.seed
-            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
-        self.message.text(f"{counted(len(paths), 'image')} in {self.out}")
+        progress = self.message.progress("varying", len(total))
+        varied_images = (model.fuse(config, self.count, on_step=progress.on_step) for config in configs)
+        timed = progress.over(image for images in varied_images for image in images)
+        paths: list[Path] = []
+        for group in wanted:
+            first, images = with_first(itertools.islice(timed, self.count))
+            recipes = [dataclasses.replace(first.recipe, index=number) for number in range(self.count)]
+            group = free_for_recipes(group, recipes)
+            for path, image in zip(group, images, strict=True):
+                save_image(image.image, path, image.recipe)
+                seed = self.settings.sampling.seed
+                self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+            paths += group
+        self.message.text(written(paths, total, self.out))
         return 0

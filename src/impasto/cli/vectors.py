@@ -9,7 +9,17 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import DEVICE, DeviceFlags
 from impasto.cli.flags import RUN_HELP
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_exist, check_folder, check_free, counted, file_names
+from impasto.cli.outputs import (
+    OUT,
+    Out,
+    check_exist,
+    check_folder,
+    check_free,
+    counted,
+    file_names,
+    free_for_image,
+    written,
+)
 from impasto.errors import ImpastoError
 
 
@@ -70,17 +80,19 @@ class Decode:
 
         check_folder(self.out)
         latents = Latents.load(self.vectors)
-        paths = [self.out / name for name in file_names(latents.names, ".png")]
-        check_free(paths)
+        wanted = [self.out / name for name in file_names(latents.names, ".png")]
+        check_free(wanted)
         model = self.device.load(self.run_folder)
         if model.fingerprint != latents.fingerprint:
             raise ImpastoError(
                 f"{self.vectors} belongs to another model: its fingerprint is {latents.fingerprint}, that of "
                 f"{self.run_folder} is {model.fingerprint}."
             )
-        progress = self.message.progress("decoding", len(paths))
-        for path, (name, image) in zip(paths, progress.over(model.decode(latents)), strict=True):
-            save_image(image, path)
-            self.message.record(path=path, name=name, seconds=progress.seconds)
-        self.message.text(paths[0] if len(paths) == 1 else f"{counted(len(paths), 'image')} in {self.out}")
+        progress = self.message.progress("decoding", len(wanted))
+        paths: list[Path] = []
+        for path, (name, image) in zip(wanted, progress.over(model.decode(latents)), strict=True):
+            paths.append(free_for_image(path, image))
+            save_image(image, paths[-1])
+            self.message.record(path=paths[-1], name=name, seconds=progress.seconds)
+        self.message.text(written(paths, wanted, self.out))
         return 0

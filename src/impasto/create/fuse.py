@@ -2,8 +2,8 @@
 
 Each source is encoded by one expert. On the style level every expert contributes the style of its sources. On the maps
 the orientation expert contributes the structure. The other experts contribute to the maps only if they have the same
-sources as the structure: other sources would add a second geometry. Colours are an exception: their coarse layout
-enters the coarsest map with a low weight.
+sources as the structure: other sources would add a second geometry. Colours are an exception: if they have other
+sources, the pixel expert encodes the structure in their colours.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from PIL import Image
 
 from impasto.config import FuseConfig
@@ -34,10 +35,12 @@ from impasto.model.sampler import StepCallback
 from impasto.model.views import VIEW_NAMES
 from impasto.references import ImageInput, as_references, with_weight
 
-COLOUR_LAYOUT_WEIGHT = 0.1
-"""Weight of the coarse layout of colours, relative to the structure."""
-COLOUR_LAYOUT_CELLS = 4
-"""Maximum number of cells along each side of the coarse layout of colours."""
+COLOUR_BINS = 32
+"""Bins of the colour transfer along each of red, green and blue: pixels in the same bin move together."""
+NUM_BASES = 30
+"""Number of steps of the colour transfer, each in another basis of the colours."""
+TRANSFER_RATE = 0.2
+"""Length of a step of the colour transfer: at 1, similar colours separate, and gradients become bands."""
 MIN_SOURCE_WEIGHT = 10**-2.5
 """Minimum weight above 0 of the sources' experts: the flow is not trained with smaller weights."""
 
@@ -140,19 +143,17 @@ class Fuser:
 
     def _posterior(self, sources: Mapping[str, Sequence[Source]]) -> Posterior:
         """The posterior of all sources."""
-        structure = [source.key for source in sources["orientation"] or sources["pixel"]]
+        structure = sources["orientation"] or sources["pixel"]
         weight = source_weight(self.config.conditioning_scale)
         experts, weights = [], []
         for number, name in enumerate(VIEW_NAMES):
             is_used = bool(sources[name]) and weight > 0
-            has_structure = is_used and [source.key for source in sources[name]] == structure
-            has_layout = is_used and name == "pixel" and not has_structure
-            expert = self._pooled(sources[name], number, has_structure or has_layout)
-            if has_layout:
-                expert = Levels(expert.style, (_coarse_layout(expert.maps[0]), *expert.maps[1:]))
-                map_weights = [COLOUR_LAYOUT_WEIGHT * weight, 0.0, 0.0]
-            else:
-                map_weights = [weight * has_structure] * (NUM_LEVELS - 1)
+            has_structure = is_used and [s.key for s in sources[name]] == [s.key for s in structure]
+            is_recoloured = is_used and name == "pixel" and not has_structure
+            expert = self._pooled(sources[name], number, has_structure)
+            if is_recoloured:
+                expert = Levels(expert.style, self._pooled(_recoloured(structure, sources[name]), number, True).maps)
+            map_weights = [weight * (has_structure or is_recoloured)] * (NUM_LEVELS - 1)
             experts.append(expert)
             weights.append([float(is_used), *map_weights])
         by_level = torch.tensor(weights) * torch.tensor(self.config.level_weights)
@@ -187,12 +188,93 @@ class Fuser:
         return tiles.encode(self.model.autoencoder, padded, self.config.output.tile)[expert]
 
 
-def _coarse_layout(output: Gaussian) -> Gaussian:
-    """An expert's output for a map, averaged within at most `COLOUR_LAYOUT_CELLS` cells along each side."""
-    height, width = output.mean.shape[2:]
-    cells = min(COLOUR_LAYOUT_CELLS, height), min(COLOUR_LAYOUT_CELLS, width)
-    coarse = output.average(lambda values: F.adaptive_avg_pool2d(values, cells))
-    return coarse.apply(lambda values: F.interpolate(values, (height, width), mode="bilinear"))
+def _recoloured(images: Sequence[Source], colours: Sequence[Source]) -> list[Source]:
+    """``images``, each in the colours of all ``colours`` by their weights."""
+    references = [(source.image.pixels, source.weight) for source in colours]
+    recoloured = [transfer_colours(source.image.pixels, references) for source in images]
+    return [
+        Source(dataclasses.replace(source.image, pixels=pixels), source.weight)
+        for source, pixels in zip(images, recoloured, strict=True)
+    ]
+
+
+def transfer_colours(pixels: np.ndarray, references: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
+    """An image in the colours of others, each with its weight; alpha stays. All are uint8 (channels, height, width).
+
+    Sliced optimal transport (Pitie 2007; Rabin 2012): in one random basis after the other, each coordinate of the
+    colours moves towards that of the same rank in the references. Equal colours stay equal. The bases are the same in
+    every call.
+    """
+    image = _Colours.of(pixels)
+    parts = [(_Colours.of(reference), weight) for reference, weight in references if weight > 0]
+    parts = [(part, weight) for part, weight in parts if part.visible.any()]
+    if not image.visible.any() or not parts:
+        return pixels
+    goal = np.concatenate([part.bins for part, _ in parts])
+    goal_shares = np.concatenate([weight * part.shares for part, weight in parts])
+    goal_shares /= goal_shares.sum()
+    bins, rng = image.bins, np.random.default_rng(0)
+    for _ in range(NUM_BASES):
+        basis = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+        current, wanted = bins @ basis, goal @ basis
+        for axis in range(3):
+            matched = _matched(current[:, axis], image.shares, wanted[:, axis], goal_shares)
+            current[:, axis] += TRANSFER_RATE * (matched - current[:, axis])
+        bins = current @ basis.T
+    return image.moved(pixels, bins)
+
+
+def _matched(
+    values: Float[np.ndarray, " n"],
+    shares: Float[np.ndarray, " n"],
+    references: Float[np.ndarray, " m"],
+    reference_shares: Float[np.ndarray, " m"],
+) -> Float[np.ndarray, " n"]:
+    """Optimal transport in one dimension: for each value the mean of the references of the same ranks."""
+    order, reference_order = values.argsort(kind="stable"), references.argsort(kind="stable")
+    ranks = np.cumsum(np.append(0, shares[order]))
+    reference_ranks = np.cumsum(np.append(0, reference_shares[reference_order]))
+    integral = np.cumsum(np.append(0, (reference_shares * references)[reference_order]))
+    matched = np.empty_like(values)
+    matched[order] = np.diff(np.interp(ranks, reference_ranks, integral)) / np.diff(ranks)
+    return matched
+
+
+@dataclass(frozen=True, eq=False)
+class _Colours:
+    """The colours of an image's visible pixels, and their histogram."""
+
+    visible: np.ndarray
+    """bool (height, width): pixels with an alpha above 0. The next three list them in reading order."""
+    alpha: Float[np.ndarray, " pixel"]
+    straight: Float[np.ndarray, "pixel 3"]
+    """Straight colours in [0, 1]."""
+    index: np.ndarray
+    """int64: the index of each pixel's bin."""
+    bins: Float[np.ndarray, "bin 3"]
+    """Mean colours of the bins that hold pixels."""
+    shares: Float[np.ndarray, " bin"]
+    """Share of each bin in the image; they sum to 1. Every pixel counts by its alpha."""
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> "_Colours":
+        """The colours of an image, uint8 (channels, height, width): RGB over white, and alpha."""
+        alpha = pixels[3] / 255 if len(pixels) == 4 else np.ones(pixels.shape[1:])
+        visible = alpha > 0
+        alpha = alpha[visible]
+        straight = (1 - (1 - pixels[:3, visible].T / 255) / alpha[:, None]).clip(0, 1)
+        digits = np.minimum(straight * COLOUR_BINS, COLOUR_BINS - 1).astype(np.int64)
+        codes, index = np.unique(digits @ (COLOUR_BINS**2, COLOUR_BINS, 1), return_inverse=True)
+        counts = np.bincount(index, alpha, len(codes))
+        sums = [np.bincount(index, alpha * channel, len(codes)) for channel in straight.T]
+        return cls(visible, alpha, straight, index, np.stack(sums, 1) / counts[:, None], counts / counts.sum())
+
+    def moved(self, pixels: np.ndarray, bins: Float[np.ndarray, "bin 3"]) -> np.ndarray:
+        """The same image with its bins moved to other colours."""
+        straight = (self.straight + (bins - self.bins)[self.index]).clip(0, 1)
+        result = pixels.copy()
+        result[:3, self.visible] = np.rint(255 * (1 - (1 - straight.T) * self.alpha))
+        return result
 
 
 def _cover(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from impasto.config import Augment
 from impasto.data.audit import Audit
-from impasto.data.variants import augmented
+from impasto.data.augment import augmented
 
 
 @dataclass(frozen=True)

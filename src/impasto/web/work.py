@@ -17,7 +17,7 @@ from impasto.config import ClipFormat, FuseConfig, StylizeConfig, TrainConfig
 from impasto.create.clip import Clip, Frame, is_clip
 from impasto.create.recipe import save_image
 from impasto.errors import ImpastoError
-from impasto.events import Event, Note, Previewed, Stepped, Warned
+from impasto.events import Event, Finished, Note, Previewed, Stepped, Warned, Working
 from impasto.training.run import Run
 from impasto.web.queue import CancelledError, Context
 from impasto.web.requests import (
@@ -209,8 +209,13 @@ class Workshop:
                 )
             elif isinstance(event, Previewed):
                 context.publish("preview", {"run": request.name, "file": event.path.name})
+            elif isinstance(event, Working):
+                context.report(event.done, event.total, event.task)
             elif isinstance(event, Note | Warned):
                 context.publish("note", {"text": event.text})
+            elif isinstance(event, Finished):
+                for result in event.results:
+                    context.publish("note", {"text": result})
 
         impasto.train(config, [listen], context.cancelled.is_set)
         if context.cancelled.is_set():

@@ -9,7 +9,7 @@ import pytest
 from images import write_noise
 from impasto.config import Augment
 from impasto.data import prepare
-from impasto.data.variants import MAX_SHIFT, augmented
+from impasto.data.augment import MAX_SHIFT, augmented
 
 
 @pytest.fixture
