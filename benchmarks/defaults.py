@@ -54,7 +54,7 @@ SOURCES = (
     "noto/bellhop-bell",
 )
 """Held-out images of emoji128: collection and key."""
-COLOUR_OFFSET, TEXTURE_OFFSET = 3, 7
+OFFSETS = (3, 7)
 """The sources of colours and texture follow that of the structure by these numbers."""
 GALLERY = 100
 """Images among which the source is retrieved."""
@@ -65,8 +65,11 @@ COLOUR_BINS = 4
 class Benchmark:
     """A model, its sources, and the features of the galleries."""
 
-    def __init__(self, model: api.Pipeline, images: ImageSet) -> None:
-        self.model, self.images = model, images
+    def __init__(
+        self, model: api.Pipeline, images: ImageSet, offsets: Sequence[int] = OFFSETS, first_seed: int = 0
+    ) -> None:
+        self.model, self.images, self.first_seed = model, images, first_seed
+        self.colour_offset, self.texture_offset = offsets
         self.backbone = Backbone(Lite.LITE2).to(model.device)
         indices = {f"{entry.collection}/{entry.key}": index for index, entry in enumerate(images.entries)}
         self.indices = [indices[name] for name in SOURCES]
@@ -88,16 +91,16 @@ class Benchmark:
 
     def outputs(self, config: FuseConfig, command: str, count: int) -> Iterator[Map]:
         """``count`` images for each source."""
-        pixels = self.images.batch(self.indices)
+        pixels, seeds = self.images.batch(self.indices), range(self.first_seed, self.first_seed + count)
         wholes = [Source(Whole(n, n, n, p), 1.0) for n, p in zip(SOURCES, pixels, strict=True)]
         for number in range(len(SOURCES)):
             offsets = dict.fromkeys(VIEW_NAMES, 0)
             if command == "fuse":
-                offsets |= {"pixel": COLOUR_OFFSET, "texture": TEXTURE_OFFSET}
+                offsets |= {"pixel": self.colour_offset, "texture": self.texture_offset}
             sources = {name: [wholes[(number + offset) % len(SOURCES)]] for name, offset in offsets.items()}
             condition = Fuser(self.model.network, sources, config).condition
             posterior = condition.posterior.map(lambda gaussian: gaussian.expand(count))
-            yield sample_images(self.model.network, Condition(posterior), range(count), config.sampling)
+            yield sample_images(self.model.network, Condition(posterior), seeds, config.sampling)
 
     def retrieved(self, number: int, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Whether source ``number`` is nearest to each row of features, and its similarity."""
@@ -123,8 +126,8 @@ class Benchmark:
                 colours = colour_histogram(decoded) - colour_histogram(self.sources)[:, None]
                 texture = channel_statistics(maps) - channel_statistics(self.maps)[:, None]
                 for name, distances, offset in (
-                    ("colours", colours.abs().sum(2), COLOUR_OFFSET),
-                    ("texture", texture.norm(dim=2), TEXTURE_OFFSET),
+                    ("colours", colours.abs().sum(2), self.colour_offset),
+                    ("texture", texture.norm(dim=2), self.texture_offset),
                 ):
                     values[name] = (distances[(number + offset) % len(SOURCES)] < distances[number]).double()
             for name, value in values.items():
@@ -175,13 +178,21 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, nargs="+")
     parser.add_argument("--internal-guidance", type=float, nargs="+")
     parser.add_argument("--count", type=int, default=4, help="images for each source")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first image of each source")
+    parser.add_argument(
+        "--offsets",
+        type=int,
+        nargs=2,
+        default=OFFSETS,
+        help="how far the sources of colours and texture follow that of the structure",
+    )
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     default = VARY_CONFIG if arguments.command == "vary" else FUSE_CONFIG
     model = api.load(arguments.run, arguments.device)
     with model.cache() as cache:
         images = prepare(arguments.images, resolution=model.config.resolution, cache=cache)
-        benchmark = Benchmark(model, images)
+        benchmark = Benchmark(model, images, arguments.offsets, arguments.seed)
         results = benchmark.references()
         print(results, flush=True)
         combinations = itertools.product(
@@ -199,7 +210,7 @@ def main() -> None:
             results[name] = benchmark.scores(outputs, arguments.command)
             print(f"{name}: {', '.join(f'{k} {v:.3f}' for k, v in results[name].items())}", flush=True)
             if arguments.out:
-                order = [0] if arguments.command == "vary" else [0, COLOUR_OFFSET, TEXTURE_OFFSET]
+                order = [0] if arguments.command == "vary" else [0, *arguments.offsets]
                 rows = [benchmark.sources.roll(-offset, 0) for offset in order]
                 rows += [torch.stack(row) for row in zip(*outputs, strict=True)]
                 sheet_of(rows, ["source", "colours", "texture"][: len(order)]).save(

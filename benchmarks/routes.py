@@ -32,15 +32,24 @@ from impasto.training import finetune, loop
 
 SIDE = 128
 SHOWN = 16
+NATIVE = {"fit": Fit.KEEP}
 ROUTES = {
-    "from nothing, tiny": {"size": Size.TINY},
-    "from nothing, small": {"size": Size.SMALL},
-    "from nothing, tiny, shifted": {"size": Size.TINY, "augment": (Augment.SHIFT,)},
+    "from nothing, tiny": {"size": Size.TINY} | NATIVE,
+    "from nothing, small": {"size": Size.SMALL} | NATIVE,
+    "from nothing, tiny, shifted": {"size": Size.TINY, "augment": (Augment.SHIFT,)} | NATIVE,
     "finetune: decoder slowly, conditioning of the prior": {"finetune": Path("icons")},
     "finetune: decoder and prior": {"finetune": Path("icons")},
     "init: everything": {"init": Path("icons"), "size": Size.SMALL, "resolution": 128},
+    "init: everything, own resolution": {"init": Path("icons"), "size": Size.SMALL, "stage1_share": 0.2} | NATIVE,
+    "init: autoencoder, tiny prior": {
+        "init": Path("icons"),
+        "size": Size.SMALL,
+        "prior_size": Size.TINY,
+        "stage1_share": 0.2,
+    }
+    | NATIVE,
 }
-"""Settings of training by the name of the route; a resolution that is missing is that of the images."""
+"""Settings of training by the name of the route. Those with `NATIVE` keep the pixels of the images."""
 
 
 @contextmanager
@@ -130,8 +139,8 @@ def main() -> None:
                 started = time.monotonic()
                 side = max(max(image.size) for image in images)
                 settings = ROUTES[route]
-                is_native = "size" in settings and "init" not in settings
-                settings = ({"resolution": -(-side // 32) * 32, "fit": Fit.KEEP} if is_native else {}) | settings
+                is_native = "fit" in settings
+                settings = ({"resolution": -(-side // 32) * 32} if is_native else {}) | settings
                 config = TrainConfig(folder, run, minutes=minutes, seed=arguments.seed, processes=1, **settings)
                 with whole_prior(route):
                     model = api.load(run) if result.exists() else api.train(config, ())

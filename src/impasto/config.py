@@ -334,8 +334,10 @@ class Sampling:
 SAMPLING = Sampling()
 STYLIZE_SAMPLING = Sampling(guidance=1.0, internal_guidance=1.5)
 """Defaults of stylization: the content determines most of the image, so weaker guidance is enough."""
-VARY_SAMPLING = Sampling(internal_guidance=1.5)
-"""Defaults of variations and interpolations of images."""
+FUSE_SAMPLING = Sampling(internal_guidance=1.5)
+"""Defaults of fusions and interpolations of images: stronger internal guidance leads away from the subject."""
+VARY_SAMPLING = Sampling(guidance=1.0, internal_guidance=1.5)
+"""Defaults of variations of images."""
 
 
 @dataclass(frozen=True)
@@ -491,7 +493,7 @@ class StylizeConfig:
 class FuseConfig:
     """Settings of fusion: the colours of some images, the structure of others, the texture of a third."""
 
-    sampling: Sampling = SAMPLING
+    sampling: Sampling = FUSE_SAMPLING
     prompt: Prompt = PROMPT
     output: Output = OUTPUT
     pixel: tuple[str, ...] = ()
@@ -524,9 +526,9 @@ EVALUATE_CONFIG = EvaluateConfig()
 GENERATE_CONFIG = GenerateConfig()
 STYLIZE_CONFIG = StylizeConfig()
 FUSE_CONFIG = FuseConfig()
-VARY_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7, level_weights=(1.0, 1.0, 1.0, 0.0))
-"""Defaults of variations: the finest level of one image is sampled from the prior."""
-INTERPOLATE_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.7)
+VARY_CONFIG = FuseConfig(sampling=VARY_SAMPLING, conditioning_scale=0.15, level_weights=(0.0, 1.0, 1.0, 1.0))
+"""Defaults of variations: the style of one image is sampled from the prior, and its maps are followed loosely."""
+INTERPOLATE_CONFIG = FuseConfig(conditioning_scale=0.7)
 """Defaults of interpolations between two images."""
 FILE_SETTINGS = ("style", "pixel", "orientation", "texture")
 """Settings that can name files, or hold images in memory; see `impasto.references`."""

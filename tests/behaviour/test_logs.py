@@ -53,11 +53,12 @@ def test_the_speedometer_reports_speed_progress_and_average_terms(monkeypatch: p
     clock, speedometer = spent.clocks[Stage.AUTOENCODER], Speedometer(spent)
     clock.start()
     speedometer.add(16, {"a": torch.tensor(1.0)})
-    assert speedometer.read(Stage.AUTOENCODER, 0) is None
+    assert speedometer.read(Stage.AUTOENCODER, lambda: pytest.fail("read too early")) is None
     clock.images_seen = 200
-    speedometer.add(16, {"a": torch.tensor(3.0), "b": torch.tensor(5.0)})
+    speedometer.add(8, {"a": torch.tensor(3.0), "b": torch.tensor(5.0)})
+    speedometer.add(8, {"a": torch.tensor(torch.nan), "c": torch.tensor(torch.inf)})
     now[0] = 2.0
-    report = speedometer.read(Stage.AUTOENCODER, 1)
+    report = speedometer.read(Stage.AUTOENCODER, lambda: 1)
     assert report is not None and report.images_per_second == 16 and report.terms == {"a": 2.0, "b": 5.0}
     assert report.stage_progress == 0.5 and report.total_progress == 0.2
     # Two seconds for the second half of this stage, and 600 images of the next at the present speed.

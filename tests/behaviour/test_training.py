@@ -384,17 +384,30 @@ def test_spikes_and_losses_that_are_not_finite_are_skipped_and_counted() -> None
     module = torch.nn.Linear(2, 1)
     optimizer = Optimizer(module, 1e-3)
 
-    def update(scale: float) -> bool:
+    def changes(scale: float) -> bool:
+        before = [p.clone() for p in module.parameters()]
         (module(torch.ones(1, 2)).sum() * scale).backward()
-        return optimizer.update(0.0)
+        optimizer.update(0.0)
+        return not all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
 
-    assert all(update(1.0) for _ in range(GUARD_STEPS))
-    before = [p.clone() for p in module.parameters()]
-    assert not update(float("nan"))
-    assert not update(1000.0)
-    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
-    assert optimizer.skipped == 2
-    assert update(1.0)
+    assert all(changes(1.0) for _ in range(GUARD_STEPS)) and optimizer.skipped == 0
+    steps = optimizer.adam.state[module.bias]["step"].clone()
+    assert not changes(float("nan"))
+    assert not changes(1000.0)
+    assert optimizer.skipped == 2 and torch.equal(optimizer.adam.state[module.bias]["step"], steps)
+    assert changes(1.0) and optimizer.skipped == 2
+
+
+def test_large_gradients_are_clipped() -> None:
+    clipped, scaled = (torch.nn.Linear(2, 1) for _ in range(2))
+    scaled.load_state_dict(clipped.state_dict())
+    for module, scale in ((clipped, 1000.0), (scaled, 1.0)):
+        optimizer = Optimizer(module, 1e-2)
+        for _ in range(3):
+            loss = module(torch.ones(1, 2)).sum() * scale  # the gradients have the norm scale * 3 ** 0.5
+            loss.backward()
+            optimizer.update(0.2)
+    torch.testing.assert_close(clipped.state_dict(), scaled.state_dict())
 
 
 def test_optimizer_state_round_trip_continues_equally() -> None:

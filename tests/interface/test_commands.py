@@ -426,11 +426,80 @@ def test_styles_of_a_model(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert call("styles run -n 3 --seed 2 --out sheets") == 0
     assert capsys.readouterr().out == "noto\nsheets/styles.png\n"
     with Image.open("sheets/styles.png") as sheet:
-        assert sheet.height == 4 + 132 and sheet.width > 3 * 132 + 20
+        height = 26 + 2 * 196  # three samples in two rows, below the name
+        assert sheet.size == (4 + height + 4, 4 + height + 4)
     assert error_of("styles run --seed 2", capsys) == (
         "error: --seed needs --out, the folder for the sheet: add --out, or omit --seed.\n"
     )
     assert "-n 17: use a whole number from 1 to 16" in error_of("styles run -n 17 --out sheets", capsys)
+
+
+def test_the_sheet_of_many_styles_is_about_as_wide_as_high_with_a_label_per_style(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = tuple(f"painter number {number}" for number in range(91))
+    monkeypatch.setattr(FakeModel, "config", ModelConfig(collections=names))
+    assert call("styles run --out sheets --quiet") == 0
+    with Image.open("sheets/styles.png") as sheet:
+        values = np.asarray(sheet.convert("L")).astype(int)
+    cell = 26 + 196
+    assert values.shape == (4 + 10 * (cell + 4), 4 + 10 * (cell + 4))
+    left = (cell - 200) // 2  # of a block in its square cell
+    labels = [
+        values[top + 4 : top + 22, x + left : x + left + 200]
+        for top in range(4, 4 + 10 * (cell + 4), cell + 4)
+        for x in range(4, 4 + 10 * (cell + 4), cell + 4)
+    ]
+    assert [(label < 128).any() for label in labels] == [True] * 91 + [False] * 9
+    assert not np.array_equal(labels[0], labels[1])
+
+
+def test_another_result_gets_a_number_and_the_same_one_its_own_name(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("generate run -n 3 --grid") == 0
+    assert capsys.readouterr().out == "3 images in pictures\n"
+    before = {path: path.read_bytes() for path in Path("pictures").iterdir()}
+    assert call("generate run -n 3 --grid") == 0
+    assert capsys.readouterr().out == "3 images in pictures\n"
+    assert call("generate run -n 3 --grid --steps 4") == 0
+    assert capsys.readouterr().out == "3 images in pictures: seed0-0000-2.png to seed0-0002-2.png\n"
+    assert call("generate run -n 3 --grid --steps 5 --json") == call("generate run -n 3 --grid --steps 4 --json") == 0
+    names = [f"seed0-000{index}-{{}}.png" for index in range(3)] + ["grid-{}.png"]
+    expected = [f"pictures/{name.format(number)}" for number in (3, 2) for name in names]
+    assert [line["path"] for line in records(capsys)] == expected
+    assert len([*Path("pictures").iterdir()]) == 3 * 4
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_one_other_image_numbers_the_whole_batch(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("generate run -n 1 --start 2 --steps 4") == 0
+    assert call("generate run -n 3") == 0
+    assert capsys.readouterr().out.endswith("3 images in pictures: seed0-0000-2.png to seed0-0002-2.png\n")
+    Image.new("RGB", (2, 2)).save("pictures/seed0-0001-3.png")  # not by Impasto: the number is not free
+    assert call("generate run -n 2 --steps 4") == 0 and call("generate run -n 3 --steps 5") == 0
+    assert capsys.readouterr().out.endswith("3 images in pictures: seed0-0000-4.png to seed0-0002-4.png\n")
+    assert call("generate run -n 1 --start 2 --seed 1 -o a") == 0
+    Path("a/seed1-0002.png").rename("pictures/seed0-0002.png")
+    assert call("generate --recipe pictures/seed0-0002.png") == 0
+    assert capsys.readouterr().out.endswith("pictures/seed0-0002.png\n")
+
+
+def test_commands_of_the_same_names_do_not_overwrite_each_other(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch("a.png", "b.png")
+    assert call("reconstruct run a.png b.png") == 0
+    sheet = Path("pictures/a.png").read_bytes()
+    assert call("encode run a.png b.png -o v.npz") == call("decode run v.npz") == call("decode run v.npz") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 sheets in pictures" and lines[2:] == ["2 images in pictures: a-2.png to b-2.png"] * 2
+    assert call("reconstruct run a.png --levels --json") == call("reconstruct run a.png --json") == 0
+    assert [line["path"] for line in records(capsys)] == ["pictures/a-3.png", "pictures/a.png"]
+    assert Path("pictures/a.png").read_bytes() == sheet
+    for seed in (0, 1, 0):
+        assert call(f"styles run --seed {seed} --out pictures --json") == 0
+    assert [line["path"] for line in records(capsys) if "path" in line] == [
+        f"pictures/{name}" for name in ("styles.png", "styles-2.png", "styles.png")
+    ]
 
 
 def test_models_are_listed_in_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import pty
 import signal
@@ -14,9 +15,9 @@ import pytest
 import impasto
 from impasto.cli.main import main
 from impasto.cli.terminal import Terminal, duration
-from impasto.config import Fit, Size, TrainConfig
+from impasto.config import Fit, Size, TrainConfig, to_json
 from impasto.errors import ImpastoError
-from impasto.events import Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned
+from impasto.events import Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned, Working
 
 RUN = Path("runs/a b")
 
@@ -79,6 +80,25 @@ def test_a_cancelled_run_names_the_command_that_resumes() -> None:
     assert stream.getvalue() == "Stopped after 8s and saved in 'runs/a b'. The same command resumes.\n"
 
 
+def test_work_outside_the_steps_has_a_line_every_ten_seconds_and_results_end_the_run() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Terminal(stream, clock) as listener:
+        for second in range(26):
+            clock.now = second
+            listener(Working("reading images", second * 100, 2600))
+        for second in range(26, 30):
+            clock.now = second
+            listener(Working("checks", second - 26, 4))  # quick work has no line
+        listener(Finished(RUN, complete=True, seconds=308, results=("autoencoder: 900 images", "prior: 80 images")))
+    assert stream.getvalue().splitlines() == [
+        "reading images: 1,000 of 2,600",
+        "reading images: 2,000 of 2,600",
+        "autoencoder: 900 images",
+        "prior: 80 images",
+        "Done in 5m08s. Generate images with: impasto generate 'runs/a b' --out images",
+    ]
+
+
 class FakeTerminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -103,6 +123,22 @@ def test_live_bar_shows_the_step_and_lines_as_they_are(monkeypatch: pytest.Monke
     assert "impasto generate 'runs/a b'" in text
     assert sys.stderr is before
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") >= 1  # the cursor is back
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+def test_live_bar_shows_work_and_then_results(finishes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = FakeTerminal()
+    with Terminal(stream) as listener:
+        listener(stepped(0.5))
+        listener(Working("reading [images]", 1200, 2600))
+        if finishes:
+            listener(Finished(RUN, complete=True, seconds=1, results=("prior: [80] images",)))
+    text = stream.getvalue()
+    assert "reading [images]  1,200 of 2,600" in text and text.count("\x1b[?25l") == text.count("\x1b[?25h") >= 1
+    if finishes:
+        assert text.index("1,200 of 2,600") < text.index("prior: [80] images\nDone in 1s.")
 
 
 def test_the_terminal_is_restored_after_an_error() -> None:
@@ -178,6 +214,93 @@ def test_other_ranks_are_quiet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
     monkeypatch.setenv("RANK", "1")
     assert main(["train", "pics", "--out", "run"]) == 130
     assert capfd.readouterr() == ("", "")
+
+
+def eventful(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+    """A training of one event of each kind."""
+    for listener in listeners:
+        listener(Note("216 images"))
+        listener(Warned("level stride8 is dying"))
+        listener(stepped())
+        listener(Working("checks", 1, 2))
+        listener(Previewed(RUN / "previews/1.png"))
+        listener(Finished(config.out, not cancel(), 12.5, ("prior: 80 images",)))
+
+
+END = "prior: 80 images\nDone in 12s. Generate images with: impasto generate run --out images\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["--quiet train pics -o run", "train --quiet pics -o run", "train pics -o run --quiet"]
+)
+def test_quiet_shows_warnings_and_the_results(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_api(monkeypatch, eventful)
+    assert main(line.split()) == 0
+    assert capsys.readouterr() == ("", f"warning: level stride8 is dying\n{END}")
+
+
+@pytest.mark.parametrize("line", ["--json train pics --out run", "train pics --out run --json"])
+def test_the_end_as_json(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_api(monkeypatch, eventful)
+    assert main(line.split()) == 0
+    captured = capsys.readouterr()
+    (record,) = map(json.loads, captured.out.splitlines())
+    assert record == {"run": "run", "complete": True, "seconds": 12.5, "results": ["prior: 80 images"]}
+    assert captured.err.startswith("216 images\n") and captured.err.endswith(END)
+    assert main(["--quiet", *line.split()]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == record and captured.err == f"warning: level stride8 is dying\n{END}"
+
+
+def test_a_stopped_run_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def train(config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        eventful(config, listeners, cancel)
+
+    fake_api(monkeypatch, train)
+    assert main("train pics --out run --json".split()) == 130
+    assert json.loads(capsys.readouterr().out)["complete"] is False
+
+
+@pytest.mark.parametrize(
+    ("images", "run"),
+    [
+        ("art/my pics", "my pics"),
+        ("art/pics.v2", "pics.v2"),
+        ("pics.tar.gz", "pics"),
+        ("a.b.zip", "a.b"),
+        (".", "here"),
+    ],
+)
+def test_without_out_the_run_has_the_name_of_the_images(
+    images: str, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[TrainConfig] = []
+    fake_api(monkeypatch, lambda config, listeners, cancel: seen.append(config))
+    (tmp_path / "here/art/my pics").mkdir(parents=True)
+    (tmp_path / "here/art/pics.v2").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["train", images, "--minutes", "10"]) == 0
+    assert seen[-1].out == Path("runs") / run
+    # The same command resumes; other images of the same name do not.
+    seen[-1].out.mkdir(parents=True)
+    (seen[-1].out / "config.json").write_text(to_json(seen[-1]), encoding="utf-8")
+    assert main(["train", images, "--minutes", "20"]) == 0
+    assert seen[-1].out == Path("runs") / run
+    other = f"other/{Path(images).resolve().name}"
+    (Path("other") / Path(images).resolve().name).mkdir(parents=True)
+    if Path("runs", Path(other).name) == seen[-1].out:
+        assert main(["train", other, "--minutes", "10"]) == 2
+        assert f"runs/{run} holds a run on {images}, not {other}" in capsys.readouterr().err
+        assert main(["train", other, "--minutes", "10", "--out", f"runs/{run}"]) == 0
+
+
+def test_images_without_a_name_need_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_api(monkeypatch, lambda *a: pytest.fail("trained"))
+    assert main(["train", "/"]) == 2
+    assert capsys.readouterr().err == "error: / has no name: use --out to name the run folder.\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -73,11 +73,11 @@ def free_paths(paths: Sequence[Path], is_same: Callable[[Path, int], bool]) -> l
     >>> free_paths([here], lambda path, position: True) == [here]
     True
     """
-    for number in itertools.count(1):
-        numbered = [path if number == 1 else path.with_stem(f"{path.stem}-{number}") for path in paths]
-        if all(not path.exists() or is_same(path, position) for position, path in enumerate(numbered)):
-            return numbered
-    raise AssertionError
+    numbered, number = list(paths), 1
+    while any(path.exists() and not is_same(path, position) for position, path in enumerate(numbered)):
+        number += 1
+        numbered = [path.with_stem(f"{path.stem}-{number}") for path in paths]
+    return numbered
 
 
 def free_for_recipes(paths: Sequence[Path], recipes: "Sequence[Recipe]") -> list[Path]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from impasto.api import Pipeline
 
-CELL = 128
-"""Minimum side of a sample on the sheet in pixels."""
+CELL = 192
+"""Minimum side of a sample on the sheet in pixels, so that the names of styles fit."""
 MAX_SAMPLES = 16
 """Samples per style."""
 SHEET = "styles.png"

@@ -133,7 +133,9 @@ class Train(TrainConfig):
             api.train(config, listeners, cancel)
         if prints:
             for end in ends:
-                self.message.record(run=end.run, complete=end.complete, seconds=end.seconds, results=end.results)
+                self.message.record(
+                    run=end.run, complete=end.complete, seconds=round(end.seconds, 3), results=end.results
+                )
         stopped = cancel.cancelled and not (ends and ends[-1].complete)
         return INTERRUPTED if stopped else 0
 

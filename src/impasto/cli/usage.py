@@ -61,7 +61,7 @@ def overview() -> str:
             "",
             "impasto generate icons --style twemoji -n 8",
             "impasto stylize icons cat.png --style noto",
-            "impasto train my-images --out runs/mine --minutes 30",
+            "impasto train my-images --minutes 30",
             "",
             "Help for a command: impasto generate --help. The version: impasto --version.",
         )

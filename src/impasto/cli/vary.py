@@ -36,8 +36,6 @@ class Vary:
 
     impasto vary runs/emoji cat.png -n 8 --out cats
 
-    impasto vary runs/emoji cat.png --resample style --out other-styles
-
     impasto vary runs/emoji cat.png --resample stride16 stride8 --conditioning-scale 1 --out other-details
     """
 
@@ -48,7 +46,7 @@ class Vary:
     """Number of variations of each image."""
     out: Out = OUT
     """Folder to write to."""
-    resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("stride8",)
+    resample: Annotated[tuple[str, ...], arg(metavar="LEVEL ...")] = ("style",)
     """Levels to resample: style, stride32, stride16, stride8."""
     settings: Annotated[FuseConfig, flags(omit=OMITTED)] = VARY_CONFIG
     device: FlowDeviceFlags = FLOW_DEVICE

@@ -35,7 +35,7 @@ from impasto.model.sampler import StepCallback
 from impasto.model.views import VIEW_NAMES
 from impasto.references import ImageInput, as_references, with_weight
 
-COLOUR_BINS = 32
+COLOUR_BINS = 64
 """Bins of the colour transfer along each of red, green and blue: pixels in the same bin move together."""
 NUM_BASES = 30
 """Number of steps of the colour transfer, each in another basis of the colours."""
@@ -264,10 +264,12 @@ class _Colours:
         alpha = alpha[visible]
         straight = (1 - (1 - pixels[:3, visible].T / 255) / alpha[:, None]).clip(0, 1)
         digits = np.minimum(straight * COLOUR_BINS, COLOUR_BINS - 1).astype(np.int64)
-        codes, index = np.unique(digits @ (COLOUR_BINS**2, COLOUR_BINS, 1), return_inverse=True)
-        counts = np.bincount(index, alpha, len(codes))
-        sums = [np.bincount(index, alpha * channel, len(codes)) for channel in straight.T]
-        return cls(visible, alpha, straight, index, np.stack(sums, 1) / counts[:, None], counts / counts.sum())
+        codes = digits @ (COLOUR_BINS**2, COLOUR_BINS, 1)
+        counts = np.bincount(codes, alpha, COLOUR_BINS**3)
+        sums = [np.bincount(codes, alpha * channel, COLOUR_BINS**3) for channel in straight.T]
+        used = counts > 0
+        index, counts = (np.cumsum(used) - 1)[codes], counts[used]
+        return cls(visible, alpha, straight, index, np.stack(sums, 1)[used] / counts[:, None], counts / counts.sum())
 
     def moved(self, pixels: np.ndarray, bins: Float[np.ndarray, "bin 3"]) -> np.ndarray:
         """The same image with its bins moved to other colours."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from types import TracebackType
@@ -165,16 +165,16 @@ class Speedometer:
         self._terms: dict[str, list[Tensor]] = {}
 
     def add(self, images: int, terms: "Mapping[str, Tensor]") -> None:
-        """Count one step; ``terms`` is empty if its update was skipped, and not every term occurs in every step.
+        """Count one step; not every term occurs in every step.
 
-        They are read only for a report: reading synchronises a GPU.
+        They are read only for a report, because reading waits for a GPU. Values that are not finite do not count.
         """
         self._images += images
         for name, value in terms.items():
             self._terms.setdefault(name, []).append(value)
 
-    def read(self, stage: Stage, skipped_updates: int) -> Stepped | None:
-        """A report if one is due; then the sums start again."""
+    def read(self, stage: Stage, skipped_updates: Callable[[], int]) -> Stepped | None:
+        """A report if one is due; then the sums start again. Only then ``skipped_updates`` is called."""
         seconds, clock = time.monotonic() - self._started, self._budget.clocks[stage]
         if seconds < REPORT_SECONDS and clock.progress < 1:
             return None
@@ -189,11 +189,16 @@ class Speedometer:
             total_progress=before + part * min(1.0, clock.progress),
             seconds_left=clock.seconds_left + self._seconds_after(stage, rate),
             images_per_second=rate,
-            terms={name: fmean(map(float, values)) for name, values in self._terms.items()},
-            skipped_updates=skipped_updates,
+            terms={name: fmean(values) for name, values in self._finite_terms().items()},
+            skipped_updates=skipped_updates(),
         )
         self._restart()
         return report
+
+    def _finite_terms(self) -> dict[str, list[float]]:
+        read = {name: [float(value) for value in values] for name, values in self._terms.items()}
+        finite = {name: [value for value in values if math.isfinite(value)] for name, values in read.items()}
+        return {name: values for name, values in finite.items() if values}
 
     def _seconds_after(self, stage: Stage, rate: float) -> float:
         overhead = self._budget.expected_after[stage]

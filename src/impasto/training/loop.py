@@ -168,7 +168,7 @@ class Training:
             if warning is not None:
                 self.emit(Warned(warning))
             speedometer.add(stage.batch_size, terms)
-            if (report := speedometer.read(stage.stage, stage.optimizer.skipped)) is not None:
+            if (report := speedometer.read(stage.stage, lambda: stage.optimizer.skipped)) is not None:
                 self.emit(report)
                 if (disturbance := disturbances.warning(report)) is not None:
                     self.emit(Warned(disturbance))

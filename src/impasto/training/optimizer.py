@@ -32,8 +32,14 @@ class Optimizer:
         )
         self.average = AveragedModel(module, multi_avg_fn=_warm_average(decay))
         self.updates = 0
-        self.skipped = 0
-        self.running_log_norm = 0.0
+        """Skipped ones count too."""
+        # On the device, so that no update waits for it.
+        self._skipped, self._running_log_norm = torch.zeros(2, device=self.parameters[0].device)
+
+    @property
+    def skipped(self) -> int:
+        """The number of updates that were skipped; reading it waits for a GPU."""
+        return int(self._skipped)
 
     def schedule(self, progress: float) -> float:
         """The learning rate at this part of the stage: linear warm-up, level, then cosine to zero in the last half.
@@ -44,33 +50,32 @@ class Optimizer:
         warmth = max((self.updates + 1) / self.warmup, progress / WARMUP_SHARE)
         return self.learning_rate * min(1.0, warmth) * tail
 
-    def update(self, progress: float) -> bool:
-        """Update the weights from their gradients; False if the update was skipped. Gradients are cleared."""
+    def update(self, progress: float) -> None:
+        """Update the weights from their gradients, unless these are a spike or not finite. Gradients are cleared."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
-        accepted = self._accepts(norm)
-        if accepted:
-            if norm > MAX_GRADIENT_NORM:
-                torch._foreach_mul_(gradients, MAX_GRADIENT_NORM / norm)
-            for group in self.adam.param_groups:
-                group["lr"] = self.schedule(progress)
-            self.adam.step()
-            self.average.update_parameters(self.module)
-            self.updates += 1
-        else:
-            self.skipped += 1
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        # The fused optimizer divides gradients by the one and does nothing if the other is 1.
+        self.adam.grad_scale = (norm / MAX_GRADIENT_NORM).clamp(min=1)  # pyrefly: ignore
+        self.adam.found_inf = 1 - self._accepted(norm)  # pyrefly: ignore
+        for group in self.adam.param_groups:
+            group["lr"] = self.schedule(progress)
+        self.adam.step()
+        self.average.update_parameters(self.module)
+        self.updates += 1
         self.adam.zero_grad(set_to_none=True)
-        return accepted
 
-    def _accepts(self, norm: float) -> bool:
-        if not math.isfinite(norm):
-            return False
-        log_norm = math.log(norm + 1e-12)
-        spike = self.updates >= GUARD_STEPS and log_norm > self.running_log_norm + math.log(SPIKE_FACTOR)
+    def _accepted(self, norm: Tensor) -> Tensor:
+        """1 if gradients of this norm may update the weights, else 0."""
+        running, log_norm, is_finite = self._running_log_norm, (norm + 1e-12).log(), norm.isfinite()
+        is_accepted = is_finite
+        if self.updates >= GUARD_STEPS:
+            is_accepted = is_accepted & (log_norm <= running + math.log(SPIKE_FACTOR))
         # A spike moves the running norm too, but slowly: a lasting change of scale is accepted after some updates.
         share = 1.0 if self.updates == 0 else 0.02
-        self.running_log_norm += share * (min(log_norm, self.running_log_norm + 5) - self.running_log_norm)
-        return not spike
+        change = share * (torch.minimum(log_norm, running + 5) - running)
+        running += torch.where(is_finite, change, 0)
+        self._skipped += ~is_accepted
+        return is_accepted.float()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Tensors (weights, moving average, moments) and numbers for resuming."""
@@ -82,7 +87,7 @@ class Optimizer:
         numbers = {
             "updates": self.updates,
             "skipped": self.skipped,
-            "running_log_norm": self.running_log_norm,
+            "running_log_norm": float(self._running_log_norm),
             "averaged": int(self.average.n_averaged),
         }
         return tensors, numbers
@@ -105,8 +110,9 @@ class Optimizer:
                 if f"{i}.step" in moments
             }
             self.adam.load_state_dict(saved)
-        self.updates, self.skipped = int(numbers["updates"]), int(numbers["skipped"])
-        self.running_log_norm = numbers["running_log_norm"]
+        self.updates = int(numbers["updates"])
+        self._skipped.fill_(numbers["skipped"])
+        self._running_log_norm.fill_(numbers["running_log_norm"])
         self.average.n_averaged.fill_(int(numbers["averaged"]))
 
 

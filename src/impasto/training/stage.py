@@ -60,16 +60,13 @@ class TrainingStage(ABC, Generic[B]):
         """The loss of some rows of the batch, averaged over them, and its named terms."""
 
     def step(self, step: int, images_seen: int, progress: float) -> tuple[Terms, str | None]:
-        """One update. Returns this process's terms, and a warning where memory ran out and micro-batches were halved.
-
-        The terms are empty if the update was skipped.
-        """
+        """One update. Returns this process's terms, and a warning where micro-batches were halved for lack of memory."""
         terms, warning = self._gradients(step, images_seen, progress)
-        accepted = self.optimizer.update(progress)
+        self.optimizer.update(progress)
         for optimizer in self.auxiliary.values():
             if any(p.grad is not None for p in optimizer.parameters):
                 optimizer.update(progress)
-        return (terms if accepted else {}), warning
+        return terms, warning
 
     def rehearse(self, progress: float) -> None:
         """Forward and backward on the first batch, without an update: measures the time and memory of a step."""
