@@ -60,7 +60,7 @@ class TrainingStage(ABC, Generic[B]):
         """The loss of some rows of the batch, averaged over them, and its named terms."""
 
     def step(self, step: int, images_seen: int, progress: float) -> tuple[Terms, str | None]:
-        """One update. Returns this process's terms, and a warning where micro-batches were halved for lack of memory."""
+        """One update. Returns this process's terms, and a warning where micro-batches were halved to save memory."""
         terms, warning = self._gradients(step, images_seen, progress)
         self.optimizer.update(progress)
         for optimizer in self.auxiliary.values():
