@@ -250,7 +250,8 @@ class TrainConfig:
     finetune: Path | None = None
     """A run, model file or built-in model to adapt to 4 to 500 images: styles, size and resolution are kept."""
     init: Path | None = None
-    """A run, model file or built-in model of the same --size whose weights initialise a new model."""
+    """A run, model file or built-in model of the same --size whose weights initialise a new model. For fewer than 1,000
+    images and --size auto it is the built-in model icons; none begins with nothing."""
     signed_edges: bool = False
     """Let the orientation encoder see which side of an edge is lighter; for photos."""
     stage1_share: float = 0.35

@@ -33,8 +33,9 @@ def config_for(folder: Path, **settings: object) -> TrainConfig:
 
 def test_small_sprites_keep_their_pixels(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "in", [(72, 72), (60, 72), (20, 30)])
-    chosen = choose(config_for(folder, minutes=10))
+    chosen = choose(config_for(folder, minutes=10, init="none"))
     assert (chosen.config.resolution, chosen.config.fit, chosen.config.size) == (96, Fit.KEEP, Size.TINY)
+    assert chosen.config.init is None
     resolution, size = chosen.reasons
     assert "--resolution 96" in resolution and "72 px" in resolution
     assert "--size tiny" in size and "3 images and 10 minutes on a CPU" in size
@@ -47,6 +48,21 @@ def test_small_sprites_keep_their_pixels(tmp_path: Path) -> None:
     assert np.array_equal(inner[3], pixels[3])
     assert np.array_equal(inner[:3, pixels[3] > 0], pixels[:3, pixels[3] > 0])
     assert padded[3].sum() == inner[3].sum()
+
+
+def test_few_images_begin_with_a_trained_autoencoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_images(tmp_path / "in", [(72, 72)] * 3)
+    chosen = choose(config_for(folder))
+    config = chosen.config
+    assert (config.init, config.size, config.prior_size) == (Path("icons"), Size.SMALL, Size.TINY)
+    assert (config.resolution, config.stage1_share) == (96, choice.FEW_IMAGES_SHARE)
+    assert (
+        "--init icons" in chosen.reasons[1] and "CC BY-SA" in chosen.reasons[1] and "--init none" in chosen.reasons[1]
+    )
+    given = choose(config_for(folder, stage1_share=0.5, prior_size=Size.SMALL)).config
+    assert (given.stage1_share, given.prior_size) == (0.5, Size.SMALL)
+    monkeypatch.setattr(choice, "FEW_IMAGES", 3)
+    assert choose(config_for(folder)).config.init is None
 
 
 def test_small_opaque_images_are_cropped_at_their_own_scale(tmp_path: Path) -> None:
@@ -83,6 +99,8 @@ def test_what_is_given_is_kept(tmp_path: Path) -> None:
     assert choose(given).config == given and not choose(given).reasons
     assert choose(config_for(folder, size=Size.BASE)).config.resolution == 96
     assert choose(config_for(folder, resolution=64)).config.fit is Fit.AUTO
+    nothing = config_for(folder, size=Size.TINY, resolution=64, init="none")
+    assert choose(nothing).config == dataclasses.replace(nothing, init=None)
     assert choose(config_for(folder, fit=Fit.PAD)).config.fit is Fit.PAD
 
 

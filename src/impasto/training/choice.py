@@ -5,9 +5,11 @@ The rules follow from docs/experiments/2026-11-28-routes.md.
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from impasto.built_in import read_card
 from impasto.config import Fit, Size, TrainConfig, sized_model
 from impasto.data.survey import Survey, survey
 from impasto.device import choose_device
@@ -25,6 +27,13 @@ SMALL_RESOLUTION, LARGE_RESOLUTION = 64, 128
 LONG_MINUTES = 60.0
 """On a CPU; a GPU has much time in any case."""
 FEW_IMAGES, MANY_IMAGES = 1000, 5000
+BUILT_IN = Path("icons")
+"""The model whose autoencoder few images begin with."""
+NO_MODEL = Path("none")
+"""As --init: begin with nothing."""
+FEW_IMAGES_SHARE = 0.2
+"""Share of stage 1 for a trained autoencoder."""
+CHOSEN = ("size", "prior_size", "resolution", "fit", "zoom", "init", "stage1_share")
 MIN_ALPHA_SHARE = 0.5
 """Above it most images are things on a transparent ground, which are padded and not cropped."""
 
@@ -38,17 +47,17 @@ class Choice:
 
 
 def choose(config: TrainConfig) -> Choice:
-    """Choose what ``config`` leaves open: --size auto, and the resolution.
+    """Choose what ``config`` leaves open: size, resolution, and whether to begin with the weights of a built-in model.
 
     A run that is resumed keeps its choices. Raises ImpastoError if the images cannot be read.
     """
     is_open = config.size is Size.AUTO or config.resolution is None
     if config.finetune is not None or not is_open:
-        return Choice(config)
+        return Choice(_without_none(config))
     run = Run(config.out)
     if run.config.exists():
-        return Choice(_as_before(config, read_config(run.config)))
-    if config.init is not None:
+        return Choice(_without_none(_as_before(config, read_config(run.config))))
+    if config.init is not None and config.init != NO_MODEL:
         return Choice(_like_initial(config))
     images = survey(config.data, exclude=run.cache)
     if len(images.long_sides) == 0:
@@ -60,20 +69,37 @@ def choose(config: TrainConfig) -> Choice:
         config, reason = _with_resolution(config, images, is_long=is_fast or minutes >= LONG_MINUTES)
         reasons.append(reason)
     if config.size is Size.AUTO:
-        size, reason = _size(images.count, minutes, is_fast)
-        config = dataclasses.replace(config, size=size)
+        if config.init is None and images.count < FEW_IMAGES:
+            config, reason = _with_built_in_autoencoder(config, images.count)
+        else:
+            size, reason = _size(images.count, minutes, is_fast)
+            config = dataclasses.replace(config, size=size)
         reasons.append(reason)
-    return Choice(config, tuple(reasons))
+    return Choice(_without_none(config), tuple(reasons))
+
+
+def _without_none(config: TrainConfig) -> TrainConfig:
+    return dataclasses.replace(config, init=None) if config.init == NO_MODEL else config
 
 
 def _as_before(config: TrainConfig, before: TrainConfig) -> TrainConfig:
-    """The open settings as in the run that is resumed."""
-    size = before.size if config.size is Size.AUTO else config.size
-    if config.resolution is not None:
-        return dataclasses.replace(config, size=size)
-    fit = before.fit if config.fit is Fit.AUTO else config.fit
-    zoom = before.zoom if config.zoom == 1 else config.zoom
-    return dataclasses.replace(config, size=size, resolution=before.resolution, fit=fit, zoom=zoom)
+    """The settings that have their defaults as in the run that is resumed."""
+    defaults = {entry.name: entry.default for entry in dataclasses.fields(TrainConfig)}
+    kept = [name for name in CHOSEN if getattr(config, name) == defaults[name]]
+    return dataclasses.replace(config, **{name: getattr(before, name) for name in kept})
+
+
+def _with_built_in_autoencoder(config: TrainConfig, count: int) -> tuple[TrainConfig, str]:
+    """Begin with a trained autoencoder, which then needs little of the time, and a prior that learns fast."""
+    share = FEW_IMAGES_SHARE if config.stage1_share == TrainConfig.stage1_share else config.stage1_share
+    config = dataclasses.replace(
+        config, init=BUILT_IN, size=Size.SMALL, prior_size=config.prior_size or Size.TINY, stage1_share=share
+    )
+    licence = read_card(str(BUILT_IN)).licence
+    return config, (
+        f"--init {BUILT_IN} --size small --prior-size {config.prior_size}, chosen: {count:,} images are few to learn "
+        f"from nothing. The licence of its weights, {licence}, extends to this model; --init none begins with nothing"
+    )
 
 
 def _like_initial(config: TrainConfig) -> TrainConfig:
