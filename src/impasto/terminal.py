@@ -158,7 +158,7 @@ def summary(event: Finished) -> str:
     """How the run ended, and the next command."""
     run = shlex.quote(str(event.run))
     if event.complete:
-        return f"Done in {duration(event.seconds)}. Generate images with: impasto generate {run} --out images"
+        return f"Done in {duration(event.seconds)}. Generate images with: impasto generate {run} --grid"
     return f"Stopped after {duration(event.seconds)} and saved in {run}. The same command resumes."
 
 

@@ -70,7 +70,7 @@ def test_plain_lines_come_every_ten_seconds() -> None:
         " 97%  prior  12,345 images  98.8/s  5m08s left  flow [x] 1.235  rate 1300  skipped updates 1",
         "warning: level stride8 is dying",
         "preview: runs/a b/previews/1.png",
-        "Done in 2h05m. Generate images with: impasto generate 'runs/a b' --out images",
+        "Done in 2h05m. Generate images with: impasto generate 'runs/a b' --grid",
     ]
 
 
@@ -95,7 +95,7 @@ def test_work_outside_the_steps_has_a_line_every_ten_seconds_and_results_end_the
         "reading images: 2,000 of 2,600",
         "autoencoder: 900 images",
         "prior: 80 images",
-        "Done in 5m08s. Generate images with: impasto generate 'runs/a b' --out images",
+        "Done in 5m08s. Generate images with: impasto generate 'runs/a b' --grid",
     ]
 
 
@@ -227,7 +227,7 @@ def eventful(config: TrainConfig, listeners: Sequence[Listener], cancel: Callabl
         listener(Finished(config.out, not cancel(), 12.5, ("prior: 80 images",)))
 
 
-END = "prior: 80 images\nDone in 12s. Generate images with: impasto generate run --out images\n"
+END = "prior: 80 images\nDone in 12s. Generate images with: impasto generate run --grid\n"
 
 
 @pytest.mark.parametrize(

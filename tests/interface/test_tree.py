@@ -65,7 +65,7 @@ def test_the_two_set_up_commands_are_one_line_each(readme: str) -> None:
     commands = setup_commands(readme)
     assert [command.count("\n") for command in commands] == [1, 1]
     images, tests = commands
-    assert "impasto generate icons" in images
+    assert "impasto mix icons" in images
     assert tests.rstrip().endswith('-m pytest -m "slow or not slow"'), "both rings"
 
 
