@@ -78,13 +78,17 @@ def test_stages_share_what_overhead_leaves(monkeypatch: pytest.MonkeyPatch) -> N
     now[0] = 180.0
     first.stop()
     now[0] = 230.0  # 50 seconds between the stages instead of 20
-    assert first.seconds == 120 and spent.overhead == 110
+    assert first.seconds == 120 and spent.overhead == 110 and spent.seconds_left == 600 - 230
     assert spent.limit_of(Stage.PRIOR) == 600 - 230 - 40
     resumed = Budget(dataclasses.replace(config, minutes=20))
     resumed.restore(spent.numbers())
     now[0] = 240.0
     assert resumed.overhead == 120 and resumed.clocks[Stage.AUTOENCODER].seconds == 120
     assert resumed.limit_of(Stage.AUTOENCODER) == (1200 - 120) / 4  # a longer budget lengthens both stages
+    speedometer = Speedometer(resumed)
+    now[0] = 250.0
+    report = speedometer.read(Stage.PRIOR, lambda: 0)
+    assert report is not None and report.seconds_left == resumed.seconds_left == 1200 - 250
 
 
 def test_a_budget_in_images_is_shared_whatever_the_time() -> None:

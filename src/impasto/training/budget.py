@@ -108,6 +108,11 @@ class Budget:
         left -= sum(self.expected_after[s] for s in rest)
         return left * self.shares[stage] / sum(self.shares[s] for s in rest)
 
+    @property
+    def seconds_left(self) -> float:
+        """What is left of a budget in seconds."""
+        return max(0.0, self.total - self.overhead - sum(clock.seconds for clock in self.clocks.values()))
+
     def numbers(self) -> dict[str, float]:
         """All that resuming needs."""
         result: dict[str, float] = {"budget": self.total, "overhead": self.overhead}
@@ -187,7 +192,7 @@ class Speedometer:
             images_seen=clock.images_seen,
             stage_progress=clock.progress,
             total_progress=before + part * min(1.0, clock.progress),
-            seconds_left=clock.seconds_left + self._seconds_after(stage, rate),
+            seconds_left=self._seconds_left(stage, rate),
             images_per_second=rate,
             terms={name: fmean(values) for name, values in self._finite_terms().items()},
             skipped_updates=skipped_updates(),
@@ -200,13 +205,14 @@ class Speedometer:
         finite = {name: [value for value in values if math.isfinite(value)] for name, values in read.items()}
         return {name: values for name, values in finite.items() if values}
 
-    def _seconds_after(self, stage: Stage, rate: float) -> float:
-        overhead = self._budget.expected_after[stage]
-        later = self._budget.clocks.get(Stage.PRIOR)
-        if stage is Stage.PRIOR or later is None:
-            return overhead
-        overhead += self._budget.expected_after[Stage.PRIOR]
-        return overhead + (later.limit / rate if later.counts_images else self._budget.limit_of(Stage.PRIOR))
+    def _seconds_left(self, stage: Stage, rate: float) -> float:
+        budget = self._budget
+        if not budget.counts_images:
+            return budget.seconds_left
+        seconds = budget.clocks[stage].seconds_left + budget.expected_after[stage]
+        if stage is Stage.AUTOENCODER and Stage.PRIOR in budget.clocks:
+            seconds += budget.clocks[Stage.PRIOR].limit / rate + budget.expected_after[Stage.PRIOR]
+        return seconds
 
 
 class ProcessorShare:

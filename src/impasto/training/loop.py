@@ -16,7 +16,7 @@ from impasto.text import check_text_installed
 from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.begin import Start, begin
 from impasto.training.budget import Budget, IntervalTimer, ProcessorShare, Speedometer
-from impasto.training.choice import choose
+from impasto.training.choice import Choice, choose
 from impasto.training.early_stop import EarlyStoppedPriorStage
 from impasto.training.engine import ALONE, Engine, Rank
 from impasto.training.finetune import only_conditioning, predicted_captions
@@ -40,9 +40,7 @@ def train(config: TrainConfig, listeners: Sequence[Listener] = (), cancel: Calla
     started = time.monotonic()
     choice = choose(config)
     with _no_empty_run(config.out), together(choice.config) as rank:
-        training = Training(choice.config, listeners, cancel, rank)
-        for reason in choice.reasons:
-            training.emit(Note(reason))
+        training = Training(choice, listeners, cancel, rank)
         complete = training.train()
         training.emit(Finished(training.run.folder, complete, time.monotonic() - started, tuple(training.results)))
     return training.run
@@ -67,8 +65,9 @@ class Training:
     """A run in progress: its model, its budget, its listeners."""
 
     def __init__(
-        self, config: TrainConfig, listeners: Sequence[Listener], cancel: Callable[[], bool], rank: Rank = ALONE
+        self, choice: Choice, listeners: Sequence[Listener], cancel: Callable[[], bool], rank: Rank = ALONE
     ) -> None:
+        config = choice.config
         self.cancel = cancel
         self.budget = Budget(config)
         self.results: list[str] = []
@@ -86,6 +85,8 @@ class Training:
             self.listeners.append(json_log(self.run.log))
             if config.tensorboard:
                 self.listeners.append(tensorboard_log(self.run.folder / "tensorboard"))
+        for reason in choice.reasons:
+            self.emit(Note(reason))
         self.given = self._prepare()
         """The images of the folder."""
         self.images = dataclasses.replace(

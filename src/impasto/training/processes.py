@@ -165,6 +165,7 @@ def work(run: Callable[[TrainConfig, Rank], object]) -> None:
 
 
 if __name__ == "__main__":
+    from impasto.training.choice import Choice
     from impasto.training.loop import Training
 
-    work(lambda config, rank: Training(config, (), lambda: False, rank).train())
+    work(lambda config, rank: Training(Choice(config), (), lambda: False, rank).train())
