@@ -19,10 +19,10 @@ def autoencoder_result(stage: TrainingStage, clock: StageClock, scores: HeldOutS
 def prior_result(stage: EarlyStoppedPriorStage, clock: StageClock, config: TrainConfig) -> tuple[str, str | None]:
     """A line about stage 2, and a warning if it learned little."""
     line = f"{_seen(stage, clock)}; {stage.summary}"
-    base = config.finetune or config.init
-    if base is not None and stage.best_update == 0:
-        return line, f"the held-out loss never fell below that of {base}: the prior is the one it began with"
-    if stage.optimizer.updates < FEW_UPDATES and base is None and not stage.converged:
+    if stage.best_update == 0:
+        kept = f"that of {config.finetune}" if config.finetune is not None else "the one it began with"
+        return line, f"the held-out loss never fell: the prior is {kept}"
+    if stage.optimizer.updates < FEW_UPDATES and config.finetune is None and not stage.converged:
         return line, (
             f"the prior made only {stage.optimizer.updates:,} updates, so images may have no clear shapes: a longer "
             "budget resumes this run"
