@@ -84,7 +84,7 @@ def test_stages_share_what_overhead_leaves(monkeypatch: pytest.MonkeyPatch) -> N
     resumed.restore(spent.numbers())
     now[0] = 240.0
     assert resumed.overhead == 120 and resumed.clocks[Stage.AUTOENCODER].seconds == 120
-    assert resumed.limit_of(Stage.AUTOENCODER) == (1200 - 120) / 4  # a longer budget lengthens both stages
+    assert resumed.limit_of(Stage.AUTOENCODER) == (1200 - 120 - 60) / 4  # a longer budget lengthens both stages
     speedometer = Speedometer(resumed)
     now[0] = 250.0
     report = speedometer.read(Stage.PRIOR, lambda: 0)

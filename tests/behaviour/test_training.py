@@ -332,7 +332,8 @@ def test_ctrl_c_saves_and_ends_all_processes(folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("cores", "batch", "prior_batch", "expected"), [(2, 16, 64, 2), (8, 16, 64, 2), (8, 64, 64, 8), (4, 12, 64, 1)]
+    ("cores", "batch", "prior_batch", "expected"),
+    [(2, 16, 64, 2), (8, 16, 64, 2), (8, 64, 64, 8), (4, 12, 64, 1), (4, 4, 64, 1), (4, 16, 7, 1)],
 )
 def test_processes_by_default(
     cores: int, batch: int, prior_batch: int, expected: int, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -168,6 +168,7 @@ def test_a_state_of_format_1_has_the_current_names(states: dict[Stage, Checkpoin
     # Held-out images are evaluated, and the time between steps is counted, since version 0.2.
     assert set(old.tensors) == {name for name in states[stage].tensors if not name.startswith("best.")}
     since = {"budget", "overhead", "first", "last", "lowest", "best_update", "evaluations_since"}
+    since |= {f"{which}.expected_after" for which in Stage}
     assert set(old.numbers) == set(states[stage].numbers) - since
 
 

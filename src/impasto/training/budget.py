@@ -118,14 +118,16 @@ class Budget:
         result: dict[str, float] = {"budget": self.total, "overhead": self.overhead}
         for stage, clock in self.clocks.items():
             result |= {f"{stage}.images_seen": clock.images_seen, f"{stage}.seconds": clock.seconds}
+            result |= {f"{stage}.expected_after": self.expected_after[stage]}
         return result
 
     def restore(self, numbers: Mapping[str, float]) -> None:
-        """Continue from `numbers`; earlier versions did not save the overhead."""
+        """Continue from `numbers`; version 0.1 did not save the overhead."""
         self._overhead_before = numbers.get("overhead", 0.0)
         for stage, clock in self.clocks.items():
             clock.images_seen = int(numbers[f"{stage}.images_seen"])
             clock.seconds = numbers[f"{stage}.seconds"]
+            self.expected_after[stage] = numbers.get(f"{stage}.expected_after", 0.0)
         self._steps_before = sum(clock.seconds for clock in self.clocks.values())
 
 

@@ -54,7 +54,8 @@ def _no_empty_run(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if is_empty and folder.is_dir() and not any(run.state(stage).exists() for stage in Stage):
+        is_unsaved = not any(run.state(stage).exists() for stage in Stage)
+        if is_empty and is_unsaved and folder.is_dir() and Rank.of_environment().index == 0:
             shutil.rmtree(folder, ignore_errors=True)
             if existed:
                 folder.mkdir(exist_ok=True)

@@ -5,7 +5,6 @@ program; processes exchange gradients once per step and wait without computing.
 """
 
 import json
-import math
 import os
 import signal
 import socket
@@ -49,8 +48,9 @@ def num_processes(config: TrainConfig) -> int:
         return config.processes
     if choose_device(config.device)[0] != "cpu":
         return 1
-    shared = math.gcd(config.batch_size // STYLE_GROUP, config.prior_batch_size)
-    return max(n for n in range(1, min(num_cores(), max(1, shared)) + 1) if shared % n == 0)
+    counts = range(2, num_cores() + 1)
+    shared = [n for n in counts if not config.batch_size % (n * STYLE_GROUP) and not config.prior_batch_size % n]
+    return max(shared, default=1)
 
 
 def num_cores() -> int:
@@ -126,10 +126,12 @@ class _Worker:
         self.process.stdin.flush()
 
     def check(self, patience: float = 0) -> None:
-        """Raise ImpastoError if it has ended, or does within ``patience`` seconds."""
+        """Raise ImpastoError if it has failed, or does within ``patience`` seconds."""
         try:
             code = self.process.wait(patience)
         except subprocess.TimeoutExpired:
+            return
+        if code == 0:
             return
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").strip().splitlines()
