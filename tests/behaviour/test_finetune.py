@@ -167,6 +167,25 @@ def test_what_is_learned_from(few: Path, run: Path, tmp_path: Path) -> None:
     assert images.batch(images.train).shape == (len(names), 4, 32, 32)
 
 
+def test_little_time_means_fewer_samples_of_the_old_styles(
+    few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune, "NUM_REPLAYED", 60)
+    given = prepare(few, resolution=32, cache=tmp_path / "cache")
+    counts: list[int] = []
+    asked: list[float] = []
+
+    def is_enough(seconds: float) -> bool:
+        asked.append(seconds)
+        return True
+
+    base = read_base(run, torch.device("cpu"))
+    images = with_replay(given, base, 0, lambda done, total: counts.append(done), is_enough)
+    names = [images.entries[i].collection for i in images.train]
+    assert counts == [finetune.SAMPLED_AT_A_TIME] and len(asked) == 1 and asked[0] > 0
+    assert names.count("a") == names.count("b") == finetune.SAMPLED_AT_A_TIME // 2 >= finetune.MIN_REPLAYED
+
+
 def test_copies_are_found(few: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = prepare(few, resolution=32, cache=tmp_path / "cache")
     network, styles = load_model(Run(run).model)

@@ -171,7 +171,8 @@ def test_a_picture_and_an_archive_are_stylized_in_a_saved_style(client: TestClie
 
 @pytest.mark.slow
 def test_a_model_is_trained_and_appears(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MIN_UPDATES", -math.inf)  # this budget is for no real training
+    for name in ("MIN_UPDATES", "MIN_UPDATES_OF_TRAINED"):
+        monkeypatch.setattr(plan, name, -math.inf)  # this budget is for no real training
     id = upload(client, archive(), "mine.zip")
     audit = client.post(f"/api/uploads/{id}/audit?resolution=32").json()
     assert audit["images"] == 6 and "6" in audit["text"]

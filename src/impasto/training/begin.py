@@ -61,12 +61,14 @@ class Start:
         """The numbers of the state that was saved last; empty for a new run."""
         return max((state.numbers for state in self.saved.values()), key=_seconds_spent, default={})
 
-    def images(self, given: ImageSet, progress: Callable[[int, int], None]) -> ImageSet:
+    def images(
+        self, given: ImageSet, progress: Callable[[int, int], None], is_enough: Callable[[float], bool]
+    ) -> ImageSet:
         """The images to train on: the given ones, and in finetuning variants of them and samples of the old styles.
 
-        ``progress`` is called with (samples, in total).
+        ``progress`` is called with (samples, in total), ``is_enough`` with the seconds that sampling took.
         """
-        return given if self.base is None else with_replay(given, self.base, self.config.seed, progress)
+        return given if self.base is None else with_replay(given, self.base, self.config.seed, progress, is_enough)
 
     def model(self, images: ImageSet, engine: Engine) -> tuple[Impasto, float]:
         """The first model on the engine's device, and the part of its weights that ``initial`` gave."""

@@ -1,6 +1,7 @@
 """Finetuning on few images: part of a trained model goes on training, on them and on samples of its old styles."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,11 @@ MAX_VARIANTS = 31
 DESTYLIZED_WEIGHT = 0.5
 """Default weight of destylised pairs if the decoder stylizes without the flow."""
 NUM_REPLAYED = 160
-"""Samples of the old styles together; at least two of each."""
+"""Samples of the old styles together."""
+MIN_REPLAYED = 2
+"""Samples of each old style, at least."""
+MAX_REPLAY_SHARE = 0.1
+"""Part of a budget in minutes that sampling them may take."""
 REPLAY = Sampling(internal_guidance=1.5)
 """Little internal guidance: what is learned from the samples is sampled with more of it again."""
 BATCH = 32
@@ -109,11 +114,16 @@ def only_conditioning(prior: PriorFlow) -> PriorFlow:
 
 
 def with_replay(
-    given: ImageSet, base: Base, seed: int, progress: Callable[[int, int], None] = lambda done, total: None
+    given: ImageSet,
+    base: Base,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    is_enough: Callable[[float], bool] = lambda seconds: False,
 ) -> ImageSet:
     """The images, variants of the training images, and samples of the styles of ``base``.
 
-    ``progress`` is called with (samples, in total). Raises ImpastoError if there are too few images.
+    ``progress`` is called with (samples, in total). With `MIN_REPLAYED` samples of each style, sampling stops when
+    ``is_enough`` says so of the seconds that it took. Raises ImpastoError if there are too few images.
     """
     if len(given) < MIN_IMAGES:
         raise ImpastoError(
@@ -126,18 +136,21 @@ def with_replay(
     for number in range(min(MAX_VARIANTS, MAX_IMAGES // len(originals) - 1)):
         entries = [_square_of(given.entries[i], f"variant {number + 1}", given.resolution) for i in originals.tolist()]
         images = images.with_more(entries, random_variants(images.batch(originals, random), random))
-    each = max(2, NUM_REPLAYED // len(base.collections))
-    names = [name for name in base.collections for _ in range(each)]
+    each = max(MIN_REPLAYED, NUM_REPLAYED // len(base.collections))
+    names = base.collections * each
     settings = dataclasses.replace(REPLAY, seed=seed_of(seed, "replay"))
-    styles = base.styles.apply(lambda values: values.repeat_interleave(each, 0))
-    batches = []
+    styles = base.styles.apply(lambda values: values.repeat(each, 1))
+    started, batches, count = time.monotonic(), [], 0
     for batch in generate_each(base.network, styles, settings, batch_size=SAMPLED_AT_A_TIME):
         batches.append(batch)
-        progress(sum(map(len, batches)), len(names))
+        count += len(batch)
+        progress(count, len(names))
+        if count >= MIN_REPLAYED * len(base.collections) and is_enough(time.monotonic() - started):
+            break
     samples = torch.cat(batches)
     entries = [
         Entry(f"(sample {n} of {name})", name, None, None, "", given.resolution, given.resolution)
-        for n, name in enumerate(names)
+        for n, name in enumerate(names[:count])
     ]
     return images.with_more(entries, (samples * 255).round().byte().numpy())
 

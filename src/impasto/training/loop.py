@@ -1,6 +1,7 @@
 """The training loop: for each stage evaluate, preview, save, stop?, step, log."""
 
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +20,10 @@ from impasto.training.budget import Budget, IntervalTimer, ProcessorShare, Speed
 from impasto.training.choice import Choice, choose
 from impasto.training.early_stop import EarlyStoppedPriorStage
 from impasto.training.engine import ALONE, Engine, Rank
-from impasto.training.finetune import only_conditioning, predicted_captions
+from impasto.training.finetune import MAX_REPLAY_SHARE, only_conditioning, predicted_captions
 from impasto.training.log import json_log, tensorboard_log
 from impasto.training.optimizer import below
-from impasto.training.plan import MIN_UPDATES, Plan, description, plan
+from impasto.training.plan import Plan, description, plan
 from impasto.training.prior_stage import captions_of
 from impasto.training.processes import together
 from impasto.training.results import autoencoder_result, prior_result
@@ -90,9 +91,8 @@ class Training:
             self.emit(Note(reason))
         self.given = self._prepare()
         """The images of the folder."""
-        self.images = dataclasses.replace(
-            self.start.images(self.given, self._working("samples of the old styles")), augment=config.augment
-        )
+        images = self.start.images(self.given, self._working("samples of the old styles"), self._is_enough_replay)
+        self.images = dataclasses.replace(images, augment=config.augment)
         """Those to train on."""
         if config.text and not any(entry.text for entry in self.images.entries):
             raise ImpastoError(f"--text: {config.data} has no captions; write them into metadata.jsonl.")
@@ -180,11 +180,11 @@ class Training:
         limit = self.budget.limit_of(stage)
         if self.plan is None or self.budget.counts_images:
             return max(limit, 1.0)
-        images = MIN_UPDATES * (self.config.batch_size if stage is Stage.AUTOENCODER else self.config.prior_batch_size)
-        fewest = images * self.plan.seconds_per_image[stage]
+        fewest = self.plan.min_seconds(stage)
         if limit < fewest:
-            self.emit(Warned(f"everything takes longer than planned: stage {stage} still makes {MIN_UPDATES} updates"))
-        return max(limit, fewest)
+            updates = self.plan.min_updates(stage)
+            self.emit(Warned(f"everything takes longer than planned: stage {stage} still makes {updates} updates"))
+        return max(limit, fewest, 1.0)
 
     def _autoencoder_stage(self) -> AutoencoderStage:
         stage = AutoencoderStage(self.config, self.engine, self.model.autoencoder, self.images)
@@ -250,6 +250,10 @@ class Training:
                 write_text_atomically(self.run.captions, "\n".join(" ".join(text.split()) for text in texts) + "\n")
         self.engine.connect()
         return images or prepare(config.data, **settings)
+
+    def _is_enough_replay(self, seconds: float) -> bool:
+        limit = math.inf if self.budget.counts_images else MAX_REPLAY_SHARE * self.budget.total
+        return bool(self.engine.from_main([seconds > limit])[0])
 
     def _working(self, task: str) -> Callable[[int, int], None]:
         return lambda done, total: self.emit(Working(task, done, total))

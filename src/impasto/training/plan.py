@@ -30,10 +30,12 @@ from impasto.training.prior_stage import num_crops
 UPDATE_SHARE = 1.1
 """Cost of a whole step, with optimizer and moving average, against forward and backward alone."""
 MIN_UPDATES = 25
-"""Updates of each stage below which a budget is refused."""
+"""Updates of a stage below which a budget is refused."""
+MIN_UPDATES_OF_TRAINED = 10
+"""The same for a stage 1 that begins with a trained autoencoder."""
 SAFETY = 1.25
 """Factor of the budget that is advised instead."""
-PROBED = 8
+PROBED = 4
 """Images of which encoding, decoding and sampling are timed."""
 BYTES_PER_SECOND = 200e6
 """Assumed speed of writing weights and states."""
@@ -58,18 +60,26 @@ class Plan:
         images = limit if self.budget.counts_images else limit / self.seconds_per_image[stage]
         return images / self._batch_size(stage)
 
+    def min_updates(self, stage: Stage) -> int:
+        """The updates of ``stage`` that a budget must allow."""
+        is_trained = self.config.init is not None or self.config.finetune is not None
+        return MIN_UPDATES_OF_TRAINED if stage is Stage.AUTOENCODER and is_trained else MIN_UPDATES
+
+    def min_seconds(self, stage: Stage) -> float:
+        """The time that they take."""
+        return self.min_updates(stage) * self._batch_size(stage) * self.seconds_per_image[stage]
+
     def _batch_size(self, stage: Stage) -> int:
         return self.config.batch_size if stage is Stage.AUTOENCODER else self.config.prior_batch_size
 
     def check(self) -> None:
         """Raise ImpastoError, naming the minutes that suffice, if the budget is too short for both stages to learn."""
-        if self.budget.counts_images or all(self.updates(stage) >= MIN_UPDATES for stage in self.budget.shares):
+        if self.budget.counts_images or all(
+            self.updates(stage) >= self.min_updates(stage) for stage in self.budget.shares
+        ):
             return
         overhead = self.budget.overhead + sum(self.budget.expected_after.values())
-        steps = max(
-            MIN_UPDATES * self._batch_size(stage) * self.seconds_per_image[stage] / share
-            for stage, share in self.budget.shares.items()
-        )
+        steps = max(self.min_seconds(stage) / share for stage, share in self.budget.shares.items())
         enough = SAFETY * (overhead + steps) / 60
         raise ImpastoError(
             f"--minutes {self.budget.total / 60:g} is too short here: preparation and checks take about "
@@ -155,9 +165,8 @@ def _seconds_after(config: TrainConfig, engine: Engine, model: Impasto, images: 
     encode = _seconds(lambda: autoencoder.posterior(image), engine) / count
     latents = draw_noise(range(PROBED), condition.posterior)
     decode = _seconds(lambda: autoencoder.decode(latents), engine) / PROBED
-    one_step, sampling = Sampling(steps=1), Sampling()
-    sample = sampling.steps * _seconds(lambda: sample_condition(prior, condition, range(PROBED), one_step), engine)
-    sample = sample / PROBED + decode
+    # All steps, because guidance makes the first ones slower.
+    sample = _seconds(lambda: sample_condition(prior, condition, range(PROBED), Sampling()), engine) / PROBED + decode
     save = BYTES_PER_WEIGHT * sum(p.numel() for p in model.parameters()) / BYTES_PER_SECOND
     styles = preview.REFERENCES * len(images.collections) * encode
     reconstructions = preview.COLUMNS * (encode + preview.NUM_RECONSTRUCTED_ROWS * decode)
