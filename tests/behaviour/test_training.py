@@ -26,6 +26,7 @@ from impasto.training.autoencoder_stage import AutoencoderStage
 from impasto.training.begin import copy_fitting_weights
 from impasto.training.budget import StageClock
 from impasto.training.checkpoint import read_checkpoint
+from impasto.training.early_stop import EarlyStoppedPriorStage
 from impasto.training.loop import train
 from impasto.training.optimizer import GUARD_STEPS, Optimizer
 from impasto.training.prior_stage import LatentCache
@@ -140,6 +141,24 @@ def test_resumed_equals_uninterrupted_to_the_bit(folder: Path, tmp_path: Path, s
     events: list[Event] = []
     train(config_for(folder, tmp_path / "parts"), [events.append], cancel)
     assert isinstance(events[-1], Finished) and not events[-1].complete
+    parts = train(config_for(folder, tmp_path / "parts"))
+    resumed = tensors_of(parts.model)
+    for name, tensor in tensors_of(whole.model).items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+@pytest.mark.slow
+def test_an_interruption_evaluates_nothing_that_an_uninterrupted_run_does_not(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The loss is lowest where the second run is interrupted, between two evaluations.
+    losses = {0: 9.0, 1: 1.0}
+    monkeypatch.setattr(EarlyStoppedPriorStage, "held_out_loss", lambda self: losses.get(self.optimizer.updates, 5.0))
+    whole = train(config_for(folder, tmp_path / "whole"))
+    asked = iter([False] * 8)
+    train(config_for(folder, tmp_path / "parts"), (), lambda: next(asked, True))
+    interrupted = read_checkpoint(Run(tmp_path / "parts").state(Stage.PRIOR))
+    assert interrupted is not None and interrupted.numbers["updates"] == 1
     parts = train(config_for(folder, tmp_path / "parts"))
     resumed = tensors_of(parts.model)
     for name, tensor in tensors_of(whole.model).items():

@@ -80,7 +80,7 @@ class EarlyStoppedPriorStage(PriorStage):
     def summary(self) -> str:
         """How far the held-out loss fell, and whether more training would help, in words."""
         change = f"held-out loss {self.lowest:.3f}, at first {self.first:.3f}"
-        if self.best_update == 0:
+        if self.best_update == 0 and self.evaluations_since > 0:
             return f"{change}: it did not fall"
         if self.converged:
             return f"{change}; lowest after {self.best_update:,} updates, then it rose: more time would not help"

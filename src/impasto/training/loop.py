@@ -129,7 +129,7 @@ class Training:
         complete = self._run_stage(second)
         line, warning = prior_result(second, self.budget.clocks[Stage.PRIOR], self.config)
         self.results.append(line)
-        if warning is not None:
+        if complete and warning is not None:
             self.emit(Warned(warning))
         if complete and self.engine.is_main:
             # Against the split that was trained on.
@@ -153,6 +153,7 @@ class Training:
             over = progress >= 1 or converged > 0
             if over or stop:
                 clock.stop()
+            if over:
                 stage.finish()
             if self.engine.is_main and (over or showing.due()):
                 with showing:

@@ -45,7 +45,7 @@ class TrainingStage(ABC, Generic[B]):
         return False
 
     def finish(self) -> None:
-        """Called after the last step, before the last save."""
+        """Called when the budget is spent, before the last save; not for an interruption, after which it goes on."""
 
     def averaged(self) -> dict[str, Tensor]:
         """The weights to keep: the moving average."""
