@@ -13,6 +13,7 @@ from impasto.data.survey import MAX_SURVEYED, survey
 from impasto.errors import ImpastoError
 from impasto.training import choice
 from impasto.training.choice import choose
+from impasto.training.loop import train
 from impasto.training.run import open_run
 
 
@@ -102,6 +103,15 @@ def test_what_is_given_is_kept(tmp_path: Path) -> None:
     nothing = config_for(folder, size=Size.TINY, resolution=64, init="none")
     assert choose(nothing).config == dataclasses.replace(nothing, init=None)
     assert choose(config_for(folder, fit=Fit.PAD)).config.fit is Fit.PAD
+
+
+def test_a_folder_without_images_fails_when_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "damaged.png").write_bytes(b"no image")
+    for init in (None, "none"):
+        assert choose(config_for(tmp_path / "in", init=init)).config.init is None
+        with pytest.raises(ImpastoError, match="has no readable image"):
+            train(config_for(tmp_path / "in", init=init))
 
 
 def test_a_resumed_run_keeps_its_choices(tmp_path: Path) -> None:

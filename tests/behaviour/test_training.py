@@ -364,6 +364,15 @@ def test_processes_by_default(
         processes.num_processes(dataclasses.replace(config, processes=5))
 
 
+def test_each_process_needs_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "choose_device", lambda device: ("cuda", "as if"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = config_for(folder, Path("run"), batch_size=16)
+    assert processes.num_processes(config) == processes.num_processes(dataclasses.replace(config, processes=1)) == 1
+    with pytest.raises(ImpastoError, match="processes 2: each needs a GPU of its own, and there are 1"):
+        processes.num_processes(dataclasses.replace(config, processes=2))
+
+
 def test_omp_num_threads_limits_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert processes.num_cores() == 1

@@ -61,7 +61,8 @@ def choose(config: TrainConfig) -> Choice:
         return Choice(_like_initial(config))
     images = survey(config.data, exclude=run.cache)
     if len(images.long_sides) == 0:
-        return Choice(dataclasses.replace(config, size=Size.TINY, resolution=SMALL_RESOLUTION))  # fails with a reason
+        # Reading the images fails, with a reason.
+        return Choice(_without_none(dataclasses.replace(config, size=Size.TINY, resolution=SMALL_RESOLUTION)))
     reasons = []
     is_fast = choose_device(config.device)[0] != "cpu"
     minutes = DEFAULT_MINUTES if config.minutes is None else config.minutes

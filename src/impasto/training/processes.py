@@ -39,14 +39,19 @@ def num_processes(config: TrainConfig) -> int:
     """The number of processes that `train` starts for ``config``, itself included.
 
     By default one per core on a CPU, as far as each gets whole groups of images that share styles, and one on a GPU.
-    Raises ImpastoError if the batches cannot be shared by ``config.processes``.
+    Raises ImpastoError if the batches cannot be shared by ``config.processes``, or there are fewer GPUs.
     """
+    device, _ = choose_device(config.device)
     if config.processes is not None:
+        if device == "cuda" and config.processes > torch.cuda.device_count():
+            raise ImpastoError(
+                f"--processes {config.processes}: each needs a GPU of its own, and there are {torch.cuda.device_count()}."
+            )
         for name, size in (("--batch-size", config.batch_size), ("--prior-batch-size", config.prior_batch_size)):
             if size % config.processes:
                 raise ImpastoError(f"--processes {config.processes}: {name} {size} is not a multiple of it.")
         return config.processes
-    if choose_device(config.device)[0] != "cpu":
+    if device != "cpu":
         return 1
     counts = range(2, num_cores() + 1)
     shared = [n for n in counts if not config.batch_size % (n * STYLE_GROUP) and not config.prior_batch_size % n]
@@ -163,7 +168,7 @@ def work(run: Callable[[TrainConfig, Rank], object]) -> None:
     config = from_json(TrainConfig, task["config"], "the task")
     store = dist.TCPStore(LOCALHOST, task["port"], task["count"], is_master=False)
     store.set(str(task["rank"]), "started")
-    run(config, Rank(task["rank"], task["count"], 0, store))
+    run(config, Rank(task["rank"], task["count"], task["rank"], store))
 
 
 if __name__ == "__main__":
