@@ -56,7 +56,19 @@ def similar(word: str, choices: Iterable[str]) -> str:
     >>> similar("Twemojy", ["noto", "twemoji"]), similar("x", ["noto", "twemoji"])
     (' Did you mean twemoji?', '')
     """
+    choices = list(choices)
+    beginning = [choice for choice in choices if len(word) > 1 and choice.lower().startswith(word.lower())]
+    matches = beginning or close_matches(word, choices)
+    return f" Did you mean {matches[0]}?" if matches else ""
+
+
+def close_matches(word: str, choices: Iterable[str]) -> list[str]:
+    """Up to three of ``choices`` that are similar to ``word``, best first; upper and lower case are the same.
+
+    >>> close_matches("NOTO", ["nota", "noto"]), close_matches("noto", ["nota", "noto-2"])
+    (['noto'], ['noto-2', 'nota'])
+    """
     by_lower = {choice.lower(): choice for choice in choices}
-    beginning = [choice for choice in by_lower if len(word) > 1 and choice.startswith(word.lower())]
-    matches = beginning or difflib.get_close_matches(word.lower(), by_lower, n=1)
-    return f" Did you mean {by_lower[matches[0]]}?" if matches else ""
+    if (exact := by_lower.get(word.lower())) is not None:
+        return [exact]
+    return [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower)]

@@ -14,10 +14,10 @@ import pytest
 
 import impasto
 from impasto.cli.main import main
-from impasto.cli.terminal import Terminal, duration
 from impasto.config import Fit, Size, TrainConfig, to_json
 from impasto.errors import ImpastoError
 from impasto.events import Finished, Listener, Note, Previewed, Saved, Stage, Stepped, Warned, Working
+from impasto.terminal import Terminal, duration
 
 RUN = Path("runs/a b")
 

@@ -39,8 +39,6 @@ class Caption:
 
     def run(self) -> int:
         """Print one line per image; returns the exit code."""
-        if not self.images:
-            raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.top < 1:
             raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
         sentences = _lines(self.vocabulary) if self.vocabulary is not None else []
@@ -80,8 +78,6 @@ class Search:
 
     def run(self) -> int:
         """Print the best matches, best first; returns the exit code."""
-        if not self.images:
-            raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.top < 1:
             raise ImpastoError(f"--top {self.top}: use a whole number from 1.")
         check_exist(self.images)

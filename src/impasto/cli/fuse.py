@@ -1,6 +1,5 @@
 """impasto fuse: the colours of one image, the structure of a second, the texture of a third."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from tyro.conf import Positional, arg
 from impasto.cli.device import FLOW_DEVICE, FlowDeviceFlags
 from impasto.cli.flags import RUN_HELP, flags
 from impasto.cli.messages import MESSAGES, MessageFlags
-from impasto.cli.outputs import OUT, Out, check_count, check_free, counted, free_for_recipes, image_path, with_first
+from impasto.cli.outputs import OUT, Out, check_count, check_free, counted, image_path, numbered, save_each
 from impasto.config import FUSE_CONFIG, FuseConfig
 
 
@@ -38,7 +37,7 @@ class Fuse:
         """Fuse and write; returns the exit code."""
         self.settings.check_sources()
         check_count(self.count)
-        from impasto.create.recipe import check_suffix, save_image
+        from impasto.create.recipe import check_suffix
 
         out = image_path(self.out, "fused.png")
         check_suffix(out)
@@ -48,12 +47,8 @@ class Fuse:
         check_free(paths)
         progress = self.message.progress("fusing", self.count)
         fused = self.device.load(self.run_folder).fuse(self.settings, self.count, on_step=progress.on_step)
-        first, images = with_first(progress.over(fused))
-        recipes = [dataclasses.replace(first.recipe, index=number) for number in range(self.count)]
-        paths = free_for_recipes(paths, recipes)
-        for path, image in zip(paths, images, strict=True):
-            save_image(image.image, path, image.recipe)
-            seed = self.settings.sampling.seed
-            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+        paths, images = numbered(paths, progress.over(fused), range(self.count))
+        for _ in save_each(paths, images, self.message, progress):
+            pass
         self.message.text(paths[0] if self.count == 1 else f"{counted(self.count, 'image')}: {paths[0]} to {paths[-1]}")
         return 0

@@ -1,6 +1,5 @@
 """impasto generate: new images in the style of a run, or one image reproduced from its recipe."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +20,8 @@ from impasto.cli.outputs import (
     check_free,
     free_for_image,
     free_for_recipes,
-    with_first,
+    numbered,
+    save_each,
     written,
 )
 from impasto.config import GENERATE_CONFIG, GenerateConfig
@@ -116,14 +116,8 @@ class Generate:
         progress = self.message.progress("generating", self.count)
         model = self.device.load(self.run_folder)
         generated = model.generate(self.count, self.settings, start=self.files.start, on_step=progress.on_step)
-        first, images = with_first(progress.over(generated))
-        paths = free_for_recipes(wanted, [dataclasses.replace(first.recipe, index=index) for index in indices])
-        cells: list[Image.Image] = []
-        for path, image in zip(paths, images, strict=True):
-            save_image(image.image, path, image.recipe)
-            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
-            if self.files.grid:
-                cells.append(image.image)
+        paths, images = numbered(wanted, progress.over(generated), indices)
+        cells = [image for image in save_each(paths, images, self.message, progress) if self.files.grid]
         if self.files.grid:
             drawn = _sheet(cells, ", ".join(self.settings.style) or "any style")
             sheet = free_for_image(sheet, drawn)

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
@@ -19,14 +19,12 @@ from impasto.cli.outputs import (
     check_free,
     free_for_image,
     free_for_recipes,
+    save_each,
     with_first,
     written,
 )
 from impasto.cli.vary import OMITTED
 from impasto.config import INTERPOLATE_CONFIG, FuseConfig
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 MAX_FRAMES = 10_000
 
@@ -73,12 +71,7 @@ class Interpolate:
         # The recipes name the colours of a palette instead of its file.
         settings = [dataclasses.replace(config, output=first.recipe.settings.output) for config in configs]
         paths = free_for_recipes(wanted, [dataclasses.replace(first.recipe, settings=each) for each in settings])
-        frames: list[Image.Image] = []
-        for path, image in zip(paths, images, strict=True):
-            save_image(image.image, path, image.recipe)
-            frames.append(image.image)
-            seed = self.settings.sampling.seed
-            self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+        frames = list(save_each(paths, images, self.message, progress))
         drawn = grid([frames])
         strip = free_for_image(strip, drawn)
         save_image(drawn, strip)

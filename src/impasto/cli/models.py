@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -34,34 +34,28 @@ class Models:
         """Print; returns the exit code."""
         if self.name is not None:
             card = read_card(self.name)
-            self.message.record(
-                name=card.name,
-                about=card.about,
-                resolution=card.resolution,
-                megabytes=round(card.megabytes, 1),
-                licence=card.licence,
-                data=card.data,
-                command=card.command,
-                trained=card.trained,
-                scores=card.scores,
-                styles=style_names(card.name),
-                card=whole_card(card.name),
-            )
+            details = {"data": card.data, "command": card.command, "trained": card.trained, "scores": card.scores}
+            self.message.record(**_summary(card), **details, card=whole_card(card.name))
             self.message.text(whole_card(card.name).rstrip())
             return 0
         for card in map(read_card, built_in_models()):
-            self.message.record(
-                name=card.name,
-                about=card.about,
-                resolution=card.resolution,
-                megabytes=round(card.megabytes, 1),
-                licence=card.licence,
-                styles=style_names(card.name),
-            )
+            self.message.record(**_summary(card))
             self.message.text(_entry(card))
         if not self.message.json:
             self.message.note("Scores: impasto models NAME. Samples of the styles: impasto styles NAME --out FOLDER.")
         return 0
+
+
+def _summary(card: Card) -> dict[str, Any]:
+    """A model in JSON."""
+    return {
+        "name": card.name,
+        "about": card.about,
+        "resolution": card.resolution,
+        "megabytes": round(card.megabytes, 1),
+        "licence": card.licence,
+        "styles": style_names(card.name),
+    }
 
 
 def _entry(card: Card) -> str:

@@ -1,5 +1,6 @@
 """Output of the commands: safe file names, no overwriting of foreign files, counts."""
 
+import dataclasses
 import itertools
 import re
 import tempfile
@@ -14,6 +15,9 @@ from impasto.errors import ImpastoError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from impasto.api import Generated
+    from impasto.cli.messages import Messages
+    from impasto.cli.progress import Progress
     from impasto.create.recipe import Recipe
 
 T = TypeVar("T")
@@ -36,8 +40,10 @@ def check_count(count: int, minimum: int = 1, maximum: int = 1_000_000) -> None:
         raise ImpastoError(f"-n {count}: use a whole number from {minimum} to {maximum}.")
 
 
-def check_exist(paths: Iterable[Path], kinds: str = "images, folders or archives (.zip, .tar)") -> None:
-    """Raise ImpastoError for the first path that does not exist, naming the ``kinds`` that the command reads."""
+def check_exist(paths: Sequence[Path], kinds: str = "images, folders or archives (.zip, .tar)") -> None:
+    """Raise ImpastoError without paths, and for the first that does not exist, naming what the command reads."""
+    if not paths:
+        raise ImpastoError("IMAGES is missing: name at least one image.")
     for path in paths:
         if not path.exists():
             raise ImpastoError(f"{path} does not exist: use {kinds}.")
@@ -121,6 +127,27 @@ def with_first(items: Iterable[T]) -> tuple[T, Iterator[T]]:
     iterator = iter(items)
     first = next(iterator)
     return first, itertools.chain([first], iterator)
+
+
+def numbered(
+    wanted: Sequence[Path], generated: "Iterable[Generated]", indices: Iterable[int]
+) -> "tuple[list[Path], Iterator[Generated]]":
+    """`free_for_recipes` of images whose recipes differ only in their index; and the images."""
+    first, images = with_first(generated)
+    return free_for_recipes(wanted, [dataclasses.replace(first.recipe, index=index) for index in indices]), images
+
+
+def save_each(
+    paths: Sequence[Path], generated: "Iterable[Generated]", message: "Messages", progress: "Progress"
+) -> "Iterator[Image.Image]":
+    """Write each image with its recipe, record it, and yield it."""
+    from impasto.create.recipe import save_image
+
+    for path, image in zip(paths, generated, strict=True):
+        save_image(image.image, path, image.recipe)
+        seed = image.recipe.settings.sampling.seed
+        message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+        yield image.image
 
 
 def written(paths: Sequence[Path], wanted: Sequence[Path], out: Path, noun: str = "image") -> str:

@@ -20,7 +20,6 @@ from impasto.cli.outputs import (
     free_for_image,
     written,
 )
-from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,8 +51,6 @@ class Reconstruct:
 
     def run(self) -> int:
         """Reconstruct and write one sheet per image; returns the exit code."""
-        if not self.images:
-            raise ImpastoError("IMAGES is missing: name at least one image.")
         check_folder(self.out)
         check_exist(self.images)
         from impasto.create.recipe import save_image

@@ -18,10 +18,10 @@ from tyro.conf import Positional, arg
 from impasto.cli.flags import in_boxes, split_flag
 from impasto.cli.messages import MESSAGES, MessageFlags
 from impasto.cli.outputs import Out
-from impasto.cli.terminal import Terminal
 from impasto.config import TrainConfig, settings_of
 from impasto.errors import ImpastoError
 from impasto.events import Event, Finished, Listener, Warned
+from impasto.terminal import Terminal
 
 DEFAULT_RUN = Path("runs/NAME")
 """Default of --out; NAME is that of the images."""

@@ -1,6 +1,5 @@
 """impasto vary: variations of an image, with some of its levels resampled."""
 
-import dataclasses
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from impasto.cli.outputs import (
     check_folder,
     check_free,
     file_names,
-    free_for_recipes,
-    with_first,
+    numbered,
+    save_each,
     written,
 )
 from impasto.config import VARY_CONFIG, FuseConfig
@@ -60,7 +59,6 @@ class Vary:
             raise ImpastoError("IMAGE is missing: name at least one image.")
         check_exist(self.images, "an image")
         from impasto.create.fuse import varied
-        from impasto.create.recipe import save_image
 
         configs = [varied(image, self.resample, self.settings) for image in self.images]
         stems = file_names(map(str, self.images), "")
@@ -73,13 +71,9 @@ class Vary:
         timed = progress.over(image for images in varied_images for image in images)
         paths: list[Path] = []
         for group in wanted:
-            first, images = with_first(itertools.islice(timed, self.count))
-            recipes = [dataclasses.replace(first.recipe, index=number) for number in range(self.count)]
-            group = free_for_recipes(group, recipes)
-            for path, image in zip(group, images, strict=True):
-                save_image(image.image, path, image.recipe)
-                seed = self.settings.sampling.seed
-                self.message.record(path=path, seed=seed, index=image.recipe.index, seconds=progress.seconds)
+            group, images = numbered(group, itertools.islice(timed, self.count), range(self.count))
+            for _ in save_each(group, images, self.message, progress):
+                pass
             paths += group
         self.message.text(written(paths, total, self.out))
         return 0

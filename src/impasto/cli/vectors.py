@@ -40,8 +40,6 @@ class Encode:
 
     def run(self) -> int:
         """Encode and write; returns the exit code."""
-        if not self.images:
-            raise ImpastoError("IMAGES is missing: name at least one image.")
         if self.out.is_dir():
             raise ImpastoError(f"--out {self.out} is a folder: use a .npz or .parquet file.")
         from impasto.create.vectors import check_writable

@@ -1,6 +1,5 @@
 """Style references: collections, images and saved styles, pooled with weights into one Gaussian."""
 
-import difflib
 import hashlib
 import math
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import torch
 from impasto.config import ModelConfig
 from impasto.create.style_file import SUFFIX, read_style
 from impasto.data import read_images
-from impasto.errors import ImpastoError
+from impasto.errors import ImpastoError, close_matches
 from impasto.model.blocks import to_images
 from impasto.model.gaussian import Gaussian
 from impasto.model.impasto import Impasto
@@ -39,18 +38,11 @@ def parse_reference(text: str, collections: Sequence[str]) -> Reference:
     is_collection = source in collections
     if not (is_collection or isinstance(source, MemoryImage) or Path(source).exists()):
         check_stored(source)
-        hint = _similar(source, collections)
+        hint = f" (it has {', '.join(collections[:20])}{', ...' if len(collections) > 20 else ''})."
+        if matches := close_matches(source, collections):
+            hint = f"; did you mean {' or '.join(matches)}?"
         raise ImpastoError(f"--style {source}: neither a file nor a collection of this model{hint}")
     return Reference(source, weight, is_collection)
-
-
-def _similar(name: str, collections: Sequence[str]) -> str:
-    """The collections that ``name`` may mean, as the end of a sentence; the first ones if none is similar."""
-    by_lower = {collection.lower(): collection for collection in collections}
-    lower = name.lower()
-    if matches := [lower] if lower in by_lower else difflib.get_close_matches(lower, by_lower):
-        return f"; did you mean {' or '.join(by_lower[match] for match in matches)}?"
-    return f" (it has {', '.join(collections[:20])}{', ...' if len(collections) > 20 else ''})."
 
 
 def split_weight(text: str, names: Sequence[str] = ()) -> tuple[str, float]:

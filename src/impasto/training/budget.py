@@ -203,7 +203,9 @@ class Speedometer:
         return report
 
     def _finite_terms(self) -> dict[str, list[float]]:
-        read = {name: [float(value) for value in values] for name, values in self._terms.items()}
+        from torch import stack  # takes seconds to import; the studio shows its page before
+
+        read = {name: stack(values).tolist() for name, values in self._terms.items()}
         finite = {name: [value for value in values if math.isfinite(value)] for name, values in read.items()}
         return {name: values for name, values in finite.items() if values}
 

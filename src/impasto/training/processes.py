@@ -23,14 +23,13 @@ import torch.distributed as dist
 from impasto.config import TrainConfig, from_json, to_json
 from impasto.device import choose_device
 from impasto.errors import ImpastoError
+from impasto.memory import with_huge_pages
 from impasto.objective.autoencoder import STYLE_GROUP
 from impasto.training.engine import ALONE, Rank
 
 LOCALHOST = "127.0.0.1"
 LOOPBACKS = ("lo", "lo0")
 """Names of the network interface of a machine with itself."""
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
-"""10 to 20 % faster than pages of usual size; see docs/experiments/2026-11-28-stage1-cpu.md."""
 WORKER_ENDED = 3
 """Exit code of a worker whose main process has ended."""
 
@@ -43,9 +42,9 @@ def num_processes(config: TrainConfig) -> int:
     """
     device, _ = choose_device(config.device)
     if config.processes is not None:
-        if device == "cuda" and config.processes > torch.cuda.device_count():
+        if device == "cuda" and config.processes > (num_gpus := torch.cuda.device_count()):
             raise ImpastoError(
-                f"--processes {config.processes}: each needs a GPU of its own, and there are {torch.cuda.device_count()}."
+                f"--processes {config.processes}: each needs a GPU of its own, and there are {num_gpus}."
             )
         for name, size in (("--batch-size", config.batch_size), ("--prior-batch-size", config.prior_batch_size)):
             if size % config.processes:
@@ -117,7 +116,7 @@ class _Worker:
     def __init__(self, config: TrainConfig, rank: int, count: int, port: int, threads: int) -> None:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
-        environment.setdefault("GLIBC_TUNABLES", HUGE_PAGES)
+        environment["GLIBC_TUNABLES"] = with_huge_pages(environment.get("GLIBC_TUNABLES", ""))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "impasto.training.processes"],
             stdin=subprocess.PIPE,
