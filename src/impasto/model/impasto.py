@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -49,21 +52,11 @@ def load_model(path: Path) -> tuple[Impasto, Gaussian | None]:
 
     Raises ImpastoError when the file is damaged, not a model, or of a newer format.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ImpastoError(f"{path} is not a readable model file ({error}).") from error
-    if "config" not in header:
-        raise ImpastoError(f"{path} is not an Impasto model: its header has no config.")
-    source = f"header of {path}"
-    try:
-        values = json.loads(header["config"])
-    except ValueError as error:
-        raise ImpastoError(f"{source} is not JSON: {error}") from error
-    config = build(ModelConfig, migrate(Kind.MODEL, values, header.get("format"), source), source)
-    tensors = migrate_names(tensors, header.get("format"), source)
+    with _opened(path) as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    config = _shape(header, path)
+    tensors = migrate_names(tensors, header.get("format"), f"header of {path}")
     stacked = tensors.pop("collection_styles", None)
     styles = Gaussian.unstack(stacked) if stacked is not None else None
     model = Impasto(config)
@@ -72,6 +65,32 @@ def load_model(path: Path) -> tuple[Impasto, Gaussian | None]:
     except RuntimeError as error:
         raise ImpastoError(f"{path} does not fit its own config: {json.dumps(str(error))[:300]}") from error
     return channels_last(model.eval().requires_grad_(False)), styles
+
+
+def read_shape(path: Path) -> ModelConfig:
+    """The shape of a model, from the header of its file alone; raises as `load_model` does."""
+    with _opened(path) as file:
+        return _shape(file.metadata() or {}, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise ImpastoError(f"{path} is not a readable model file ({error}).") from error
+
+
+def _shape(header: dict[str, str], path: Path) -> ModelConfig:
+    if "config" not in header:
+        raise ImpastoError(f"{path} is not an Impasto model: its header has no config.")
+    source = f"header of {path}"
+    try:
+        values = json.loads(header["config"])
+    except ValueError as error:
+        raise ImpastoError(f"{source} is not JSON: {error}") from error
+    return build(ModelConfig, migrate(Kind.MODEL, values, header.get("format"), source), source)
 
 
 def fingerprint_of(path: Path) -> str:

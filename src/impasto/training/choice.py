@@ -14,7 +14,7 @@ from impasto.config import Fit, Size, TrainConfig, sized_model
 from impasto.data.survey import Survey, survey
 from impasto.device import choose_device
 from impasto.errors import ImpastoError
-from impasto.model.impasto import load_model
+from impasto.model.impasto import read_shape
 from impasto.training.budget import DEFAULT_MINUTES
 from impasto.training.run import Run, model_file, read_config
 
@@ -106,7 +106,7 @@ def _with_built_in_autoencoder(config: TrainConfig, count: int) -> tuple[TrainCo
 def _like_initial(config: TrainConfig) -> TrainConfig:
     """The open settings as in the model whose weights are copied."""
     assert config.init is not None
-    shape = load_model(model_file(config.init))[0].config
+    shape = read_shape(model_file(config.init))
     size = config.size
     if size is Size.AUTO:
         widths = {which: _widths(which) for which in Size if which is not Size.AUTO}
